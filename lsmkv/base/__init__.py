@@ -1,0 +1,1 @@
+"""Room lsmkv.base (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv.cache (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv.cli (see its modules)."""

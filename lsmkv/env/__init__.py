@@ -1,0 +1,1 @@
+"""Room lsmkv.env (see its modules)."""

@@ -1,0 +1,21 @@
+"""The threading seam: the only primitives the engine takes from :mod:`threading`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from threading import Condition, Event, Lock, RLock
+
+__all__ = ["Condition", "Event", "Lock", "RLock", "current_thread_id", "start_thread"]
+
+
+def current_thread_id() -> int:
+    """An integer that tells the calling thread from others alive now."""
+    return threading.get_ident()
+
+
+def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Start a daemon thread with a name that shows in tools."""
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread

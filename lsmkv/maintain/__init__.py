@@ -1,0 +1,1 @@
+"""Room lsmkv.maintain (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv.memtable (see its modules)."""

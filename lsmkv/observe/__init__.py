@@ -1,0 +1,1 @@
+"""Room lsmkv.observe (see its modules)."""

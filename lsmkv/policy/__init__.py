@@ -1,0 +1,1 @@
+"""Room lsmkv.policy (see its modules)."""

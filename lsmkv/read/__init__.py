@@ -1,0 +1,1 @@
+"""Room lsmkv.read (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv.recover (see its modules)."""

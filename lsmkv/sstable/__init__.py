@@ -1,0 +1,1 @@
+"""Room lsmkv.sstable (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv.testing (see its modules)."""

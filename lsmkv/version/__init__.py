@@ -1,0 +1,1 @@
+"""Room lsmkv.version (see its modules)."""

@@ -1,0 +1,103 @@
+"""The shape of the tree: tables in runs in levels. It is all that a policy may see, and it is immutable.
+
+``levels[0]`` holds flushed tables, one run each, newest first. ``levels[i]``, i >= 1, holds sorted runs, newest first;
+within a run tables are disjoint and ordered by key. The *level rule*: for one key, everything in a younger run of a
+level, or in a shallower level, is newer than everything in an older run or a deeper level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+__all__ = ["Level", "Run", "TableMeta", "TreeShape"]
+
+_Key: TypeAlias = bytes  # the records below have a field named ``bytes``
+
+
+@dataclass(frozen=True, slots=True)
+class TableMeta:
+    """What the manifest remembers of one table file."""
+
+    number: int
+    """File number: the file is ``{number:06d}.sst``."""
+    bytes: int
+    """Size of the file."""
+    entries: int
+    """Entries, tombstones and shadowed versions included."""
+    tombstones: int
+    smallest: _Key
+    """First user key."""
+    largest: _Key
+    """Last user key."""
+    min_seq: int
+    max_seq: int
+    raw_bytes: int = 0
+    """Key and value bytes before compression."""
+    filter_bits: int = 0
+    """Bits of the Bloom filter; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sorted run."""
+
+    id: int
+    """Unique in the tree; larger is younger within a level."""
+    tables: tuple[TableMeta, ...]
+
+    @property
+    def entries(self) -> int:
+        """Entries of all tables."""
+        return sum(t.entries for t in self.tables)
+
+    @property
+    def bytes(self) -> int:
+        """File bytes of all tables."""
+        return sum(t.bytes for t in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The runs of one level, newest first."""
+
+    runs: tuple[Run, ...] = ()
+
+    @property
+    def entries(self) -> int:
+        """Entries of all runs."""
+        return sum(r.entries for r in self.runs)
+
+    @property
+    def bytes(self) -> int:
+        """File bytes of all runs."""
+        return sum(r.bytes for r in self.runs)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeShape:
+    """All levels, shallow first, and the mean entries of one arrival at level 1 (``buffer_entries``)."""
+
+    levels: tuple[Level, ...] = (Level(),)
+    buffer_entries: int = 0
+
+    @property
+    def entries(self) -> int:
+        """Entries of the whole tree."""
+        return sum(level.entries for level in self.levels)
+
+    @property
+    def bytes(self) -> int:
+        """File bytes of the whole tree."""
+        return sum(level.bytes for level in self.levels)
+
+    @property
+    def tables(self) -> tuple[TableMeta, ...]:
+        """Every table, newest data first."""
+        return tuple(t for level in self.levels for run in level.runs for t in run.tables)
+
+    def with_level(self, index: int, level: Level) -> TreeShape:
+        """A copy in which ``levels[index]`` is replaced (levels are added as needed)."""
+        levels = list(self.levels) + [Level()] * (index + 1 - len(self.levels))
+        levels[index] = level
+        return replace(self, levels=tuple(levels))

@@ -1,0 +1,1 @@
+"""Room lsmkv.wal (see its modules)."""

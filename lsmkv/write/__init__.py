@@ -1,0 +1,1 @@
+"""Room lsmkv.write (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.adapters (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.cli (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.codec (see its modules)."""

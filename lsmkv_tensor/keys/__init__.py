@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.keys (see its modules)."""

@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.retention (see its modules)."""

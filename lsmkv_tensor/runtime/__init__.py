@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.runtime (see its modules)."""

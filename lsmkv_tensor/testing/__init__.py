@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.testing (see its modules)."""

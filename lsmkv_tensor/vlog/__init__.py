@@ -1,0 +1,1 @@
+"""Room lsmkv_tensor.vlog (see its modules)."""
