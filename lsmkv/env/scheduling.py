@@ -11,8 +11,11 @@ __all__ = ["Scheduler", "Worker"]
 class Worker(Protocol):
     """One registered piece of background work."""
 
-    def wake(self) -> None:
-        """There may be work: run ``step`` soon until it returns False (a manual scheduler does nothing)."""
+    def wake(self, after_s: float = 0.0) -> None:
+        """There may be work, now or ``after_s`` seconds from now: run ``step`` then until it returns False.
+
+        A manual scheduler does nothing.
+        """
         ...
 
     def stop(self) -> None:
