@@ -1,0 +1,75 @@
+# Every target sets up what it needs by itself: Python 3.11-3.13 and make are enough. `make help` lists them.
+#
+# One virtual environment, .venv, grows by extras; a stamp file per set of extras says that it is installed, and is older
+# than pyproject.toml or constraints.txt when it must be installed again. Versions are those of constraints.txt.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/python -m pip --disable-pip-version-check install --quiet --progress-bar off
+NEEDS  := pyproject.toml constraints.txt
+
+JOBS        ?= auto
+PYTEST_ARGS ?=
+DEMO_ARGS   ?=
+BENCH_ARGS  ?= --quick
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test check bench docs format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.set-demo ## a real model starts faster from its stored KV cache (DEMO_ARGS="--model random", see `lsmkv demo --help`)
+	$(BIN)/lsmkv demo $(DEMO_ARGS)
+
+test: $(VENV)/.set-dev ## all tests (PYTEST_ARGS="tests/wal -x", JOBS=processes)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+check: $(VENV)/.set-dev ## lint, format, types, import direction, docstrings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/interrogate lsmkv lsmkv_tensor
+
+bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for the full, slow run)
+	$(BIN)/python -m bench index $(BENCH_ARGS)
+	$(BIN)/python -m bench pages $(BENCH_ARGS)
+
+docs: $(VENV)/.set-dev ## write again the documentation that is made by a command
+	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
+
+format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that make made: environment, caches, fetched weights, the demo's store
+	rm -rf $(VENV) .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "lsmkv needs Python 3.11 to 3.13, but $(PYTHON) is $$($(PYTHON) --version 2>&1): try make PYTHON=python3.11"; exit 1; }
+	@echo "==> creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.set-demo: $(VENV)/.made $(NEEDS)
+	@echo "==> installing what the demo needs (PyTorch, transformers; some minutes, once)"
+	@$(PIP) -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.set-dev: $(VENV)/.made $(NEEDS)
+	@echo "==> installing what tests and checks need (PyTorch, transformers, tools; some minutes, once)"
+	@$(PIP) -c constraints.txt -e '.[dev,demo,bench,metrics]'
+	@touch $@
+
+$(VENV)/.set-bench: $(VENV)/.made $(NEEDS)
+	@echo "==> installing what the benchmarks need (PyTorch, peer databases; some minutes, once)"
+	@$(PIP) -c constraints.txt -e '.[bench]'
+	@touch $@
