@@ -1,0 +1,48 @@
+"""A batch of writes that takes effect as a whole or not at all."""
+
+from __future__ import annotations
+
+from lsmkv.base.keys import check_key, check_value
+
+__all__ = ["WriteBatch"]
+
+
+class WriteBatch:
+    """Puts and deletes in order; give it to ``db.write`` or use ``with db.batch() as b``.
+
+    Later operations on the same key win. A batch may be written more than once, to more than one store.
+    """
+
+    __slots__ = ("keys", "nbytes", "values")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.values: list[bytes | None] = []
+        self.nbytes = 0
+
+    def put(self, key: bytes, value: bytes) -> WriteBatch:
+        """Add a put. InvalidArgumentError for anything but bytes within the limits."""
+        check_key(key)
+        check_value(value)
+        self.keys.append(key)
+        self.values.append(value)
+        self.nbytes += len(key) + len(value)
+        return self
+
+    def delete(self, key: bytes) -> WriteBatch:
+        """Add a delete (of a key that may or may not exist)."""
+        check_key(key)
+        self.keys.append(key)
+        self.values.append(None)
+        self.nbytes += len(key)
+        return self
+
+    def clear(self) -> None:
+        """Forget everything added so far."""
+        self.keys.clear()
+        self.values.clear()
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        """Number of operations."""
+        return len(self.keys)

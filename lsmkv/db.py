@@ -1,0 +1,409 @@
+"""The engine's door: a sorted map from bytes to bytes that survives.
+
+Data flows one way: a write goes to the log, then to the memtable; a full memtable becomes a table; tables are merged down
+the levels. A read asks the memtables, then the runs, newest first. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, Entry, check_key, check_value
+from lsmkv.batch import WriteBatch
+from lsmkv.env.process import watch_forks
+from lsmkv.env.scheduling import Scheduler
+from lsmkv.env.sync import Lock
+from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError
+from lsmkv.iterator import Scan
+from lsmkv.maintain.scheduler import ThreadedScheduler
+from lsmkv.maintain.upkeep import Upkeep
+from lsmkv.observe.gather import gather
+from lsmkv.observe.integrity import check_store
+from lsmkv.observe.stats import Stats
+from lsmkv.options import Options
+from lsmkv.policy.base import Task
+from lsmkv.read.lookup import find_at, find_below
+from lsmkv.read.multiget import find_many
+from lsmkv.read.scan import prefix_range
+from lsmkv.live.state import ReadState
+from lsmkv.recover.checkpoint import write_checkpoint
+from lsmkv.recover.opening import Opened, open_store
+from lsmkv.snapshot import Snapshot
+from lsmkv.version.shape import TreeShape
+from lsmkv.write.commit import Committer
+from lsmkv.write.stall import StallGate
+
+__all__ = ["DB", "open"]
+
+FRAME_BYTES = 4 << 20
+"""``put_many`` is atomic per this many bytes: one log frame."""
+
+FRAME_OPS = 4096
+"""And per this many operations."""
+
+BATCH_BYTES = 1 << 30
+"""Largest batch that ``write`` takes: a frame must fit in memory twice."""
+
+
+def open(path: str, options: Options | None = None) -> DB:  # noqa: A001 - the door of design: lsmkv.open(path)
+    """Open the store at ``path``, creating it if needed. Use it as a context manager.
+
+    Raises LockedError if another process has it open, CorruptionError naming file and offset, FormatTooNewError,
+    InvalidArgumentError, IOFailedError.
+
+    I/O: reads the manifest and the logs; writes a manifest snapshot and, after a crash, a table of replayed entries.
+    """
+    options = options if options is not None else Options()
+    return DB(open_store(path, options), options)
+
+
+class DB:
+    """An open store. Made by :func:`open`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_box",
+        "_close_lock",
+        "_committer",
+        "_core",
+        "_finalizer",
+        "_gate",
+        "_lock",
+        "_opened",
+        "_tables",
+        "_upkeep",
+    )
+
+    def __init__(self, opened: Opened, options: Options) -> None:
+        core = opened.core
+        self._opened = opened
+        self._core = core
+        self._box = core.box
+        self._tables = core.tables
+        self._close_lock = Lock()
+        self._upkeep = Upkeep(core)
+        scheduler: Scheduler = options.scheduler if options.scheduler is not None else ThreadedScheduler()
+        upkeep = self._upkeep
+        inline = (lambda: upkeep.step() is not None) if scheduler.manual else None
+        self._gate = StallGate(core.box, options, core.clock, upkeep.wake, inline)
+        self._committer = Committer(core, self._gate, opened.last_seq, upkeep.wake)
+        upkeep.attach(self._committer, self._gate)
+        upkeep.start(scheduler)
+        self._finalizer = weakref.finalize(self, _abandon, upkeep, self._committer, opened)
+        watch_forks(self)
+
+    @property
+    def path(self) -> str:
+        """The directory."""
+        return self._core.path
+
+    @property
+    def options(self) -> Options:
+        """The options it was opened with."""
+        return self._core.options
+
+    # reading
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``, or None. I/O: none in memory or cache, else about one block."""
+        state = self._box.current
+        if state is None:
+            raise ClosedError(self.path)
+        try:
+            entry = state.mem.newest.get(key)
+        except TypeError:  # unhashable
+            check_key(key)
+            raise
+        if entry is None:
+            if type(key) is not bytes:
+                check_key(key)
+            entry = find_below(state, self._tables, key)
+            if entry is None:
+                return None
+        return entry[1]
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.
+
+        I/O: each block that may hold one of the keys once per run.
+        """
+        found = find_many(self._state(), self._tables, _checked(keys))
+        return [entry[1] if entry else None for entry in found]
+
+    def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Which of the keys exist, as booleans in their order. I/O: as ``get_many``, without copying values."""
+        found = find_many(self._state(), self._tables, _checked(keys), values=False)
+        return np.fromiter((e is not None and e[1] is not None for e in found), np.bool_, len(found))
+
+    def scan(
+        self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False
+    ) -> Scan:
+        """Entries with start <= key < stop (None: unbounded) that begin with ``prefix``, as of now, in key order.
+
+        ``reverse`` yields the same entries in descending order. I/O: about one block per run, then the range once.
+        """
+        _check_bounds(start, stop, prefix)
+        seq = self._acquire()
+        return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
+
+    def snapshot(self) -> Snapshot:
+        """A view that keeps showing this moment; close it."""
+        return Snapshot(self, self._acquire())
+
+    # reading at a snapshot (what Snapshot calls)
+
+    def get_at(self, key: bytes, seq: int) -> bytes | None:
+        """The value of ``key`` as of a registered sequence number. I/O: as ``get``."""
+        check_key(key)
+        entry = find_at(self._state(), self._tables, key, seq)
+        return None if entry is None else entry[1]
+
+    def get_many_at(self, keys: Sequence[bytes], seq: int) -> list[bytes | None]:
+        """Values as of a registered sequence number. I/O: as ``get_many``."""
+        found: list[Entry | None] = find_many(self._state(), self._tables, _checked(keys), seq)
+        return [entry[1] if entry else None for entry in found]
+
+    def scan_at(
+        self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool
+    ) -> Scan:
+        """Scan as of a registered sequence number. I/O: as ``scan``."""
+        _check_bounds(start, stop, prefix)
+        self._core.snapshots.acquire(seq)
+        return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
+
+    def release_snapshot(self, seq: int) -> None:
+        """Forget one registration of ``seq``."""
+        self._core.snapshots.release(seq)
+
+    def _acquire(self) -> int:
+        self._state()
+        return self._committer.register_snapshot()
+
+    def _scan(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
+        try:
+            bounds = prefix_range(start, stop, prefix)
+            return Scan(self._state(), self._tables, self._core.snapshots, seq, bounds, reverse=reverse)
+        except BaseException:
+            self._core.snapshots.release(seq)
+            raise
+
+    def _state(self) -> ReadState:
+        state = self._box.current
+        if state is None:
+            raise ClosedError(self.path)
+        return state
+
+    # writing
+
+    def put(self, key: bytes, value: bytes, *, sync: bool = False) -> None:
+        """Store ``value`` under ``key``; durable on return if ``sync``.
+
+        Raises InvalidArgumentError beyond the limits, NoSpaceError, BusyError (stalled too long), PoisonedError.
+
+        I/O: one log write, one fdatasync if syncing.
+        """
+        if type(key) is not bytes or len(key) > MAX_KEY_BYTES:
+            check_key(key)
+        if type(value) is not bytes or len(value) > MAX_VALUE_BYTES:
+            check_value(value)
+        self._committer.commit((key,), (value,), len(key) + len(value), sync)
+
+    def delete(self, key: bytes, *, sync: bool = False) -> None:
+        """Remove ``key`` if it exists. Errors and I/O as ``put``."""
+        check_key(key)
+        self._committer.commit((key,), (None,), len(key), sync)
+
+    def put_many(self, pairs: Iterable[tuple[bytes, bytes]], *, sync: bool = False) -> None:
+        """Store many pairs; later ones win. Atomic per frame of at most 4 MiB and 4,096 pairs, in order.
+
+        I/O: one log write per frame, one fdatasync at the end if syncing.
+        """
+        source = iter(pairs)
+        chunk = list(islice(source, FRAME_OPS))
+        while chunk:
+            following = list(islice(source, FRAME_OPS)) if len(chunk) == FRAME_OPS else []
+            keys, values = zip(*chunk, strict=True)
+            self._put_frames(_checked(keys), _checked_values(values), sync and not following)
+            chunk = following
+
+    def delete_many(self, keys: Iterable[bytes], *, sync: bool = False) -> None:
+        """Remove many keys. Atomicity and I/O as ``put_many``."""
+        source = iter(keys)
+        chunk = _checked(list(islice(source, FRAME_OPS)))
+        while chunk:
+            following = _checked(list(islice(source, FRAME_OPS)))
+            size = sum(map(len, chunk))
+            self._committer.commit(chunk, (None,) * len(chunk), size, sync and not following)
+            chunk = following
+
+    def _put_frames(self, keys: Sequence[bytes], values: Sequence[bytes], sync: bool) -> None:
+        size = sum(map(len, keys)) + sum(map(len, values))
+        if size <= FRAME_BYTES or len(keys) == 1:
+            self._committer.commit(keys, values, size, sync)
+            return
+        middle = len(keys) // 2
+        self._put_frames(keys[:middle], values[:middle], sync=False)
+        self._put_frames(keys[middle:], values[middle:], sync)
+
+    def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
+        """Apply a batch: all of it or nothing, also across a crash. Errors and I/O as ``put``."""
+        if batch.nbytes > BATCH_BYTES:
+            msg = f"batch has {batch.nbytes} bytes, the limit is {BATCH_BYTES}: split it"
+            raise InvalidArgumentError(msg)
+        if batch.keys:
+            self._committer.commit(tuple(batch.keys), tuple(batch.values), batch.nbytes, sync)
+
+    @contextmanager
+    def batch(self, *, sync: bool = False) -> Iterator[WriteBatch]:
+        """``with db.batch() as b: b.put(...); b.delete(...)``: written on leaving, dropped if the block raises."""
+        batch = WriteBatch()
+        yield batch
+        self.write(batch, sync=sync)
+
+    def sync(self) -> None:
+        """Make everything written so far durable. I/O: one fdatasync per log that is not."""
+        self._committer.sync()
+
+    # upkeep
+
+    def flush(self) -> None:
+        """Turn everything in memory into tables. I/O: writes them, then removes the logs they replace."""
+        self._state()
+        with self._committer.lock:
+            last = self._committer.wal.number
+            self._committer.rotate()
+        while any(imm.wal_number <= last for imm in self._state().imms):
+            self._upkeep.flush_one()
+
+    def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
+        """Merge everything that overlaps [start, stop) into one run at the deepest level. I/O: rewrites those tables."""
+        _check_bounds(start, stop, None)
+        self.flush()
+        self._upkeep.compact_range(start, stop)
+
+    def pending(self) -> Task | None:
+        """The next unit of background work, None when the tree is settled. I/O: none."""
+        self._state()
+        return self._upkeep.pending()
+
+    def step(self) -> Task | None:
+        """Do one unit of background work now; what it was. I/O: one flush or one compaction."""
+        self._state()
+        return self._upkeep.step()
+
+    def settle(self) -> None:
+        """Do all background work that is due. I/O: flushes and compactions until ``pending()`` is None."""
+        while self.step() is not None:
+            pass
+
+    def checkpoint(self, dest: str) -> None:
+        """Write a consistent copy of the store to the new directory ``dest``; it opens as a store of its own.
+
+        I/O: flushes, then hard-links the tables (copies them where links are refused) and writes a manifest.
+        """
+        self.flush()
+        write_checkpoint(self._core, dest)
+
+    # looking
+
+    def stats(self) -> Stats:
+        """Counters, sizes, levels, stalls. I/O: none."""
+        return gather(self._core, self._state(), self._committer, self._gate, self._upkeep, self._opened.report)
+
+    def tree(self) -> TreeShape:
+        """Levels, runs and tables as policies see them. I/O: none."""
+        self._state()
+        return self._core.state.shape
+
+    def check(self) -> None:
+        """Assert every invariant of the live store: level rule, files present, memtable structure.
+
+        Raises CorruptionError (files) or AssertionError (structures in memory). I/O: lists the directory.
+        """
+        check_store(self._core, self._state())
+
+    # the end
+
+    def close(self) -> None:
+        """Flush, make durable, give the lock back. A second call does nothing; later calls raise ClosedError.
+
+        If the flush fails (a full disk, say) the log is synced instead and nothing is lost; an error is raised only if
+        that fails too.
+
+        I/O: one table for what is in memory, one manifest edit.
+        """
+        with self._close_lock:
+            if self._box.current is None:
+                return
+            self._upkeep.stop()
+            try:
+                self._flush_finally()
+            finally:
+                self._finalizer()
+
+    def _flush_finally(self) -> None:
+        committer = self._committer
+        try:
+            committer.seal()
+            self._upkeep.resume()
+            while self._upkeep.flush_one():
+                pass
+        except LsmError:
+            if committer.poison is None:
+                committer.sync_logs_finally()
+        with self._box.lock:
+            self._box.swap(None)
+
+    def forked(self) -> None:
+        """In a forked child: closed, without touching what belongs to the parent."""
+        self._box.current = None
+        self._finalizer.detach()
+
+    def __enter__(self) -> DB:
+        """Return self."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()
+
+
+def _abandon(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
+    """Let go of threads, files and the lock; what was written is in tables and logs."""
+    upkeep.stop()
+    with opened.core.box.lock:
+        opened.core.box.swap(None)
+    committer.close()
+    opened.core.manifest.close()
+    opened.core.tables.clear()
+    opened.lock.release()
+
+
+def _checked(keys: Sequence[bytes]) -> Sequence[bytes]:
+    """``keys`` if all are bytes within the limit."""
+    if not isinstance(keys, list | tuple):
+        keys = list(keys)
+    if keys and (set(map(type, keys)) != {bytes} or max(map(len, keys)) > MAX_KEY_BYTES):
+        for key in keys:
+            check_key(key)
+    return keys
+
+
+def _checked_values(values: Sequence[bytes]) -> Sequence[bytes]:
+    """``values`` if all are bytes within the limit."""
+    if set(map(type, values)) != {bytes} or max(map(len, values)) > MAX_VALUE_BYTES:
+        for value in values:
+            check_value(value)
+    return values
+
+
+def _check_bounds(start: bytes | None, stop: bytes | None, prefix: bytes | None) -> None:
+    for bound in (start, stop, prefix):
+        if bound is not None:
+            check_key(bound)

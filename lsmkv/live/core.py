@@ -1,0 +1,83 @@
+"""What flush, compaction and installation share: the open store seen from below."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from lsmkv.base.counters import Counters
+from lsmkv.cache.blockcache import BlockCache
+from lsmkv.env.clock import Clock
+from lsmkv.env.fs import FileSystem
+from lsmkv.env.rng import Rng
+from lsmkv.env.sync import Lock
+from lsmkv.errors import PoisonedError
+from lsmkv.memtable import Memtable, new_memtable
+from lsmkv.options import Options
+from lsmkv.policy.base import Policy
+from lsmkv.live.snapshots import SnapshotRegistry
+from lsmkv.live.state import StateBox
+from lsmkv.live.tables import TableCache
+from lsmkv.version.manifest import Manifest, ManifestState
+from lsmkv.wal.writer import WalWriter
+
+__all__ = ["Core", "Work", "wal_path"]
+
+
+def wal_path(directory: str, number: int) -> str:
+    """Where log ``number`` lives."""
+    return f"{directory}/{number:06d}.wal"
+
+
+@dataclass(slots=True)
+class Work:
+    """What background work did since opening; bytes are file bytes."""
+
+    flushes: int = 0
+    flush_bytes: int = 0
+    compactions: int = 0
+    moves: int = 0
+    """Tables moved a level down without being rewritten."""
+    read_bytes: int = 0
+    written_bytes: int = 0
+    """Read and written by compactions."""
+    failures: int = 0
+    unlinked: int = 0
+
+
+@dataclass(slots=True)
+class Core:
+    """The parts of an open store. Built by opening, shared by flows, torn down by close."""
+
+    fs: FileSystem
+    path: str
+    options: Options
+    policy: Policy
+    clock: Clock
+    rng: Rng
+    counters: Counters
+    cache: BlockCache | None
+    tables: TableCache
+    manifest: Manifest
+    state: ManifestState
+    """What the manifest says; changed only under ``install_lock``."""
+    numbers: itertools.count[int]
+    """Next file number (taking one is atomic)."""
+    box: StateBox
+    snapshots: SnapshotRegistry
+    work: Work = field(default_factory=Work)
+    install_lock: Lock = field(default_factory=Lock)
+    obsolete: set[int] = field(default_factory=set)
+    """Tables no version names any more but some reader may still use."""
+    stopping: bool = False
+    """Asks a compaction in flight to give up between slices."""
+    poison: PoisonedError | None = None
+
+    def new_mem(self) -> Memtable:
+        """An empty memtable of the chosen kind."""
+        return new_memtable(self.options.memtable, self.rng)
+
+    def new_wal(self, previous: tuple[int, int] | None) -> WalWriter:
+        """A fresh log that names its predecessor (number, length). I/O: creates a file."""
+        number = next(self.numbers)
+        return WalWriter(self.fs, wal_path(self.path, number), number=number, previous=previous)

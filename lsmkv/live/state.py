@@ -1,0 +1,86 @@
+"""What a reader sees: one immutable triple, swapped as a whole.
+
+A reader loads ``box.current`` once and answers from it. Every write that was visible when it loaded stays visible in it:
+memtables only gain entries, and a flush or compaction publishes a new triple instead of changing this one.
+"""
+
+from __future__ import annotations
+
+import weakref
+from bisect import bisect_left
+from typing import NamedTuple
+
+from lsmkv.env.sync import Lock
+from lsmkv.memtable import Memtable
+from lsmkv.version.shape import Run, TableMeta, TreeShape
+
+__all__ = ["Immutable", "ReadState", "RunView", "StateBox", "View"]
+
+
+class Immutable(NamedTuple):
+    """A full memtable and the log that holds its entries."""
+
+    mem: Memtable
+    wal_number: int
+
+
+class RunView:
+    """One run as lookups use it: the table that may hold a key is found by one bisect."""
+
+    __slots__ = ("lasts", "tables")
+
+    def __init__(self, run: Run) -> None:
+        self.tables: tuple[TableMeta, ...] = run.tables
+        self.lasts: list[bytes] = [t.largest for t in run.tables]
+
+    def table_for(self, key: bytes) -> TableMeta | None:
+        """The only table whose range covers ``key``, if any."""
+        i = bisect_left(self.lasts, key)
+        if i == len(self.lasts):
+            return None
+        table = self.tables[i]
+        return table if table.smallest <= key else None
+
+
+class View:
+    """The tables of one moment: the tree's shape, and its runs newest first, ready for lookups."""
+
+    __slots__ = ("__weakref__", "numbers", "runs", "shape")
+
+    def __init__(self, shape: TreeShape) -> None:
+        self.shape = shape
+        self.runs: tuple[RunView, ...] = tuple(RunView(run) for level in shape.levels for run in level.runs)
+        self.numbers: frozenset[int] = frozenset(t.number for t in shape.tables)
+
+
+class ReadState(NamedTuple):
+    """Active memtable, full memtables newest first, the tables below them, and the number of the active log."""
+
+    mem: Memtable
+    imms: tuple[Immutable, ...]
+    view: View
+    wal_number: int
+
+
+class StateBox:
+    """Holds the current state; ``current`` is None once the store is closed.
+
+    Reading ``current`` needs no lock. Writers of it hold ``lock`` from load to store.
+    """
+
+    __slots__ = ("_views", "current", "lock")
+
+    def __init__(self, state: ReadState) -> None:
+        self.lock = Lock()
+        self.current: ReadState | None = state
+        self._views: weakref.WeakSet[View] = weakref.WeakSet([state.view])
+
+    def swap(self, state: ReadState | None) -> None:
+        """Publish (with ``lock`` held)."""
+        if state is not None:
+            self._views.add(state.view)
+        self.current = state
+
+    def numbers_in_use(self) -> set[int]:
+        """Tables that some reader, iterator or the current state can still reach."""
+        return set().union(*(view.numbers for view in list(self._views)))

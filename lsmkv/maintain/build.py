@@ -1,0 +1,70 @@
+"""Writing a sorted stream of entries into as many tables as it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lsmkv.base.columns import Columns
+from lsmkv.errors import BusyError
+from lsmkv.live.core import Core
+from lsmkv.live.tables import table_path
+from lsmkv.sstable.builder import TableBuilder
+from lsmkv.version.shape import TableMeta
+
+__all__ = ["build_tables", "discard"]
+
+
+def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes: int | None) -> list[TableMeta]:
+    """Durable tables with the entries of ``stream``, split where one exceeds ``table_bytes`` (None: never).
+
+    The stream's slices must not divide the versions of one key. On any failure, and when the store is closing, every
+    output is removed again.
+
+    I/O: writes the tables, one fdatasync each.
+    """
+    done: list[TableMeta] = []
+    builder: TableBuilder | None = None
+    try:
+        for columns in stream:
+            if core.stopping:
+                raise BusyError("closing")
+            if not len(columns):
+                continue
+            if builder is None:
+                builder = _start(core, level)
+            builder.add(columns)
+            if table_bytes is not None and builder.bytes >= table_bytes:
+                done.append(builder.finish())
+                builder = None
+        if builder is not None:
+            done.append(builder.finish())
+    except BaseException:
+        if builder is not None:
+            builder.abandon()
+        discard(core, [t.number for t in done])
+        raise
+    return done
+
+
+def _start(core: Core, level: int) -> TableBuilder:
+    options = core.options
+    number = next(core.numbers)
+    return TableBuilder(
+        core.fs,
+        table_path(core.path, number),
+        number=number,
+        block_bytes=options.block_bytes,
+        compression=options.compression_at(level),
+        filter_bits_per_key=options.filter_bits_per_key,
+    )
+
+
+def discard(core: Core, numbers: Iterable[int]) -> None:
+    """Unlink tables that nobody names; what cannot be unlinked now is removed at the next opening."""
+    for number in numbers:
+        core.tables.forget(number)
+        try:
+            core.fs.unlink(table_path(core.path, number))
+        except OSError:
+            continue
+        core.work.unlinked += 1

@@ -1,0 +1,78 @@
+"""Making finished work official: one manifest edit, one swap of the readers' state, then dead files go.
+
+The order is what makes it safe: tables are durable before the edit names them, the edit is durable before readers see the
+new tree, and a file is unlinked only when neither the manifest nor any reader can reach it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lsmkv.errors import PoisonedError
+from lsmkv.maintain.build import discard
+from lsmkv.live.core import Core, wal_path
+from lsmkv.live.state import ReadState, View
+from lsmkv.version.edit import VersionEdit
+from lsmkv.version.version import apply_edit
+
+__all__ = ["collect", "install", "remove_logs_below"]
+
+
+def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozenset()) -> None:
+    """Record ``edit`` and show it to readers, dropping the memtables whose logs are in ``flushed``.
+
+    Call with ``core.install_lock`` held. Raises PoisonedError once the manifest's contents are unknown.
+
+    I/O: appends to the manifest, one fdatasync; sometimes rewrites it.
+    """
+    if core.poison is not None:
+        raise core.poison
+    edit = replace(edit, next_file=max(_next_number(core), core.state.next_file))
+    after = apply_edit(core.state, edit)
+    try:
+        core.manifest.append(edit, after)
+    except PoisonedError as error:
+        core.poison = error
+        raise
+    core.state = after
+    view = View(after.shape)
+    with core.box.lock:
+        now = core.box.current
+        if now is not None:
+            kept = tuple(imm for imm in now.imms if imm.wal_number not in flushed)
+            core.box.swap(ReadState(now.mem, kept, view, now.wal_number))
+    core.obsolete.update(edit.removed)
+    core.obsolete.difference_update(view.numbers)
+
+
+def _next_number(core: Core) -> int:
+    """A number above every one taken so far (taking one here costs nothing: numbers need not be dense)."""
+    return next(core.numbers) + 1
+
+
+def collect(core: Core) -> int:
+    """Unlink obsolete tables that no reader can reach; how many. I/O: one unlink each."""
+    if not core.obsolete:
+        return 0
+    with core.install_lock:
+        dead = core.obsolete - core.box.numbers_in_use()
+        core.obsolete -= dead
+    discard(core, dead)
+    return len(dead)
+
+
+def remove_logs_below(core: Core, floor: int) -> None:
+    """Unlink logs whose entries are all in tables. I/O: one unlink each."""
+    try:
+        names = core.fs.listdir(core.path)
+    except OSError:
+        return
+    for name in names:
+        stem, dot, kind = name.partition(".")
+        if dot and kind == "wal" and stem.isdigit() and int(stem) < floor:
+            try:
+                core.fs.unlink(wal_path(core.path, int(stem)))
+            except OSError:
+                continue
+
+

@@ -1,0 +1,75 @@
+"""Collecting a :class:`~lsmkv.observe.stats.Stats` from the parts of an open store."""
+
+from __future__ import annotations
+
+from lsmkv.live.core import Core
+from lsmkv.live.state import ReadState
+from lsmkv.maintain.upkeep import Upkeep
+from lsmkv.observe.stats import LevelStats, Stats
+from lsmkv.version.shape import Level, TreeShape
+from lsmkv.write.commit import Committer
+from lsmkv.write.stall import StallGate
+
+__all__ = ["gather", "level_stats"]
+
+
+def level_stats(shape: TreeShape) -> tuple[LevelStats, ...]:
+    """One record per level, shallow first."""
+    return tuple(_one_level(number, level) for number, level in enumerate(shape.levels))
+
+
+def _one_level(number: int, level: Level) -> LevelStats:
+    tables = [t for run in level.runs for t in run.tables]
+    entries = sum(t.entries for t in tables)
+    return LevelStats(
+        level=number,
+        runs=len(level.runs),
+        tables=len(tables),
+        entries=entries,
+        tombstones=sum(t.tombstones for t in tables),
+        bytes=sum(t.bytes for t in tables),
+        filter_bits_per_key=sum(t.filter_bits for t in tables) / entries if entries else 0.0,
+    )
+
+
+def gather(
+    core: Core, state: ReadState, committer: Committer, gate: StallGate, upkeep: Upkeep, recovery: tuple[str, ...]
+) -> Stats:
+    """The record of this moment."""
+    work, counters, shape = core.work, core.counters, core.state.shape
+    error = upkeep.last_error
+    return Stats(
+        path=core.path,
+        policy=core.policy.describe(),
+        last_seq=committer.last_seq,
+        levels=level_stats(shape),
+        entries=shape.entries,
+        bytes=shape.bytes,
+        memtable_entries=state.mem.entries,
+        memtable_bytes=state.mem.bytes,
+        immutable_memtables=len(state.imms),
+        snapshots=core.snapshots.alive,
+        open_tables=len(core.tables),
+        wal_bytes=committer.wal_bytes,
+        wal_syncs=committer.syncs,
+        flushes=work.flushes,
+        flush_bytes=work.flush_bytes,
+        compactions=work.compactions,
+        moved_tables=work.moves,
+        compaction_read_bytes=work.read_bytes,
+        compaction_written_bytes=work.written_bytes,
+        write_amplification=(work.flush_bytes + work.written_bytes) / work.flush_bytes if work.flush_bytes else 0.0,
+        block_reads=counters.block_reads,
+        block_read_bytes=counters.block_bytes,
+        cache_hits=counters.cache_hits,
+        cache_bytes=core.cache.bytes if core.cache is not None else 0,
+        cache_capacity_bytes=core.options.block_cache_bytes,
+        filter_checks=counters.filter_checks,
+        filter_negatives=counters.filter_negatives,
+        filter_false_positives=counters.filter_false_positives,
+        stalls=dict(gate.count),
+        stall_seconds=dict(gate.seconds),
+        background_failures=work.failures,
+        last_error=str(error) if error is not None else "",
+        recovery=recovery,
+    )

@@ -1,0 +1,40 @@
+"""Invariants of a live store, asserted on request (``db.check()``)."""
+
+from __future__ import annotations
+
+from lsmkv.errors import CorruptionError, io_failed
+from lsmkv.live.core import Core
+from lsmkv.live.state import ReadState
+from lsmkv.live.tables import table_path
+from lsmkv.version.rules import check_level_rule
+
+__all__ = ["check_store"]
+
+
+def check_store(core: Core, state: ReadState) -> None:
+    """Level rule, every named table present at its size, nothing on disk unnamed, memtables sound.
+
+    I/O: lists the directory, asks the size of every table.
+    """
+    state.mem.check()
+    for imm in state.imms:
+        imm.mem.check()
+    with core.install_lock:
+        shape = core.state.shape
+        check_level_rule(shape)
+        try:
+            for table in shape.tables:
+                size = core.fs.size(table_path(core.path, table.number))
+                if size != table.bytes:
+                    raise CorruptionError(
+                        table_path(core.path, table.number), -1, f"has {size} bytes, the manifest says {table.bytes}"
+                    )
+            names = core.fs.listdir(core.path)
+        except OSError as error:
+            raise io_failed("check", core.path, error) from error
+        limit = core.state.next_file
+        known = {t.number for t in shape.tables} | core.obsolete
+        for name in names:
+            stem, _, kind = name.partition(".")
+            if kind == "sst" and stem.isdigit() and int(stem) < limit and int(stem) not in known:
+                raise CorruptionError(f"{core.path}/{name}", -1, "no version names this table")

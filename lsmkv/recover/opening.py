@@ -1,0 +1,191 @@
+"""Opening a directory: lock it, read what the manifest says, remove what nobody names, replay the logs.
+
+After it the directory is as a clean close would leave it: replayed entries are in durable tables, old logs are gone, the
+manifest is a fresh snapshot. Nothing is appended to an old log, so a damaged tail is never built upon.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+
+from lsmkv.base.counters import Counters
+from lsmkv.cache.blockcache import BlockCache
+from lsmkv.env.clock import Clock, SystemClock
+from lsmkv.env.fs import FileLock, FileSystem
+from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.rng import seeded
+from lsmkv.errors import CorruptionError, InvalidArgumentError, io_failed
+from lsmkv.live.core import Core
+from lsmkv.maintain.flush import memtable_to_table
+from lsmkv.maintain.install import install, remove_logs_below
+from lsmkv.memtable import new_memtable
+from lsmkv.options import Options
+from lsmkv.policy.base import Policy
+from lsmkv.policy.leveled import Leveled
+from lsmkv.policy.registry import from_description
+from lsmkv.live.snapshots import SnapshotRegistry
+from lsmkv.live.state import ReadState, StateBox, View
+from lsmkv.live.tables import TableCache, table_path
+from lsmkv.recover.replay import Replayed, replay
+from lsmkv.version.edit import VersionEdit
+from lsmkv.version.manifest import Manifest, ManifestState
+from lsmkv.version.shape import TableMeta
+
+__all__ = ["Opened", "open_store"]
+
+MANIFEST = "MANIFEST"
+LOCK = "LOCK"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open store without its write path."""
+
+    core: Core
+    lock: FileLock
+    last_seq: int
+    report: tuple[str, ...]
+    """What recovery found worth telling (dropped log tails, removed files)."""
+
+
+def open_store(path: str, options: Options) -> Opened:
+    """Open or create the store at ``path``.
+
+    Raises LockedError, CorruptionError (naming file and offset), FormatTooNewError, IOFailedError, InvalidArgumentError
+    when there is no store and ``create`` is off. Whatever fails, the lock is given back and files are left as found.
+
+    I/O: the manifest and the logs once; writes a manifest snapshot, and a table if the logs held entries.
+    """
+    fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
+    clock: Clock = options.clock if options.clock is not None else SystemClock()
+    try:
+        exists = fs.exists(f"{path}/{MANIFEST}")
+        if not exists and not options.create:
+            msg = f"{path} holds no lsmkv store (no {MANIFEST} there) and Options.create is off"
+            raise InvalidArgumentError(msg)
+        if fs.exists(path) and not fs.isdir(path):
+            msg = f"{path} is a file: a store is a directory"
+            raise InvalidArgumentError(msg)
+        fs.mkdir(path)
+        lock = fs.lock(f"{path}/{LOCK}")
+    except OSError as error:
+        raise io_failed("open", path, error) from error
+    try:
+        return _open_locked(fs, clock, path, options, lock)
+    except OSError as error:
+        lock.release()
+        raise io_failed("open", path, error) from error
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock: FileLock) -> Opened:
+    manifest, state, policy = _manifest(fs, path, options)
+    report = list(_tidy(fs, path, state))
+    logs = sorted(n for n in _numbered(fs, path, "wal") if n >= state.wal_floor)
+    replayed = replay(fs, path, logs, state.last_seq)
+    report.extend(replayed.report)
+    counters = Counters()
+    cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
+    first = max([state.next_file, *(n + 1 for n in logs)])
+    rng = options.rng if options.rng is not None else seeded()
+    view = View(state.shape)
+    core = Core(
+        fs=fs,
+        path=path,
+        options=options,
+        policy=policy,
+        clock=clock,
+        rng=rng,
+        counters=counters,
+        cache=cache,
+        tables=TableCache(fs, path, cache, counters, options.max_open_tables),
+        manifest=manifest,
+        state=state,
+        numbers=itertools.count(first),
+        box=StateBox(ReadState(new_memtable(options.memtable, rng), (), view, 0)),
+        snapshots=SnapshotRegistry(),
+    )
+    last_seq = _settle_logs(core, replayed, state.last_seq)
+    return Opened(core, lock, last_seq, tuple(report))
+
+
+def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, ManifestState, Policy]:
+    """The manifest of an existing store, or a first one for an empty directory."""
+    if fs.exists(f"{path}/{MANIFEST}"):
+        manifest, state = Manifest.load(fs, path)
+        policy = options.policy if options.policy is not None else from_description(state.policy)
+    else:
+        strays = [n for n in fs.listdir(path) if n.endswith((".sst", ".wal"))]
+        if strays:
+            raise CorruptionError(f"{path}/{MANIFEST}", -1, f"missing, but the directory holds {len(strays)} tables or logs")
+        policy = options.policy if options.policy is not None else Leveled()
+        state = ManifestState(policy=policy.describe())
+        manifest = Manifest.create(fs, path, state)
+    shape = replace(state.shape, level0_runs=options.level0_runs)
+    return manifest, replace(state, shape=shape, policy=policy.describe()), policy
+
+
+def _numbered(fs: FileSystem, path: str, kind: str) -> list[int]:
+    """Numbers of the files named ``{number}.{kind}``."""
+    stems = [name.partition(".") for name in fs.listdir(path)]
+    return sorted(int(stem) for stem, _, ending in stems if ending == kind and stem.isdigit())
+
+
+def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
+    """Remove unfinished and orphaned files; check that every named table is there in full."""
+    report: list[str] = []
+    named = {t.number: t for t in state.shape.tables}
+    for name in fs.listdir(path):
+        if name.endswith(".tmp"):
+            fs.unlink(f"{path}/{name}")
+    on_disk = set(_numbered(fs, path, "sst"))
+    for number in sorted(on_disk - set(named)):
+        fs.unlink(table_path(path, number))
+        report.append(f"removed {table_path(path, number)}: an unfinished flush or compaction")
+    for number, table in named.items():
+        _check_present(fs, path, number, table)
+    for number in _numbered(fs, path, "wal"):
+        if number < state.wal_floor:
+            fs.unlink(f"{path}/{number:06d}.wal")
+    return report
+
+
+def _check_present(fs: FileSystem, path: str, number: int, table: TableMeta) -> None:
+    file = table_path(path, number)
+    if not fs.exists(file):
+        raise CorruptionError(file, -1, "the manifest names this table, but it is missing")
+    size = fs.size(file)
+    if size != table.bytes:
+        raise CorruptionError(file, min(size, table.bytes), f"table has {size} bytes, the manifest says {table.bytes}")
+
+
+def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
+    """Put replayed batches into tables and make that official in one edit; the last sequence number."""
+    tables: list[TableMeta] = []
+    mem = core.new_mem()
+    for batch in replayed.batches:
+        mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
+        last_seq = max(last_seq, batch.first_seq + len(batch.keys) - 1)
+        if mem.bytes >= core.options.memtable_bytes:
+            tables += memtable_to_table(core, mem)
+            mem = core.new_mem()
+    if mem.entries:
+        tables += memtable_to_table(core, mem)
+    floor = next(core.numbers)
+    arrivals = core.state.arrivals
+    with core.install_lock:
+        run = core.state.next_run
+        edit = VersionEdit(
+            added=tuple((0, run + i, table) for i, table in enumerate(tables)),
+            wal_floor=floor,
+            next_run=run + len(tables),
+            last_seq=last_seq,
+            policy=core.policy.describe(),
+            arrivals=(arrivals[0] + len(tables), arrivals[1] + sum(t.entries for t in tables)),
+        )
+        install(core, edit)
+    remove_logs_below(core, floor)
+    return last_seq

@@ -1,0 +1,69 @@
+"""A view of the store as it was at one moment."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv.errors import ClosedError
+from lsmkv.iterator import Scan
+
+if TYPE_CHECKING:
+    from lsmkv.db import DB
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """Reads that all see the same moment. Use it as a context manager: while it lives, old versions are kept.
+
+    It is a sequence number, not a copy: making one costs nothing, keeping one costs the versions it protects.
+    """
+
+    __slots__ = ("__weakref__", "_db", "_finalizer", "seq")
+
+    def __init__(self, db: DB, seq: int) -> None:
+        self._db = db
+        self.seq = seq
+        """The newest sequence number it sees."""
+        self._finalizer = weakref.finalize(self, db.release_snapshot, seq)
+        self._finalizer.atexit = False
+
+    def _open(self) -> DB:
+        if not self._finalizer.alive:
+            raise ClosedError("snapshot")
+        return self._db
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key`` at that moment, or None. I/O: as ``DB.get``."""
+        return self._open().get_at(key, self.seq)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of many keys at that moment. I/O: as ``DB.get_many``."""
+        return self._open().get_many_at(keys, self.seq)
+
+    def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Which keys existed at that moment. I/O: as ``DB.contains_many``."""
+        return np.fromiter((v is not None for v in self.get_many(keys)), np.bool_, len(keys))
+
+    def scan(
+        self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False
+    ) -> Scan:
+        """As ``DB.scan``, at that moment."""
+        return self._open().scan_at(self.seq, start, stop, prefix=prefix, reverse=reverse)
+
+    def close(self) -> None:
+        """Let old versions go. A second call does nothing."""
+        self._finalizer()
+
+    def __enter__(self) -> Snapshot:
+        """Return self."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Close."""
+        self.close()

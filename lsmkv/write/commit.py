@@ -1,0 +1,250 @@
+"""The write path: one commit order, group commit, log before memtable.
+
+Writers queue their batch and take the commit lock. Whoever gets it is the leader: it numbers every queued batch, writes
+all frames with one gathered write, syncs once if anybody asked, applies the batches to the memtable in the same order and
+tells the others. A batch becomes visible by one dict update, so readers see all of it or nothing.
+
+Order of durability: when a newer log acknowledges a sync, every older unflushed log has been synced before it; what
+survives a crash is therefore always a prefix of the commit order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from lsmkv.errors import ClosedError, LsmError, PoisonedError
+from lsmkv.live.core import Core
+from lsmkv.live.state import Immutable, ReadState
+from lsmkv.env.sync import Lock
+from lsmkv.wal.writer import WalBatch, WalWriter
+from lsmkv.write.stall import StallGate
+
+__all__ = ["Committer"]
+
+GROUP_BYTES = 8 << 20
+"""Most bytes a leader takes from the queue at once: bounds what one failed write can refuse."""
+
+
+class _Request:
+    """One writer's batch on its way through the queue."""
+
+    __slots__ = ("done", "error", "keys", "nbytes", "sync", "values")
+
+    def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
+        self.keys = keys
+        self.values = values
+        self.nbytes = nbytes
+        self.sync = sync
+        self.done = False
+        self.error: LsmError | None = None
+
+
+def _answer(group: list[_Request], error: LsmError | None) -> None:
+    """Tell the writers of a group how it ended."""
+    for request in group:
+        request.error = error
+        request.done = True
+
+
+class Committer:
+    """Owns the commit order: sequence numbers, the active log, the active memtable's growth."""
+
+    def __init__(self, core: Core, gate: StallGate, last_seq: int, on_work: Callable[[], None]) -> None:
+        self._core = core
+        self._path = core.path
+        self._options = core.options
+        self._clock = core.clock
+        self._box = core.box
+        self._snapshots = core.snapshots
+        self._gate = gate
+        self._on_work = on_work
+        self._queue: deque[_Request] = deque()
+        self._old: list[WalWriter] = []
+        self._unsynced_since: float | None = None
+        self._sealed = False
+        self._apply_lock = Lock()
+        self.lock = Lock()
+        self.last_seq = last_seq
+        self.wal_bytes = 0
+        """Bytes appended to logs since opening."""
+        self.syncs = 0
+        self.poison: PoisonedError | None = None
+        self.wal = core.new_wal(None)
+        with self._box.lock:
+            state = self._usable()
+            self._box.swap(state._replace(wal_number=self.wal.number))
+
+    def commit(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
+        """Make one batch visible, and durable if ``sync`` (or the options) say so.
+
+        Raises ClosedError, PoisonedError, NoSpaceError and IOFailedError (nothing of the batch is then visible),
+        BusyError after a stall that lasted too long.
+
+        I/O: one gathered write for all batches queued at that moment; one fdatasync per log not yet durable if syncing.
+        """
+        request = _Request(keys, values, nbytes, sync)
+        self._queue.append(request)
+        with self.lock:
+            while not request.done:
+                self._lead()
+        if request.error is not None:
+            raise request.error
+
+    def _lead(self) -> None:
+        """Commit what is queued, up to GROUP_BYTES."""
+        queue = self._queue
+        group = [queue.popleft()]
+        size = group[0].nbytes
+        while queue and size < GROUP_BYTES:
+            group.append(queue.popleft())
+            size += group[-1].nbytes
+        try:
+            self._write(group)
+        except LsmError as error:
+            if isinstance(error, PoisonedError):
+                self.poison = error
+            _answer(group, error)
+        except BaseException as error:  # Ctrl-C between log and memtable: what is in the log is then unknown to us
+            self.poison = PoisonedError(self._path, error)
+            _answer(group, self.poison)
+            raise
+        else:
+            _answer(group, None)
+
+    def _write(self, group: list[_Request]) -> None:
+        state = self._ready()
+        seq = self.last_seq + 1
+        batches: list[WalBatch] = []
+        for request in group:
+            batches.append(WalBatch(seq, request.keys, request.values))
+            seq += len(request.keys)
+        before = self.wal.length
+        self.wal.append(batches)
+        self.wal_bytes += self.wal.length - before
+        mode = self._options.wal_sync
+        if mode == "write" or any(request.sync for request in group):
+            self._sync_logs()
+        elif mode == "interval":
+            self._sync_in_time()
+        mem = state.mem
+        with self._apply_lock:
+            keep = self._snapshots.alive > 0
+            for batch in batches:
+                mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
+            self.last_seq = seq - 1
+
+    def register_snapshot(self) -> int:
+        """Register the newest visible sequence number for reading; no write is half applied at that moment."""
+        with self._apply_lock:
+            self._snapshots.acquire(self.last_seq)
+            return self.last_seq
+
+    def _sync_in_time(self) -> None:
+        """Mode "interval": sync when the oldest unsynced write is old enough, else have a worker do it when it is."""
+        now = self._clock.monotonic()
+        if self._unsynced_since is None:
+            self._unsynced_since = now
+            self._on_work()
+        elif now - self._unsynced_since >= self._options.wal_sync_interval_s:
+            self._sync_logs()
+
+    def _ready(self) -> ReadState:
+        """The state to write into, with room in its memtable."""
+        state = self._usable()
+        if state.mem.bytes >= self._options.memtable_bytes:
+            self._gate.wait()
+            self.rotate()
+            state = self._usable()
+        return state
+
+    def _usable(self) -> ReadState:
+        if self.poison is not None:
+            raise PoisonedError(self._path, self.poison.first)
+        state = self._box.current
+        if state is None or self._sealed:
+            raise ClosedError(self._path)
+        return state
+
+    def rotate(self) -> None:
+        """Put the active memtable among those waiting for their flush (with the commit lock held).
+
+        I/O: creates the next log.
+        """
+        state = self._usable()
+        if not state.mem.entries:
+            return
+        old = self.wal
+        wal = self._core.new_wal((old.number, old.length))
+        with self._box.lock:
+            state = self._usable()
+            full = (Immutable(state.mem, old.number), *state.imms)
+            self._box.swap(ReadState(self._core.new_mem(), full, state.view, wal.number))
+        self._old = [*self._old, old]
+        self.wal = wal
+        self._on_work()
+
+    def forget_logs_below(self, floor: int) -> None:
+        """Logs whose entries are in tables need no sync any more."""
+        gone = [w for w in self._old if w.number < floor]
+        self._old = [w for w in self._old if w.number >= floor]
+        for wal in gone:
+            wal.close()
+
+    def sync(self) -> None:
+        """Make everything committed so far durable. I/O: one fdatasync per log that is not."""
+        with self.lock:
+            self._usable()
+            try:
+                self._sync_logs()
+            except PoisonedError as error:
+                self.poison = error
+                raise
+
+    def sync_due(self) -> float | None:
+        """In mode "interval": sync if the oldest unsynced write is old enough; seconds until it will be, None if none.
+
+        I/O: as :meth:`sync`.
+        """
+        with self.lock:
+            since = self._unsynced_since
+            if since is None or self._options.wal_sync != "interval" or self._box.current is None:
+                return None
+            left = since + self._options.wal_sync_interval_s - self._clock.monotonic()
+            if left > 0:
+                return left
+            try:
+                self._sync_logs()
+            except PoisonedError as error:
+                self.poison = error
+            return None
+
+    def _sync_logs(self) -> None:
+        """Oldest first: a newer log must not become durable before an older one."""
+        for wal in self._old:
+            wal.sync()
+        self.wal.sync()
+        self._unsynced_since = None
+        self.syncs += 1
+
+    def seal(self) -> None:
+        """Take no more writes; what is in the active memtable joins those waiting for their flush."""
+        with self.lock:
+            if self._sealed:
+                return
+            state = self._usable()
+            self._sealed = True
+            with self._box.lock:
+                if state.mem.entries:
+                    full = (Immutable(state.mem, self.wal.number), *state.imms)
+                    self._box.swap(ReadState(self._core.new_mem(), full, state.view, self.wal.number + 1))
+
+    def sync_logs_finally(self) -> None:
+        """Make the logs durable although the store is sealed. I/O: one fdatasync per log."""
+        with self.lock:
+            self._sync_logs()
+
+    def close(self) -> None:
+        """Release the logs."""
+        for wal in (*self._old, self.wal):
+            wal.close()

@@ -1,0 +1,108 @@
+"""When a write has to wait, for what, and for how long at most.
+
+Writes outrun flushes and compactions whenever the disk is slower than memory. Instead of growing without bound the store
+stops the writer where it stands, says why, and gives up with :class:`~lsmkv.errors.BusyError` after the allowed time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from lsmkv.env.clock import Clock
+from lsmkv.env.sync import Condition
+from lsmkv.errors import BusyError, LsmError
+from lsmkv.options import Options
+from lsmkv.live.state import StateBox
+
+__all__ = ["StallGate"]
+
+POLL_S = 0.05
+"""Seconds between looks at the clock while waiting; every installed edit wakes the waiter at once."""
+
+
+class StallGate:
+    """Makes a writer wait until memtables and level 0 have room again."""
+
+    __slots__ = ("_box", "_clock", "_failures", "_inline", "_options", "_wake", "changed", "count", "last_error", "seconds")
+
+    def __init__(
+        self,
+        box: StateBox,
+        options: Options,
+        clock: Clock,
+        wake: Callable[[], None],
+        inline: Callable[[], bool] | None,
+    ) -> None:
+        self._box = box
+        self._options = options
+        self._clock = clock
+        self._wake = wake
+        self._inline = inline
+        self._failures = 0
+        self.changed = Condition()
+        self.last_error: LsmError | None = None
+        self.count: Counter[str] = Counter()
+        """Stalls so far, by reason."""
+        self.seconds: Counter[str] = Counter()  # type: ignore[assignment]  # a Counter of floats adds up as well
+        """Seconds stalled, by reason."""
+
+    def reason(self) -> tuple[str, str] | None:
+        """What stands in the way of one more memtable: (short name, sentence), or None."""
+        state = self._box.current
+        if state is None:
+            return None
+        waiting, limit = len(state.imms), self._options.max_immutables
+        if waiting >= limit:
+            return "memtables", f"{waiting} full memtables wait for their flush (limit {limit})"
+        runs, stop = len(state.view.shape.levels[0].runs), self._options.level0_stop_runs
+        if runs >= stop:
+            return "level0", f"level 0 holds {runs} runs (limit {stop}): compaction is behind"
+        return None
+
+    def wait(self) -> None:
+        """Return when there is room (at once if there is).
+
+        Raises the background error if flushing or compacting fails meanwhile, BusyError when ``stall_timeout_s`` have
+        passed.
+        """
+        found = self.reason()
+        if found is None:
+            return
+        name = found[0]
+        self.count[name] += 1
+        start, failures = self._clock.monotonic(), self._failures
+        try:
+            while found is not None:
+                self._once(found[1], start)
+                if self._failures != failures and self.reason() is not None:
+                    assert self.last_error is not None
+                    raise self.last_error
+                found = self.reason()
+        finally:
+            self.seconds[name] += self._clock.monotonic() - start  # type: ignore[assignment]  # see seconds
+
+    def _once(self, sentence: str, start: float) -> None:
+        """Let background work happen once: here when the scheduler is manual, else by waiting for it."""
+        if self._inline is not None:
+            if not self._inline():
+                raise BusyError(sentence)
+            return
+        self._wake()
+        with self.changed:
+            if self.reason() is not None:
+                self.changed.wait(POLL_S)
+        if self.reason() is not None and self._clock.monotonic() - start > self._options.stall_timeout_s:
+            raise BusyError(sentence)
+
+    def progress(self) -> None:
+        """Background work installed something: let waiters look again."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def failed(self, error: LsmError) -> None:
+        """Background work failed: a waiter gives up with this error."""
+        with self.changed:
+            self.last_error = error
+            self._failures += 1
+            self.changed.notify_all()
