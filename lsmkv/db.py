@@ -10,10 +10,12 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsmkv.arguments import check_bounds, checked_keys, checked_values
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, Entry, check_key, check_value
 from lsmkv.batch import WriteBatch
 from lsmkv.env.process import watch_forks
@@ -21,6 +23,7 @@ from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock
 from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError
 from lsmkv.iterator import Scan
+from lsmkv.live.state import ReadState
 from lsmkv.maintain.scheduler import ThreadedScheduler
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.gather import gather
@@ -31,7 +34,6 @@ from lsmkv.policy.base import Task
 from lsmkv.read.lookup import find_at, find_below
 from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
-from lsmkv.live.state import ReadState
 from lsmkv.recover.checkpoint import write_checkpoint
 from lsmkv.recover.opening import Opened, open_store
 from lsmkv.snapshot import Snapshot
@@ -133,12 +135,12 @@ class DB:
 
         I/O: each block that may hold one of the keys once per run.
         """
-        found = find_many(self._state(), self._tables, _checked(keys))
+        found = find_many(self._state(), self._tables, checked_keys(keys))
         return [entry[1] if entry else None for entry in found]
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``, without copying values."""
-        found = find_many(self._state(), self._tables, _checked(keys), values=False)
+        found = find_many(self._state(), self._tables, checked_keys(keys), values=False)
         return np.fromiter((e is not None and e[1] is not None for e in found), np.bool_, len(found))
 
     def scan(
@@ -148,7 +150,7 @@ class DB:
 
         ``reverse`` yields the same entries in descending order. I/O: about one block per run, then the range once.
         """
-        _check_bounds(start, stop, prefix)
+        check_bounds(start, stop, prefix)
         seq = self._acquire()
         return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
 
@@ -166,14 +168,12 @@ class DB:
 
     def get_many_at(self, keys: Sequence[bytes], seq: int) -> list[bytes | None]:
         """Values as of a registered sequence number. I/O: as ``get_many``."""
-        found: list[Entry | None] = find_many(self._state(), self._tables, _checked(keys), seq)
+        found: list[Entry | None] = find_many(self._state(), self._tables, checked_keys(keys), seq)
         return [entry[1] if entry else None for entry in found]
 
-    def scan_at(
-        self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool
-    ) -> Scan:
+    def scan_at(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
         """Scan as of a registered sequence number. I/O: as ``scan``."""
-        _check_bounds(start, stop, prefix)
+        check_bounds(start, stop, prefix)
         self._core.snapshots.acquire(seq)
         return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
 
@@ -229,15 +229,15 @@ class DB:
         while chunk:
             following = list(islice(source, FRAME_OPS)) if len(chunk) == FRAME_OPS else []
             keys, values = zip(*chunk, strict=True)
-            self._put_frames(_checked(keys), _checked_values(values), sync and not following)
+            self._put_frames(checked_keys(keys), checked_values(values), sync and not following)
             chunk = following
 
     def delete_many(self, keys: Iterable[bytes], *, sync: bool = False) -> None:
         """Remove many keys. Atomicity and I/O as ``put_many``."""
         source = iter(keys)
-        chunk = _checked(list(islice(source, FRAME_OPS)))
+        chunk = checked_keys(list(islice(source, FRAME_OPS)))
         while chunk:
-            following = _checked(list(islice(source, FRAME_OPS)))
+            following = checked_keys(list(islice(source, FRAME_OPS)))
             size = sum(map(len, chunk))
             self._committer.commit(chunk, (None,) * len(chunk), size, sync and not following)
             chunk = following
@@ -283,7 +283,7 @@ class DB:
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
         """Merge everything that overlaps [start, stop) into one run at the deepest level. I/O: rewrites those tables."""
-        _check_bounds(start, stop, None)
+        check_bounds(start, stop, None)
         self.flush()
         self._upkeep.compact_range(start, stop)
 
@@ -365,7 +365,7 @@ class DB:
         self._box.current = None
         self._finalizer.detach()
 
-    def __enter__(self) -> DB:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 
@@ -383,27 +383,3 @@ def _abandon(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
     opened.core.manifest.close()
     opened.core.tables.clear()
     opened.lock.release()
-
-
-def _checked(keys: Sequence[bytes]) -> Sequence[bytes]:
-    """``keys`` if all are bytes within the limit."""
-    if not isinstance(keys, list | tuple):
-        keys = list(keys)
-    if keys and (set(map(type, keys)) != {bytes} or max(map(len, keys)) > MAX_KEY_BYTES):
-        for key in keys:
-            check_key(key)
-    return keys
-
-
-def _checked_values(values: Sequence[bytes]) -> Sequence[bytes]:
-    """``values`` if all are bytes within the limit."""
-    if set(map(type, values)) != {bytes} or max(map(len, values)) > MAX_VALUE_BYTES:
-        for value in values:
-            check_value(value)
-    return values
-
-
-def _check_bounds(start: bytes | None, stop: bytes | None, prefix: bytes | None) -> None:
-    for bound in (start, stop, prefix):
-        if bound is not None:
-            check_key(bound)

@@ -26,8 +26,7 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     builder: TableBuilder | None = None
     try:
         for columns in stream:
-            if core.stopping:
-                raise BusyError("closing")
+            _give_way(core)
             if not len(columns):
                 continue
             if builder is None:
@@ -44,6 +43,12 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
         discard(core, [t.number for t in done])
         raise
     return done
+
+
+def _give_way(core: Core) -> None:
+    """Stop here if the store is closing."""
+    if core.stopping:
+        raise BusyError("closing")
 
 
 def _start(core: Core, level: int) -> TableBuilder:

@@ -12,8 +12,8 @@ from itertools import chain
 
 from lsmkv.base.columns import Columns
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.maintain.build import build_tables, discard
 from lsmkv.live.core import Core
+from lsmkv.maintain.build import build_tables, discard
 from lsmkv.maintain.install import install
 from lsmkv.policy.base import RunInput, Task
 from lsmkv.read.merge import merge_streams, visible
@@ -81,9 +81,7 @@ def _resolve(shape: TreeShape, wanted: RunInput) -> list[TableMeta]:
 
 def _read_run(core: Core, tables: list[TableMeta]) -> Iterator[Columns]:
     """The entries of disjoint tables in key order."""
-    return chain.from_iterable(
-        core.tables.get(table.number).columns_chunks(None, None, SLICE_BYTES) for table in tables
-    )
+    return chain.from_iterable(core.tables.get(table.number).columns_chunks(None, None, SLICE_BYTES) for table in tables)
 
 
 def _is_move(shape: TreeShape, task: Task, merged: list[TableMeta]) -> bool:
@@ -170,5 +168,3 @@ def _closure(shape: TreeShape, start: bytes | None, stop: bytes | None) -> list[
         for run in level.runs
         if any(t.number in chosen for t in run.tables)
     ]
-
-

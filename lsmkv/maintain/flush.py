@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lsmkv.maintain.build import build_tables
 from lsmkv.live.core import Core
+from lsmkv.live.state import Immutable
+from lsmkv.maintain.build import build_tables
 from lsmkv.maintain.install import install
 from lsmkv.memtable import Memtable
 from lsmkv.read.merge import visible
-from lsmkv.live.state import Immutable
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.shape import TableMeta
 

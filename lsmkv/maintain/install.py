@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lsmkv.errors import PoisonedError
-from lsmkv.maintain.build import discard
 from lsmkv.live.core import Core, wal_path
 from lsmkv.live.state import ReadState, View
+from lsmkv.maintain.build import discard
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.version import apply_edit
 
@@ -74,5 +74,3 @@ def remove_logs_below(core: Core, floor: int) -> None:
                 core.fs.unlink(wal_path(core.path, int(stem)))
             except OSError:
                 continue
-
-

@@ -12,6 +12,7 @@ because running a broken step again would spin.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from lsmkv.env.sync import Condition, current_thread_id, start_thread
@@ -28,7 +29,7 @@ class ManualWorker:
         """Remember the name, for messages."""
         self.name = name
 
-    def wake(self) -> None:
+    def wake(self, after_s: float = 0.0) -> None:
         """Do nothing: the owner decides when to step."""
 
     def stop(self) -> None:
@@ -61,15 +62,23 @@ class ThreadedWorker:
         self._step = step
         self._changed = Condition()
         self._awake = False
+        self._due: float | None = None
         self._stopping = False
         self._thread: threading.Thread = start_thread(name, self._run)
 
-    def wake(self) -> None:
-        """Run steps soon, until one returns False. Cheap, never blocks on a step; may be called from the step itself."""
+    def wake(self, after_s: float = 0.0) -> None:
+        """Run steps, soon or ``after_s`` seconds from now (the earliest request counts), until one returns False.
+
+        Cheap, never blocks on a step; may be called from the step itself.
+        """
         if self._awake:
             return  # not taken up yet: the step to come sees all that happened before this call
         with self._changed:
-            self._awake = True
+            if after_s > 0:
+                due = time.monotonic() + after_s
+                self._due = due if self._due is None else min(self._due, due)
+            else:
+                self._awake = True
             self._changed.notify()
 
     def stop(self) -> None:
@@ -90,11 +99,15 @@ class ThreadedWorker:
             self.error = error
 
     def _wait(self) -> bool:
-        """Sleep until woken (True) or stopped (False)."""
+        """Sleep until woken, or until a delayed wake is due (True), or until stopped (False)."""
         with self._changed:
             while not self._awake and not self._stopping:
-                self._changed.wait()
+                left = None if self._due is None else self._due - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                self._changed.wait(left)
             self._awake = False
+            self._due = None
             return not self._stopping
 
 

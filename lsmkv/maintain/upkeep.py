@@ -10,8 +10,8 @@ from __future__ import annotations
 from lsmkv.env.scheduling import Scheduler, Worker
 from lsmkv.env.sync import Lock
 from lsmkv.errors import BusyError, LsmError
-from lsmkv.maintain.compact import manual_task, run_task
 from lsmkv.live.core import Core
+from lsmkv.maintain.compact import manual_task, run_task
 from lsmkv.maintain.flush import flush_oldest
 from lsmkv.maintain.install import collect, remove_logs_below
 from lsmkv.policy.base import Task

@@ -1,0 +1,198 @@
+"""The engine against a dict: every operation in any order, with flushes, compactions, reopening and power cuts between."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from lsmkv.testing.memfs import MemoryFileSystem
+
+import lsmkv
+from lsmkv.env.rng import seeded
+from lsmkv.maintain.scheduler import ManualScheduler
+
+keys = st.one_of(
+    st.binary(max_size=3),
+    st.sampled_from([b"", b"\0", b"a", b"a\0", b"ab", b"b", b"\xff\xff"]),
+    st.integers(0, 40).map(lambda i: b"key%02d" % i),
+)
+values = st.one_of(st.binary(max_size=12), st.just(b"v" * 300))
+bounds = st.none() | keys
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """A store with tiny buffers and a dict that says what it must contain."""
+
+    snapshots = Bundle("snapshots")
+
+    @initialize(
+        memtable=st.sampled_from(["skiplist", "sorteddict"]),
+        compression=st.sampled_from(["none", "zstd", ("none", "zstd")]),
+        bits=st.sampled_from([0.0, 10.0]),
+        cache=st.sampled_from([0, 4096, 1 << 20]),
+        ratio=st.sampled_from([2, 3, 10]),
+    )
+    def start(self, memtable, compression, bits, cache, ratio):
+        self.fs = MemoryFileSystem()
+        self.settings = {
+            "memtable": memtable,
+            "compression": compression,
+            "filter_bits_per_key": bits,
+            "block_cache_bytes": cache,
+            "policy": lsmkv.Leveled(size_ratio=ratio),
+            "memtable_bytes": 2048,
+            "block_bytes": 128,
+            "table_bytes": 1024,
+            "level0_runs": 2,
+            "level0_stop_runs": 5,
+        }
+        self.model: dict[bytes, bytes] = {}
+        self.history: list[dict[bytes, bytes]] = [{}]
+        self.durable = 0
+        self.live: list[object] = []
+        self.open()
+
+    def open(self):
+        options = lsmkv.Options(fs=self.fs, rng=seeded(0), scheduler=ManualScheduler(), **self.settings)
+        self.db = lsmkv.open("/db", options)
+
+    def committed(self, *, sync):
+        self.history.append(dict(self.model))
+        if sync:
+            self.durable = len(self.history) - 1
+
+    @rule(key=keys, value=values, sync=st.booleans())
+    def put(self, key, value, sync):
+        self.db.put(key, value, sync=sync)
+        self.model[key] = value
+        self.committed(sync=sync)
+
+    @rule(key=keys, sync=st.booleans())
+    def delete(self, key, sync):
+        self.db.delete(key, sync=sync)
+        self.model.pop(key, None)
+        self.committed(sync=sync)
+
+    @rule(ops=st.lists(st.tuples(keys, st.none() | values), max_size=20), sync=st.booleans())
+    def batch(self, ops, sync):
+        batch = lsmkv.WriteBatch()
+        for key, value in ops:
+            if value is None:
+                batch.delete(key)
+                self.model.pop(key, None)
+            else:
+                batch.put(key, value)
+                self.model[key] = value
+        self.db.write(batch, sync=sync)
+        self.committed(sync=sync and bool(ops))
+
+    @rule(pairs=st.lists(st.tuples(keys, values), max_size=30))
+    def put_many(self, pairs):
+        self.db.put_many(pairs)
+        self.model.update(pairs)
+        self.committed(sync=False)
+
+    @rule(key=keys)
+    def get(self, key):
+        assert self.db.get(key) == self.model.get(key)
+
+    @rule(wanted=st.lists(keys, max_size=30))
+    def get_many(self, wanted):
+        assert self.db.get_many(wanted) == [self.model.get(k) for k in wanted]
+        assert self.db.contains_many(wanted).tolist() == [k in self.model for k in wanted]
+
+    @rule(start=bounds, stop=bounds, prefix=st.none() | st.binary(max_size=2), reverse=st.booleans())
+    def scan(self, start, stop, prefix, reverse):
+        assert list(self.db.scan(start, stop, prefix=prefix, reverse=reverse)) == self.select(
+            self.model, start, stop, prefix, reverse
+        )
+
+    @staticmethod
+    def select(model, start, stop, prefix, reverse):
+        return [
+            (k, v)
+            for k, v in sorted(model.items(), reverse=reverse)
+            if (start is None or k >= start) and (stop is None or k < stop) and (not prefix or k.startswith(prefix))
+        ]
+
+    @rule(target=snapshots)
+    def snapshot(self):
+        entry = [self.db.snapshot(), dict(self.model)]
+        self.live.append(entry)
+        return entry
+
+    @rule(entry=snapshots, wanted=st.lists(keys, max_size=10), reverse=st.booleans())
+    def read_snapshot(self, entry, wanted, reverse):
+        snap, model = entry
+        if snap is not None:
+            assert snap.get_many(wanted) == [model.get(k) for k in wanted]
+            assert [snap.get(k) for k in wanted] == [model.get(k) for k in wanted]
+            assert list(snap.scan(reverse=reverse)) == sorted(model.items(), reverse=reverse)
+
+    @rule(entry=consumes(snapshots))
+    def release(self, entry):
+        if entry[0] is not None:
+            entry[0].close()
+            entry[0] = None
+
+    @rule()
+    def flush(self):
+        self.db.flush()
+        self.durable = len(self.history) - 1
+
+    @rule()
+    def step(self):
+        self.db.step()
+
+    @rule()
+    def settle(self):
+        self.db.settle()
+        assert self.db.pending() is None
+
+    @rule(start=bounds, stop=bounds)
+    def compact(self, start, stop):
+        self.db.compact(start, stop)
+        self.durable = len(self.history) - 1
+
+    def drop_snapshots(self):
+        for entry in self.live:
+            entry[0] = None
+        self.live.clear()
+
+    @rule()
+    def reopen(self):
+        self.drop_snapshots()
+        self.db.close()
+        self.open()
+        self.durable = len(self.history) - 1
+
+    @precondition(lambda self: len(self.history) > 1)
+    @rule(seed=st.none() | st.integers(0, 1000))
+    def power_cut(self, seed):
+        self.drop_snapshots()
+        self.fs = self.fs.crash(None if seed is None else seeded(seed))
+        self.db = None
+        self.open()
+        got = dict(self.db.scan())
+        possible = self.history[self.durable :]
+        assert got in possible
+        self.model = got
+        self.history = [dict(got)]
+        self.durable = 0
+
+    @invariant()
+    def sound(self):
+        if getattr(self, "db", None) is not None:
+            self.db.check()
+
+    def teardown(self):
+        if getattr(self, "db", None) is not None:
+            self.drop_snapshots()
+            self.db.close()
+            assert lsmkv.verify("/db", fs=self.fs).ok
+
+
+EngineMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestEngine = EngineMachine.TestCase
