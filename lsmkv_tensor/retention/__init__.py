@@ -1,1 +1,1 @@
-"""Room lsmkv_tensor.retention (see its modules)."""
+"""What is kept and for how long: the division of the capacity, and which segment goes first."""

@@ -1,1 +1,1 @@
-"""Room lsmkv_tensor.vlog (see its modules)."""
+"""The value log: pages in recycled, preallocated segments, found through the index. Start reading at ``layout``."""

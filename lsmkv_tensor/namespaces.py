@@ -1,0 +1,193 @@
+"""A namespace of a page store: page keys in, bytes from and into the caller's memory. What every adapter uses.
+
+Page keys are digests that the caller computed: 28 bytes are taken as they are, anything else is brought to 28 bytes by
+:func:`lsmkv_tensor.keys.flat.flat_key`. Buffers are described in :mod:`lsmkv_tensor.spans`. After a call returns, nothing
+touches the caller's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.keys.flat import flat_key
+from lsmkv_tensor.registry import NamespaceInfo
+from lsmkv_tensor.retention.notify import EvictCallback, Notifier
+from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.spans import PageBuffers, page_views
+from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, RAW, FrameEntry, payload_check
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.reserved import RECORDS, number_key
+from lsmkv_tensor.vlog.writer import Page
+
+__all__ = ["Namespace", "PageKey"]
+
+PageKey: TypeAlias = bytes | str
+
+PREFIX_STEP = 128
+"""Keys asked at a time while the prefix goes on; doubles with every step."""
+
+
+class Namespace:
+    """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
+
+    def __init__(self, info: NamespaceInfo, gate: CallGate, log: ValueLog, reader: PageReader, notifier: Notifier) -> None:
+        self.info = info
+        self._gate = gate
+        self._log = log
+        self._reader = reader
+        self._notifier = notifier
+        self._prefix = info.number.to_bytes(4, "big")
+        self._records = number_key(RECORDS, info.number)
+
+    @property
+    def number(self) -> int:
+        """The number that begins its keys."""
+        return self.info.number
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of its canonical fields, 32 bytes: its identity."""
+        return self.info.digest
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of one page."""
+        return self.info.page_bytes
+
+    # asking
+
+    def contains(self, keys: Sequence[PageKey]) -> NDArray[np.bool_]:
+        """Which pages are stored. I/O: index blocks, most often cached."""
+        with self._gate:
+            return self._log.contains(self._index_keys(keys))
+
+    def contains_prefix(self, keys: Sequence[PageKey]) -> int:
+        """How many pages from the first on are stored without a gap. I/O: as :meth:`contains`, up to the first gap."""
+        with self._gate:
+            known, step = 0, PREFIX_STEP
+            while known < len(keys):
+                there = self._log.contains(self._index_keys(keys[known : known + step]))
+                if not there.all():
+                    return known + int(there.argmin())
+                known += len(there)
+                step *= 2
+            return known
+
+    def keys(self) -> Iterator[bytes]:
+        """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
+        with self._gate:
+            entries = self._log.db.scan(prefix=self._prefix)
+        return (key[4:] for key, _ in entries)
+
+    def parents(self, keys: Sequence[PageKey]) -> list[bytes | None]:
+        """The 28-byte key of each page's predecessor; None if the page is absent or has none. I/O: as :meth:`contains`."""
+        with self._gate:
+            places = self._log.places(self._index_keys(keys))
+        return [None if p is None or p.parent == NO_PARENT else p.parent for p in places]
+
+    # pages in and out
+
+    def put_many(
+        self,
+        keys: Sequence[PageKey],
+        buffers: PageBuffers,
+        parents: Sequence[PageKey | None] | None = None,
+        *,
+        records: Mapping[bytes, bytes | None] | None = None,
+    ) -> list[bool]:
+        """Store pages. True: the page is there now, stored by this call or before (then it is not written again).
+
+        ``parents``: per page the key of the page before it. ``records``: small records of the namespace (see
+        :meth:`records`) that become visible with or before the first page; None deletes one. False: no space, or writing
+        failed; nothing of the page is kept. A key given twice is stored once, from its first buffer.
+
+        Raises InvalidArgumentError (counts or sizes that do not fit; nothing is stored), PoisonedError, ClosedError.
+
+        I/O: one gathered write per frame (all pages of a call, if the segment has room) and one index commit.
+        """
+        with self._gate:
+            views = page_views(buffers, len(keys), self.page_bytes)
+            above = self._parents(parents, len(keys))
+            index_keys = self._index_keys(keys)
+            there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
+            first: dict[bytes, int] = {}
+            for i, key in enumerate(index_keys):
+                if not there[i]:
+                    first.setdefault(key, i)
+            pages = []
+            for key, i in first.items():
+                entry = FrameEntry(key, above[i], self.page_bytes, RAW, payload_check(key, views[i]))
+                pages.append(Page(entry, views[i]))
+            self._log.counters.present_pages += len(keys) - len(pages)
+            if not pages and not records:
+                return there
+            try:
+                stored = self._log.put(pages, self._record_keys(records))
+            finally:
+                self._notifier.deliver(self._log.take_evicted())
+            verdicts = dict(zip(first, stored, strict=True))
+            return [known or verdicts[key] for key, known in zip(index_keys, there, strict=True)]
+
+    def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers) -> list[bool]:
+        """Read pages into the caller's memory.
+
+        True: the page is there, every byte checked. False: absent or unreadable; its buffer's contents are then undefined.
+
+        Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError.
+
+        I/O: one batched index lookup, one read per stretch of neighbouring pages.
+        """
+        with self._gate:
+            views = page_views(buffers, len(keys), self.page_bytes, writable=True)
+            return self._reader.get_into(self._index_keys(keys), views)
+
+    def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
+        """Delete pages (and small records); how many pages were there. Their bytes are reclaimed later.
+
+        Raises PoisonedError, NoSpaceError, BusyError, ClosedError.
+
+        I/O: one index lookup and commit per 1024 keys.
+        """
+        with self._gate:
+            return self._log.delete(self._index_keys(keys), [self._records + key for key in records])
+
+    def on_evict(self, callback: EvictCallback) -> None:
+        """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete)."""
+        self._notifier.register(self.number, callback)
+
+    # small records beside the pages
+
+    def records(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """The namespace's small records whose key begins with ``prefix``, ascending.
+
+        They are the caller's own: written with :meth:`put_many`, deleted with it or :meth:`delete_many`, never evicted.
+
+        I/O: a scan of these index entries.
+        """
+        with self._gate:
+            entries = self._log.db.scan(prefix=self._records + prefix)
+        cut = len(self._records)
+        return ((key[cut:], value) for key, value in entries)
+
+    # helpers
+
+    def _index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
+        prefix = self._prefix
+        return [prefix + (k if type(k) is bytes and len(k) == PAGE_KEY_BYTES else flat_key(k)) for k in keys]
+
+    def _parents(self, parents: Sequence[PageKey | None] | None, n: int) -> list[bytes]:
+        if parents is None:
+            return [NO_PARENT] * n
+        if len(parents) != n:
+            msg = f"{len(parents)} parents for {n} keys"
+            raise InvalidArgumentError(msg)
+        return [NO_PARENT if p is None else flat_key(p) for p in parents]
+
+    def _record_keys(self, records: Mapping[bytes, bytes | None] | None) -> dict[bytes, bytes | None]:
+        return {self._records + key: value for key, value in (records or {}).items()}

@@ -1,0 +1,75 @@
+"""What an owner may choose about a page store: one frozen record; every field says default, unit and effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lsmkv.env.clock import Clock
+from lsmkv.env.fs import FileSystem
+from lsmkv.env.rng import Rng
+from lsmkv.env.scheduling import Scheduler
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
+
+__all__ = ["StoreOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """How to open a page store.
+
+    All fields are fixed while it is open; all may differ from one opening to the next, except ``segment_bytes``, which is
+    recorded when the store is created.
+    """
+
+    # behaviour
+    capacity_bytes: int = 16 << 30
+    """Bytes on disk the store may take in all: segments (charged whole when allocated), index, and its temporaries. A hard
+    bound. A smaller value than last time evicts at opening."""
+
+    # performance
+    segment_bytes: int | None = None
+    """Size of a value-log segment, the unit of allocation and eviction; rounded up to 4096. None: as recorded, for a new
+    store ``capacity/64`` between 16.25 MiB and 256 MiB and at most an eighth of what the index leaves. The largest page is
+    three blocks smaller."""
+    index_bytes: int | None = None
+    """Share of the capacity kept for the index and its compaction temporaries. None: ``capacity/32``, at least 2 MiB. When
+    the index would outgrow it, pages are evicted."""
+    direct_io: Literal["auto", "off"] = "auto"
+    """"auto": write segments with O_DIRECT where the file system accepts it, buffered otherwise. "off": always buffered."""
+    block_cache_bytes: int = 32 << 20
+    """Bytes of decoded index blocks kept in memory."""
+
+    # seams
+    fs: FileSystem | None = None
+    """File system; None: the machine's."""
+    clock: Clock | None = None
+    """Clock; None: the machine's."""
+    rng: Rng | None = None
+    """Random source (store identity, index memtable); None: seeded by the system."""
+    scheduler: Scheduler | None = None
+    """Who runs the index's flushes and compactions; None: background threads of this store."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, naming the field."""
+        _integer("capacity_bytes", self.capacity_bytes, 1)
+        _integer("block_cache_bytes", self.block_cache_bytes, 0)
+        if self.segment_bytes is not None:
+            _integer("segment_bytes", self.segment_bytes, 4 * BLOCK)
+            if self.segment_bytes > MAX_SEGMENT_BYTES:
+                _refuse("segment_bytes", self.segment_bytes, f"at most {MAX_SEGMENT_BYTES}")
+        if self.index_bytes is not None:
+            _integer("index_bytes", self.index_bytes, 64 << 10)
+        if self.direct_io not in ("auto", "off"):
+            _refuse("direct_io", self.direct_io, '"auto" or "off"')
+
+
+def _integer(name: str, value: object, low: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        _refuse(name, value, f"an integer of at least {low}")
+
+
+def _refuse(name: str, value: object, allowed: str) -> None:
+    msg = f"StoreOptions.{name} = {value!r}: must be {allowed}"
+    raise InvalidArgumentError(msg)

@@ -1,0 +1,289 @@
+"""PageStore: pages of fixed size per namespace, in a value log with an LSM-tree as its index, inside a byte budget.
+
+::
+
+    PATH/STORE                 what this directory is (vlog/stamp.py)
+    PATH/index/                an lsmkv store: page key -> place; namespaces; live bytes per segment
+    PATH/vlog/000001.seg ...   preallocated segments of pages (vlog/layout.py)
+
+A put writes the pages, then commits their places; a get looks the places up, reads into the caller's memory and checks every
+page. Pages are a cache: when the budget is full the oldest segment's pages go. What was stored before a :meth:`PageStore.sync`
+that returned is there after a crash, unless it was evicted or deleted since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from posixpath import join
+from types import TracebackType
+from typing import Self
+
+import lsmkv
+from lsmkv import DB
+from lsmkv.env.fs import FileSystem
+from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.rng import Rng, seeded
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError
+from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.registry import NamespaceInfo, Registry
+from lsmkv_tensor.retention.notify import Notifier
+from lsmkv_tensor.retention.quota import Quota, divide
+from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.vlog.files import SegmentFiles
+from lsmkv_tensor.vlog.gc import Collector, GcReport
+from lsmkv_tensor.vlog.liveness import Liveness
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.segment import FREE, SEALED
+from lsmkv_tensor.vlog.share import IndexShare
+from lsmkv_tensor.vlog.space import Space
+from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, write_stamp
+from lsmkv_tensor.vlog.writer import FrameWriter
+
+__all__ = ["PageStore", "PageStoreStats"]
+
+GC_MAX_LIVE = 0.75
+"""Live fraction above which moving a segment's pages costs more than the space it frees is worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageStoreStats:
+    """A store at one moment. Counters run from opening."""
+
+    pages: int
+    """Pages stored now, all namespaces."""
+    live_bytes: int
+    """Bytes of these pages in segments, padding included."""
+    physical_bytes: int
+    """Bytes of all segment files and the index on disk."""
+    capacity_bytes: int
+    index_bytes: int
+    """Bytes of the index on disk."""
+    index_share_bytes: int
+    segment_bytes: int
+    segments: int
+    """Segment files."""
+    segments_max: int
+    sealed_segments: int
+    free_segments: int
+    direct_io: bool
+    """Whether segments are written with O_DIRECT."""
+    namespaces: int
+    hits: int
+    misses: int
+    corrupt_pages: int
+    lost_pages: int
+    """Pages dropped at opening because their segment file was missing."""
+    read_errors: int
+    put_pages: int
+    present_pages: int
+    """Pages offered that were there already."""
+    declined_pages: int
+    """Pages offered and not stored: no space, or a write failed."""
+    deleted_pages: int
+    evicted_pages: int
+    recycled_segments: int
+    read_bytes: int
+    written_bytes: int
+    """Bytes given to the file system for segments: pages, headers, padding, moved pages."""
+    bounced_bytes: int
+    """Part of it that was copied to aligned memory first."""
+    gc_runs: int
+    gc_segments: int
+    gc_moved_bytes: int
+    gc_read_bytes: int
+    callback_errors: int
+    """Eviction callbacks that raised."""
+
+
+class PageStore:
+    """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
+
+    def __init__(self, path: str, db: DB, files: SegmentFiles, quota: Quota, stamp: Stamp, fs: FileSystem) -> None:
+        share = IndexShare(fs, join(path, "index"), db, quota.index_bytes)
+        liveness = Liveness(db, share)
+        liveness.load(db.path)
+        self.path = path
+        self._db = db
+        self._files = files
+        self._quota = quota
+        self._share = share
+        self._writer = FrameWriter(files, stamp.store_id)
+        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id)
+        self._log = ValueLog(db, self._space, liveness, self._writer)
+        self._log.counters.lost = self._space.load()
+        self._reader = PageReader(self._log, files)
+        self._collector = Collector(self._log, files)
+        self._registry = Registry(self._log, db.path)
+        self._notifier = Notifier()
+        self._gate = CallGate(f"page store {path}")
+
+    @classmethod
+    def open(cls, path: str, *, options: StoreOptions | None = None) -> PageStore:
+        """Open the store in directory ``path``, creating it if there is none.
+
+        Raises InvalidArgumentError (a capacity too small, another segment_bytes than recorded), LockedError,
+        CorruptionError, FormatTooNewError, IOFailedError.
+
+        I/O: opens the index, reads the stamp and one record per segment; no segment is read.
+        """
+        options = options if options is not None else StoreOptions()
+        fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
+        rng = options.rng if options.rng is not None else seeded()
+        stamp = read_stamp(fs, path)
+        wanted = stamp.segment_bytes if stamp is not None else options.segment_bytes
+        quota = divide(options.capacity_bytes, wanted, options.index_bytes)
+        _same_segments(path, stamp, options)
+        fs.mkdir(join(path, "vlog"))
+        db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
+        try:
+            stamp = stamp or read_stamp(fs, path) or _create(fs, path, quota, rng)
+            direct = options.direct_io == "auto" and direct_io_works(fs, path)
+            files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
+            return cls(path, db, files, quota, stamp, fs)
+        except BaseException:
+            db.close()
+            raise
+
+    def namespace(self, fields: Mapping[str, object], page_bytes: int, *, name: str | None = None) -> Namespace:
+        """The namespace of pages with these meaning-giving fields (JSON values), registered if it is new.
+
+        ``page_bytes``: bytes of every page in it. ``name``: a label that belongs to the first fields it was used with.
+        Raises InvalidArgumentError (not JSON; a page larger than a segment holds), NamespaceMismatchError, PoisonedError.
+
+        I/O: one index commit and sync if it is new.
+        """
+        largest = self._quota.largest_page_bytes
+        with self._gate:
+            if isinstance(page_bytes, int) and page_bytes > largest:
+                msg = (
+                    f"page_bytes = {page_bytes}: a segment of {self._quota.segment_bytes} bytes holds pages of at most "
+                    f"{largest}; make a store with a larger segment_bytes or capacity_bytes"
+                )
+                raise InvalidArgumentError(msg)
+            info = self._registry.register(fields, page_bytes, name)
+            return Namespace(info, self._gate, self._log, self._reader, self._notifier)
+
+    def namespaces(self) -> list[NamespaceInfo]:
+        """All registered namespaces, by number."""
+        with self._gate:
+            return self._registry.listed()
+
+    def sync(self) -> None:
+        """Make everything stored so far durable. IOFailedError, PoisonedError.
+
+        I/O: one fdatasync of a segment, one of the log.
+        """
+        with self._gate:
+            self._log.sync()
+
+    def gc(self, *, max_live: float = GC_MAX_LIVE) -> GcReport:
+        """Reclaim dead bytes: move the pages out of sealed segments at most ``max_live`` (fraction) alive, best first.
+
+        Raises InvalidArgumentError, NoSpaceError, IOFailedError, PoisonedError.
+
+        I/O: reads and rewrites the live pages of the victims; one fdatasync and one log sync a victim.
+        """
+        if not 0 <= max_live < 1:
+            msg = f"max_live = {max_live!r}: must be at least 0 and below 1"
+            raise InvalidArgumentError(msg)
+        with self._gate:
+            return self._collector.run(max_live)
+
+    def stats(self) -> PageStoreStats:
+        """Sizes and counters. I/O: lists the index directory."""
+        with self._gate:
+            segments = list(self._space.segments.values())
+            index_bytes = self._share.disk_bytes()
+            c = self._log.counters
+            return PageStoreStats(
+                pages=sum(s.pages for s in segments),
+                live_bytes=sum(s.live_bytes for s in segments),
+                physical_bytes=len(segments) * self._files.segment_bytes + index_bytes,
+                capacity_bytes=self._quota.capacity_bytes,
+                index_bytes=index_bytes,
+                index_share_bytes=self._quota.index_bytes,
+                segment_bytes=self._files.segment_bytes,
+                segments=len(segments),
+                segments_max=self._quota.segments,
+                sealed_segments=sum(s.state == SEALED for s in segments),
+                free_segments=sum(s.state == FREE for s in segments),
+                direct_io=self._files.direct,
+                namespaces=len(self._registry.listed()),
+                hits=c.hits,
+                misses=c.misses,
+                corrupt_pages=c.corrupt,
+                lost_pages=c.lost,
+                read_errors=c.read_errors,
+                put_pages=c.put_pages,
+                present_pages=c.present_pages,
+                declined_pages=c.declined_pages,
+                deleted_pages=c.deleted_pages,
+                evicted_pages=self._space.evicted_pages,
+                recycled_segments=self._space.recycled,
+                read_bytes=c.read_bytes,
+                written_bytes=self._writer.bytes_written,
+                bounced_bytes=self._writer.bounced_bytes,
+                gc_runs=c.gc_runs,
+                gc_segments=c.gc_segments,
+                gc_moved_bytes=c.gc_moved_bytes,
+                gc_read_bytes=c.gc_read_bytes,
+                callback_errors=self._notifier.errors,
+            )
+
+    def close(self) -> None:
+        """Wait for calls inside, make everything durable, release the directory. A second call does nothing.
+
+        IOFailedError if making it durable failed (the directory is released all the same).
+
+        I/O: as :meth:`sync`, and the index's clean close.
+        """
+        if not self._gate.shut():
+            return
+        try:
+            self._log.sync()
+        except PoisonedError:
+            pass  # whoever wrote was told; reopening recovers
+        finally:
+            self._files.close()
+            self._db.close()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+
+def _same_segments(path: str, stamp: Stamp | None, options: StoreOptions) -> None:
+    asked = options.segment_bytes
+    if stamp is not None and asked is not None and -(-asked // 4096) * 4096 != stamp.segment_bytes:
+        msg = f"{path} was made with segment_bytes = {stamp.segment_bytes}, asked for {asked}: leave it None"
+        raise InvalidArgumentError(msg)
+
+
+def _create(fs: FileSystem, path: str, quota: Quota, rng: Rng) -> Stamp:
+    """Stamp a new store; segments without a stamp mean that the stamp was lost."""
+    if any(name.endswith(".seg") for name in fs.listdir(join(path, "vlog"))):
+        raise CorruptionError(join(path, "STORE"), -1, "missing, but there are segments")
+    stamp = Stamp(quota.segment_bytes, rng.getrandbits(128).to_bytes(16, "big"))
+    write_stamp(fs, path, stamp)
+    return stamp
+
+
+def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng) -> lsmkv.Options:
+    """Memtable and tables small beside the index's share of the capacity."""
+    return lsmkv.Options(
+        memtable_bytes=min(max(quota.index_bytes // 32, 16 << 10), 16 << 20),
+        table_bytes=min(max(quota.index_bytes // 16, 64 << 10), 32 << 20),
+        block_cache_bytes=options.block_cache_bytes,
+        stall_timeout_s=5.0,
+        fs=fs,
+        clock=options.clock,
+        rng=rng,
+        scheduler=options.scheduler,
+    )

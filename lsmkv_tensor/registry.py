@@ -1,0 +1,137 @@
+"""Namespaces: who may share pages with whom.
+
+A namespace is identified by the SHA-256 of the canonical JSON of everything that gives its pages their meaning: its fields
+(model, revision, dtype, layout, pool, parallel rank ...) and the bytes of a page. The store gives each a 4-byte number, which
+begins its keys. The full digest decides, never a part of it. A name is a label that stays with the first fields it was used
+for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lsmkv import DB
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, NamespaceMismatchError
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, number_key, number_of
+
+__all__ = ["NamespaceInfo", "Registry", "canonical"]
+
+
+class NamespaceInfo(NamedTuple):
+    """A registered namespace."""
+
+    number: int
+    digest: bytes
+    """SHA-256 of its canonical form."""
+    fields: dict[str, Any]
+    page_bytes: int
+    names: tuple[str, ...]
+
+
+def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
+    """The one JSON text of these fields: sorted keys, no spaces, UTF-8. InvalidArgumentError if they are not JSON."""
+    if isinstance(page_bytes, bool) or not isinstance(page_bytes, int) or page_bytes < 1:
+        msg = f"page_bytes = {page_bytes!r}: must be a positive integer"
+        raise InvalidArgumentError(msg)
+    _check_keys(fields)
+    document = {"fields": dict(fields), "page_bytes": page_bytes}
+    try:
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError) as error:
+        msg = f"namespace fields must be JSON values: {error}"
+        raise InvalidArgumentError(msg) from error
+
+
+def _check_keys(value: object) -> None:
+    """Only string keys: JSON would silently turn others into strings that collide."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                msg = f"namespace field name {key!r} must be a string"
+                raise InvalidArgumentError(msg)
+            _check_keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner)
+
+
+class Registry:
+    """The namespaces of one store, kept in its index."""
+
+    def __init__(self, log: ValueLog, path: str) -> None:
+        self._log = log
+        self._lock = Lock()
+        self._texts: dict[int, bytes] = {}
+        self._by_digest: dict[bytes, int] = {}
+        self._names: dict[str, int] = {}
+        self._load(log.db, path)
+
+    def _load(self, db: DB, path: str) -> None:
+        for key, text in db.scan(prefix=NAMESPACES):
+            number = number_of(NAMESPACES, key)
+            self._texts[number] = text
+            self._by_digest[hashlib.sha256(text).digest()] = number
+        for key, value in db.scan(prefix=NAMES):
+            number = int.from_bytes(value, "big")
+            if number not in self._texts:
+                raise CorruptionError(path, -1, f"namespace name {key[len(NAMES) :]!r} without a namespace")
+            self._names[key[len(NAMES) :].decode()] = number
+
+    def register(self, fields: Mapping[str, object], page_bytes: int, name: str | None) -> NamespaceInfo:
+        """The namespace with these fields, made durable if it is new.
+
+        InvalidArgumentError; NamespaceMismatchError if ``name`` belongs to other fields.
+
+        I/O: one index commit and a sync of the log for a new namespace or name.
+        """
+        text = canonical(fields, page_bytes)
+        if name is not None and (not isinstance(name, str) or not name):
+            msg = f"namespace name {name!r}: must be a non-empty string"
+            raise InvalidArgumentError(msg)
+        digest = hashlib.sha256(text).digest()
+        with self._lock:
+            number = self._by_digest.get(digest)
+            if name is not None and name in self._names and self._names[name] != number:
+                raise NamespaceMismatchError(name, _differences(self._texts[self._names[name]], text))
+            records: dict[bytes, bytes] = {}
+            if number is None:
+                number = max(self._texts, default=0) + 1
+                records[number_key(NAMESPACES, number)] = text
+            if name is not None and name not in self._names:
+                records[NAMES + name.encode()] = number.to_bytes(4, "big")
+            if records:
+                self._log.write_records(records)
+            self._texts[number] = text
+            self._by_digest[digest] = number
+            if name is not None:
+                self._names[name] = number
+            return self._info(number)
+
+    def listed(self) -> list[NamespaceInfo]:
+        """All namespaces, by number."""
+        with self._lock:
+            return [self._info(number) for number in sorted(self._texts)]
+
+    def _info(self, number: int) -> NamespaceInfo:
+        text = self._texts[number]
+        document = json.loads(text)
+        names = tuple(sorted(n for n, at in self._names.items() if at == number))
+        return NamespaceInfo(number, hashlib.sha256(text).digest(), document["fields"], document["page_bytes"], names)
+
+
+def _differences(stored: bytes, asked: bytes) -> dict[str, tuple[object, object]]:
+    """Each differing field with its stored and asked value ("absent" where one has it not)."""
+    old, new = json.loads(stored), json.loads(asked)
+    before = {**old["fields"], "page_bytes": old["page_bytes"]}
+    after = {**new["fields"], "page_bytes": new["page_bytes"]}
+    return {
+        field: (before.get(field, "absent"), after.get(field, "absent"))
+        for field in sorted({*before, *after})
+        if field not in before or field not in after or before[field] != after[field]
+    }

@@ -1,0 +1,39 @@
+"""Telling owners of namespaces which of their pages were evicted."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
+
+__all__ = ["EvictCallback", "Notifier"]
+
+EvictCallback: TypeAlias = Callable[[list[bytes], list[int]], None]
+"""Called with page keys (28 bytes) and sizes (bytes) of pages just evicted, in the thread whose call evicted them."""
+
+
+class Notifier:
+    """Callbacks by namespace number."""
+
+    def __init__(self) -> None:
+        self._callbacks: defaultdict[int, list[EvictCallback]] = defaultdict(list)
+        self.errors = 0
+        """Callbacks that raised."""
+
+    def register(self, namespace: int, callback: EvictCallback) -> None:
+        """Call it from now on."""
+        self._callbacks[namespace].append(callback)
+
+    def deliver(self, evicted: Iterable[tuple[bytes, int]]) -> None:
+        """Call back for (index key, bytes) of each page, without any lock held; a raising callback is counted."""
+        by_namespace: defaultdict[int, tuple[list[bytes], list[int]]] = defaultdict(lambda: ([], []))
+        for key, size in evicted:
+            keys, sizes = by_namespace[int.from_bytes(key[:4], "big")]
+            keys.append(key[4:])
+            sizes.append(size)
+        for namespace, (keys, sizes) in by_namespace.items():
+            for callback in self._callbacks.get(namespace, ()):
+                try:
+                    callback(list(keys), list(sizes))
+                except Exception:  # noqa: BLE001 - an owner's bug must not fail another owner's put
+                    self.errors += 1

@@ -1,0 +1,62 @@
+"""How a capacity in physical bytes is divided. Pure arithmetic.
+
+::
+
+    capacity = STORE stamp (1 block, twice while it is written) + index share + segments * segment_bytes + rest
+    segments = usable + 1 spare, which only garbage collection may fill
+
+At least three segments: one being filled, one sealed that can be evicted, one spare.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.vlog.layout import BLOCK, padded
+
+__all__ = ["MIN_SEGMENTS", "Quota", "divide"]
+
+MIN_SEGMENTS = 3
+STAMP_BYTES = 2 * BLOCK
+MIN_INDEX_BYTES = 2 << 20
+SMALLEST_CHOSEN = (16 << 20) + (256 << 10)
+"""Bytes; a segment chosen by us holds 16 MiB of pages of a power of two and their frame headers."""
+LARGEST_CHOSEN = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A capacity, divided."""
+
+    capacity_bytes: int
+    index_bytes: int
+    segment_bytes: int
+    segments: int
+    """Segment files that may exist, the spare one included."""
+
+    @property
+    def largest_page_bytes(self) -> int:
+        """The largest page a segment can hold, beside its header, a frame header and the end mark."""
+        return self.segment_bytes - 3 * BLOCK
+
+
+def divide(capacity_bytes: int, segment_bytes: int | None, index_bytes: int | None) -> Quota:
+    """Divide a capacity; None lets the division choose.
+
+    InvalidArgumentError, naming the minimum, if fewer than three segments fit.
+    """
+    index = index_bytes if index_bytes is not None else max(capacity_bytes // 32, MIN_INDEX_BYTES)
+    left = capacity_bytes - index - STAMP_BYTES
+    if segment_bytes is None:
+        segment_bytes = min(max(capacity_bytes // 64, SMALLEST_CHOSEN), LARGEST_CHOSEN, max(left // 8, 16 * BLOCK))
+    segment_bytes = padded(segment_bytes)
+    segments = left // segment_bytes
+    if segments < MIN_SEGMENTS:
+        least = index + STAMP_BYTES + MIN_SEGMENTS * segment_bytes
+        msg = (
+            f"StoreOptions.capacity_bytes = {capacity_bytes}: must be at least {least} "
+            f"({index} for the index, {MIN_SEGMENTS} segments of {segment_bytes})"
+        )
+        raise InvalidArgumentError(msg)
+    return Quota(capacity_bytes, index, segment_bytes, segments)

@@ -1,0 +1,37 @@
+"""What a store has counted since it was opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Counters"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Changed under the lock of whoever counts; read at any time."""
+
+    hits: int = 0
+    """Pages delivered."""
+    misses: int = 0
+    """Pages asked for and not delivered, for whatever reason."""
+    corrupt: int = 0
+    """Pages dropped because their bytes failed the check."""
+    lost: int = 0
+    """Pages dropped at opening because their segment file was missing."""
+    read_errors: int = 0
+    """Pages not delivered because reading failed."""
+    put_pages: int = 0
+    """Pages newly stored."""
+    present_pages: int = 0
+    """Pages offered that were there already."""
+    declined_pages: int = 0
+    """Pages offered and not stored: no space, or a write failed."""
+    deleted_pages: int = 0
+    read_bytes: int = 0
+    """Bytes of pages read from segments for callers."""
+    gc_runs: int = 0
+    gc_segments: int = 0
+    """Segments that garbage collection freed."""
+    gc_moved_bytes: int = 0
+    gc_read_bytes: int = 0

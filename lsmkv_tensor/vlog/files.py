@@ -1,0 +1,148 @@
+"""The segment files of a store: creating, opening, removing, and a bounded set of open readers.
+
+Reads go through the page cache (a direct write invalidates the cached range, so the two agree); writes bypass it where
+the file system lets them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from posixpath import join
+
+from lsmkv.env.fs import File, FileSystem
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.errors import io_failed
+
+__all__ = ["MAX_OPEN", "SegmentFiles"]
+
+MAX_OPEN = 256
+"""Segment files held open for reading; the least recently used is let go (it closes when its last reader drops it)."""
+
+_SUFFIX = ".seg"
+
+
+class SegmentFiles:
+    """Files ``{number:06d}.seg`` of ``segment_bytes`` each in one directory."""
+
+    def __init__(self, fs: FileSystem, directory: str, segment_bytes: int, *, direct: bool) -> None:
+        self._fs = fs
+        self.directory = directory
+        self.segment_bytes = segment_bytes
+        self.direct = direct
+        self._readers: OrderedDict[int, File] = OrderedDict()
+        self._lock = Lock()
+        self._writer: tuple[int, File] | None = None
+
+    def path(self, number: int) -> str:
+        """Path of a segment."""
+        return join(self.directory, f"{number:06d}{_SUFFIX}")
+
+    def on_disk(self) -> dict[int, int]:
+        """Number -> length in bytes of every segment file there is. Anything else in the directory is removed.
+
+        I/O: one listing, one stat a file.
+        """
+        found: dict[int, int] = {}
+        for name in self._fs.listdir(self.directory):
+            stem = name.removesuffix(_SUFFIX)
+            path = join(self.directory, name)
+            if name.endswith(_SUFFIX) and stem.isdigit() and name == f"{int(stem):06d}{_SUFFIX}":
+                found[int(stem)] = self._fs.size(path)
+            elif not self._fs.isdir(path):
+                self._fs.unlink(path)
+        return found
+
+    def create(self, number: int) -> None:
+        """A new file with all its blocks reserved. NoSpaceError or IOFailedError; nothing is left behind then.
+
+        I/O: one create, one fallocate, one directory sync.
+        """
+        path = self.path(number)
+        try:
+            file = self._fs.open(path, "create")
+            try:
+                file.allocate(self.segment_bytes)
+            finally:
+                file.close()
+            self._fs.sync_dir(self.directory)
+        except OSError as error:
+            self._forget_file(path)
+            op = "allocating a segment"
+            raise io_failed(op, path, error) from error
+
+    def restore_length(self, number: int) -> None:
+        """Reserve all blocks of a file that a crash left short. Errors as :meth:`create`. I/O: one fallocate."""
+        path = self.path(number)
+        try:
+            file = self._fs.open(path, "rw")
+            try:
+                file.allocate(self.segment_bytes)
+            finally:
+                file.close()
+        except OSError as error:
+            op = "extending a segment"
+            raise io_failed(op, path, error) from error
+
+    def unlink(self, number: int) -> None:
+        """Remove a file; nothing happens if it is gone. I/O: one unlink, one directory sync."""
+        self.forget(number)
+        path = self.path(number)
+        try:
+            self._fs.unlink(path)
+            self._fs.sync_dir(self.directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            op = "removing a segment"
+            raise io_failed(op, path, error) from error
+
+    def reader(self, number: int) -> File:
+        """The file to read a segment from. OSError if it cannot be opened. I/O: at most one open."""
+        with self._lock:
+            file = self._readers.get(number)
+            if file is not None:
+                self._readers.move_to_end(number)
+                return file
+        file = self._fs.open(self.path(number), "r")
+        with self._lock:
+            file = self._readers.setdefault(number, file)
+            while len(self._readers) > MAX_OPEN:
+                self._readers.popitem(last=False)
+        return file
+
+    def writer(self, number: int) -> File:
+        """The file to write a segment through; one is open at a time. OSError. I/O: at most one open."""
+        writer = self._writer
+        if writer is None or writer[0] != number:
+            writer = self._writer = (number, self._fs.open(self.path(number), "rw", direct=self.direct))
+        return writer[1]
+
+    def close_writer(self) -> None:
+        """Let go of the file being written (it closes when a sync still running on it has ended)."""
+        self._writer = None
+
+    def forget(self, number: int) -> None:
+        """Let go of every handle on a segment."""
+        with self._lock:
+            self._readers.pop(number, None)
+        if self._writer is not None and self._writer[0] == number:
+            self.close_writer()
+
+    def drop_cached(self, number: int) -> None:
+        """Tell the page cache that a segment's old contents will not be read again."""
+        try:
+            self.reader(number).advise("dontneed")
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.close_writer()
+        with self._lock:
+            self._readers.clear()
+
+    def _forget_file(self, path: str) -> None:
+        try:
+            self._fs.unlink(path)
+        except OSError:
+            return

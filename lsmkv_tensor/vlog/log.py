@@ -1,0 +1,266 @@
+"""Everything that changes the value log and its index: put, delete, drop, sync. One change at a time.
+
+The order of a put: payloads and frame header are written, then the index batch with the liveness records is committed.
+A crash between the two leaves bytes that nothing names. A power cut may keep the index commit and lose the bytes (neither
+was synced): the check in the index value then fails, and the page is a miss, never a wrong page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv import DB, WriteBatch
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.errors import BusyError, IOFailedError, PoisonedError
+from lsmkv_tensor.retention.fifo import next_victim
+from lsmkv_tensor.vlog.counters import Counters
+from lsmkv_tensor.vlog.layout import FrameEntry, Place
+from lsmkv_tensor.vlog.liveness import Change, Liveness
+from lsmkv_tensor.vlog.segment import Segment
+from lsmkv_tensor.vlog.space import DELETE_BATCH, Space
+from lsmkv_tensor.vlog.writer import FrameWriter, Page, frame_bytes
+
+__all__ = ["ValueLog"]
+
+MAX_FRAME_PAGES = 4096
+"""Pages in one frame and one index commit: bounds both headers and batches."""
+
+
+class ValueLog:
+    """Pages by 32-byte index key. ``lock`` orders all changes; readers never take it except to drop what is corrupt."""
+
+    def __init__(self, db: DB, space: Space, liveness: Liveness, writer: FrameWriter) -> None:
+        self.db = db
+        self.space = space
+        self.writer = writer
+        self.counters = Counters()
+        self.lock = Lock()
+        self._liveness = liveness
+
+    def contains(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Which keys have a page. I/O: as the engine's ``contains_many``."""
+        return self.db.contains_many(keys)
+
+    def put(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> list[bool]:
+        """Store pages of distinct keys; a page already there is left as it is. True: it is there now.
+
+        ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
+        that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes.
+
+        I/O: one gathered write and one index commit per frame.
+        """
+        with self.lock:
+            self._usable()
+            present = self.contains([p.entry.key for p in pages])
+            todo = [i for i, there in enumerate(present) if not there]
+            stored = present.tolist()
+            self.counters.present_pages += len(pages) - len(todo)
+            pending = dict(records)
+            try:
+                while todo or pending:
+                    now = self._frame([pages[i].entry.length for i in todo]) if todo else 0
+                    if todo and not now:
+                        break
+                    self._append([pages[i] for i in todo[:now]], pending)
+                    pending = {}
+                    for i in todo[:now]:
+                        stored[i] = True
+                    todo = todo[now:]
+            except PoisonedError:
+                raise
+            except (IOFailedError, BusyError):  # counted below; what was stored before stays stored
+                pass
+            self.counters.declined_pages += len(todo)
+            return stored
+
+    def _frame(self, lengths: Sequence[int]) -> int:
+        """How many of the pages go into the next frame, after making room; 0 if there is no space to be had."""
+        if not self._index_room(len(lengths)):
+            return 0
+        n = self._fit(lengths)
+        if not n and self.space.roll():
+            n = self._fit(lengths)
+        return n
+
+    def _fit(self, lengths: Sequence[int]) -> int:
+        room = self.space.room()
+        most = min(len(lengths), MAX_FRAME_PAGES)
+        if frame_bytes(lengths[:most]) <= room:
+            return most
+        low, high = 0, most  # low fits, high does not
+        while high - low > 1:
+            middle = (low + high) // 2
+            if frame_bytes(lengths[:middle]) <= room:
+                low = middle
+            else:
+                high = middle
+        return low
+
+    def _index_room(self, entries: int) -> bool:
+        """Keep the index inside its share, evicting if need be; False if that is not enough."""
+        entries = min(entries, MAX_FRAME_PAGES)
+        while not self._liveness.share.add(entries * _ENTRY_BYTES, entries):
+            victim = next_victim(self.space.segments.values())
+            if victim is None:
+                return False
+            self.space.empty(victim)
+        return True
+
+    def _append(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> None:
+        """Write a frame (if there are pages) and commit it. IOFailedError, BusyError: nothing happened."""
+        batch = WriteBatch()
+        change = Change()
+        segment = self.space.active
+        before = (segment.tail, segment.frames) if segment is not None else (0, 0)
+        if pages:
+            assert segment is not None
+            try:
+                places = self.writer.append(segment, pages)
+            except IOFailedError:
+                self.space.seal()  # that stretch of the disk is not to be trusted with the next batch
+                raise
+            for page, place in zip(pages, places, strict=True):
+                batch.put(page.entry.key, place.pack())
+            change.add(places)
+        for key, value in records.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        try:
+            self._liveness.commit(batch, change)
+        except BaseException:
+            if segment is not None:
+                segment.tail, segment.frames = before
+            raise
+        self.counters.put_pages += len(pages)
+
+    def delete(self, keys: Sequence[bytes], records: Sequence[bytes] = ()) -> int:
+        """Delete pages (and records); the number of pages that were there. Errors as the engine's ``write``.
+
+        I/O: one batched index lookup and one commit per 1024 keys.
+        """
+        deleted = 0
+        with self.lock:
+            self._usable()
+            for start in range(0, len(keys), DELETE_BATCH):
+                part = list(dict.fromkeys(keys[start : start + DELETE_BATCH]))
+                found = self.places(part)
+                deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
+            if records:
+                batch = WriteBatch()
+                for key in records:
+                    batch.delete(key)
+                self._liveness.commit(batch, Change())
+            self.counters.deleted_pages += deleted
+        return deleted
+
+    def drop_corrupt(self, key: bytes, place: Place) -> bool:
+        """Forget a page whose bytes failed the check, if the index still says the same; whether it did. I/O: one commit."""
+        with self.lock:
+            if self.space.poison is not None or self.places([key]) != [place]:
+                return False
+            try:
+                self._delete({key: place})
+            except (IOFailedError, BusyError):  # it stays in the index and stays a miss
+                return False
+            self.counters.corrupt += 1
+            return True
+
+    def _delete(self, found: Mapping[bytes, Place]) -> int:
+        if found:
+            batch = WriteBatch()
+            change = Change()
+            for key in found:
+                batch.delete(key)
+            change.remove(found.values())
+            self._liveness.commit(batch, change)
+        return len(found)
+
+    def move(self, moves: Sequence[tuple[bytes, Place, Place]]) -> int:
+        """Point the index at copies: for each (key, old, new) only if it still says ``old`` and the copy still exists.
+
+        Returns the bytes that took their new place. The caller has synced the copies.
+
+        I/O: one batched index lookup and one commit per 1024 pages.
+        """
+        moved = 0
+        with self.lock:
+            self._usable()
+            for start in range(0, len(moves), DELETE_BATCH):
+                part = moves[start : start + DELETE_BATCH]
+                batch = WriteBatch()
+                change = Change()
+                for (key, old, new), now in zip(part, self.places([m[0] for m in part]), strict=True):
+                    if now == old and self._liveness.is_current(new):
+                        batch.put(key, new.pack())
+                        change.remove([old])
+                        change.add([new])
+                        moved += new.disk_bytes
+                if len(batch):
+                    self._liveness.commit(batch, change)
+        return moved
+
+    def append_copies(self, copies: Sequence[tuple[bytes, Place, Sequence[memoryview]]]) -> tuple[Segment, list[Place]] | None:
+        """Write one frame with copies of as many of the pages as fit, with the lock held; the index does not name them yet.
+
+        Returns the segment and the new places of the first pages, None if no segment is left. IOFailedError.
+
+        I/O: one gathered write.
+        """
+        self._usable()
+        lengths = [place.length for _, place, _ in copies]
+        n = self._fit(lengths)
+        if not n and self.space.roll(spare=True):
+            n = self._fit(lengths)
+        segment = self.space.active
+        if not n or segment is None:
+            return None
+        pages = [Page(FrameEntry(key, p.parent, p.length, p.codec, p.check), spans) for key, p, spans in copies[:n]]
+        places = self.writer.append(segment, pages)
+        self._liveness.note(segment)
+        return segment, places
+
+    def places(self, keys: Sequence[bytes]) -> list[Place | None]:
+        """What the index says of each key. I/O: as the engine's ``get_many``."""
+        return [None if value is None else Place.unpack(value) for value in self.db.get_many(keys)]
+
+    def write_records(self, records: Mapping[bytes, bytes]) -> None:
+        """Put small records under reserved keys and make them durable. Errors as the engine's ``write``. I/O: one commit."""
+        batch = WriteBatch()
+        for key, value in records.items():
+            batch.put(key, value)
+        with self.lock:
+            self._usable()
+            self._liveness.commit(batch, Change())
+            self.db.sync()
+
+    def sync(self) -> None:
+        """Make everything stored so far durable. IOFailedError, PoisonedError.
+
+        I/O: one fdatasync of the segment, one of the log.
+        """
+        with self.lock:
+            self._usable()
+            active = self.space.active
+        if active is not None:
+            self.space.sync_segment(active)
+        self.db.sync()
+
+    def take_evicted(self) -> list[tuple[bytes, int]]:
+        """(index key, bytes) of pages evicted since the last call; the list is handed over once."""
+        if not self.space.evicted:
+            return []
+        with self.lock:
+            evicted, self.space.evicted = self.space.evicted, []
+        return evicted
+
+    def _usable(self) -> None:
+        if self.space.poison is not None:
+            raise PoisonedError(self.space.poison.path, self.space.poison.first)
+
+
+_ENTRY_BYTES = 32 + 56

@@ -1,0 +1,187 @@
+"""Reading pages into the caller's memory: one index lookup for all, few scattered reads, every page checked.
+
+Pages are sorted by place; neighbours (also across a frame header) share one ``preadv`` straight into the caller's spans.
+A page that fails its check is looked up again: if its place changed meanwhile (moved, replaced) the new place is tried; only
+an unchanged index value that fails twice counts as corruption, is dropped, and is a miss. A read error costs the pages it
+concerns, not the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Literal, NamedTuple, TypeAlias
+
+from lsmkv.env.fs import IOV_MAX, File
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.vlog.files import SegmentFiles
+from lsmkv_tensor.vlog.layout import BLOCK, Place, payload_check
+from lsmkv_tensor.vlog.log import ValueLog
+
+__all__ = ["PageReader", "Want", "read_pages"]
+
+Verdict: TypeAlias = Literal["ok", "bad", "error", "gone"]
+"""Delivered; bytes missing or failing the check; the file system failed; the segment is in another generation."""
+
+MAX_GAP = 4 * BLOCK
+"""Bytes between two pages (a frame header, a dead small page) that are read and thrown away rather than skipped."""
+
+ATTEMPTS = 4
+"""Looks at a page whose place keeps changing before it is called a miss."""
+
+
+class Want(NamedTuple):
+    """One page to read: its position in the call, its index key, where it is, and the memory to fill, in order."""
+
+    position: int
+    key: bytes
+    place: Place
+    spans: Sequence[memoryview]
+
+
+class PageReader:
+    """Delivers pages of one store. Any number of threads."""
+
+    def __init__(self, log: ValueLog, files: SegmentFiles) -> None:
+        self._log = log
+        self._files = files
+        self._count_lock = Lock()
+
+    def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """Fill each target with the page of its key; False: absent or unreadable (contents then undefined).
+
+        ``targets[i]`` are writable spans of together exactly the page's length.
+
+        I/O: one batched index lookup; one read per stretch of neighbouring pages.
+        """
+        delivered = [False] * len(keys)
+        failed_at: dict[int, Place] = {}
+        errors = 0
+        positions: Iterable[int] = range(len(keys))
+        for _ in range(ATTEMPTS):
+            wants = self._resolve(list(positions), keys, targets)
+            again: list[int] = []
+            for want, verdict in self._read(wants):
+                i = want.position
+                if verdict == "ok":
+                    delivered[i] = True
+                elif verdict == "error":
+                    errors += 1
+                elif verdict == "gone":
+                    again.append(i)
+                elif failed_at.get(i) != want.place or not self._log.drop_corrupt(want.key, want.place):
+                    failed_at[i] = want.place
+                    again.append(i)
+            if not again:
+                break
+            positions = again
+        self._count(delivered, targets, errors)
+        return delivered
+
+    def _resolve(self, positions: Sequence[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[Want]:
+        places = self._log.places([keys[i] for i in positions])
+        return [Want(i, keys[i], p, targets[i]) for i, p in zip(positions, places, strict=True) if p is not None]
+
+    def _read(self, wants: list[Want]) -> Iterator[tuple[Want, Verdict]]:
+        """Read and check, segment by segment, each held in its generation meanwhile."""
+        wants.sort(key=itemgetter(2))
+        for _, group in groupby(wants, key=lambda w: w.place[:2]):
+            members = list(group)
+            place = members[0].place
+            if not self._log.space.acquire(place):
+                yield from ((want, "gone") for want in members)
+                continue
+            try:
+                file = self._files.reader(place.segment)
+                results = read_pages(file, members)
+            except OSError:
+                results = [(want, "error") for want in members]
+            finally:
+                self._log.space.release(place.segment)
+            yield from results
+
+    def _count(self, delivered: Sequence[bool], targets: Sequence[Sequence[memoryview]], errors: int) -> None:
+        hits = sum(delivered)
+        size = sum(sum(map(len, spans)) for spans, there in zip(targets, delivered, strict=True) if there)
+        counters = self._log.counters
+        with self._count_lock:
+            counters.hits += hits
+            counters.misses += len(delivered) - hits
+            counters.read_errors += errors
+            counters.read_bytes += size
+
+
+def read_pages(file: File, wants: Sequence[Want]) -> list[tuple[Want, Verdict]]:
+    """Read pages of one segment, sorted by place, and check each against its key.
+
+    I/O: one read per stretch of neighbours (more only above IOV_MAX spans); after an error each of its pages by itself.
+    """
+    results: list[tuple[Want, Verdict]] = []
+    for stretch in _stretches(wants):
+        try:
+            results += _read_stretch(file, stretch)
+        except OSError:
+            for want in stretch:
+                try:
+                    results += _read_stretch(file, [want])
+                except OSError:
+                    results.append((want, "error"))
+    return results
+
+
+def _stretches(wants: Sequence[Want]) -> Iterator[list[Want]]:
+    """Cut where the gap to the next page is too large (or where a page is asked for twice)."""
+    stretch: list[Want] = []
+    end = 0
+    for want in wants:
+        gap = want.place.offset - end
+        if stretch and not 0 <= gap <= MAX_GAP:
+            yield stretch
+            stretch = []
+        stretch.append(want)
+        end = want.place.offset + want.place.length
+    if stretch:
+        yield stretch
+
+
+def _read_stretch(file: File, wants: Sequence[Want]) -> list[tuple[Want, Verdict]]:
+    start = wants[0].place.offset
+    at = start
+    views: list[memoryview] = []
+    waste = memoryview(bytearray(MAX_GAP)) if len(wants) > 1 else memoryview(b"")
+    for want in wants:
+        place = want.place
+        if place.offset > at:
+            views.append(waste[: place.offset - at])
+        views += want.spans
+        at = place.offset + place.length
+    arrived = start + _fill(file, views, start)
+    return [(want, _judge(want, arrived)) for want in wants]
+
+
+def _judge(want: Want, arrived: int) -> Verdict:
+    """Whether the page is complete and its own."""
+    place = want.place
+    if place.offset + place.length > arrived:
+        return "bad"
+    return "ok" if payload_check(want.key, want.spans) == place.check else "bad"
+
+
+def _fill(file: File, views: list[memoryview], offset: int) -> int:
+    """Scatter from ``offset`` into the views until they are full or the file ends; bytes read."""
+    views = [v for v in views if len(v)]
+    total = 0
+    while views:
+        done = file.preadv(views[:IOV_MAX], offset + total)
+        if not done:
+            break
+        total += done
+        taken = 0
+        while taken < len(views) and done >= len(views[taken]):
+            done -= len(views[taken])
+            taken += 1
+        views = views[taken:]
+        if done:
+            views[0] = views[0][done:]
+    return total

@@ -1,0 +1,60 @@
+"""Keeping the index inside its share of the capacity.
+
+The share must hold the index's files and, for a moment, what a flush and a compaction write beside them. With S bytes on
+disk now and A bytes appended since, that is at most ``2 * S + 4 * A``: the appended bytes once in the log, once in the
+table flushed from it, and everything once more in the output of a merge. Only when this estimate leaves the share is the
+directory measured; only when the measured index still does not fit is it compacted, and then pages must go.
+"""
+
+from __future__ import annotations
+
+from posixpath import join
+
+from lsmkv import DB
+from lsmkv.env.fs import FileSystem
+
+__all__ = ["IndexShare"]
+
+_ENTRY_OVERHEAD = 64
+"""Bytes a log frame or a table adds to an entry, generously."""
+
+
+class IndexShare:
+    """Watches the size of one index. Used under the commit lock."""
+
+    def __init__(self, fs: FileSystem, directory: str, db: DB, limit_bytes: int) -> None:
+        self._fs = fs
+        self._directory = directory
+        self._db = db
+        self.limit_bytes = limit_bytes
+        self._measured = self.disk_bytes()
+        self._appended = 0
+
+    def disk_bytes(self) -> int:
+        """Bytes of the index's files. I/O: one listing, one stat a file."""
+        total = 0
+        for name in self._fs.listdir(self._directory):
+            try:
+                total += self._fs.size(join(self._directory, name))
+            except FileNotFoundError:
+                continue
+        return total
+
+    def add(self, nbytes: int, entries: int) -> bool:
+        """Count what is about to be written; False if the index no longer fits and pages must be evicted.
+
+        I/O: usually none; else a listing, and if need be a flush and a compaction.
+        """
+        new = nbytes + _ENTRY_OVERHEAD * entries
+        self._appended += new
+        for relieve in (None, self._db.flush, self._db.compact):
+            if self._fits():
+                return True
+            if relieve is not None:
+                relieve()
+            self._measured = self.disk_bytes()
+            self._appended = new
+        return self._fits()
+
+    def _fits(self) -> bool:
+        return 2 * self._measured + 4 * self._appended <= self.limit_bytes
