@@ -106,7 +106,6 @@ def _beside(numbers: dict[str, Any]) -> Table:
         table.add_row(f"read, {name}", ours, theirs)
     table.add_row("size on disk", human_bytes(numbers["disk_bytes"]), human_bytes(numbers["torch_file_bytes"]))
     table.add_row("open", _ms(numbers["open_s"]), "")
-    table.add_row("shares prefixes, bounded, checksummed", "yes", "no")
     return table
 
 
