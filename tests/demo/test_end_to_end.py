@@ -1,0 +1,105 @@
+"""The demo with its random model, from the command line to the last check, with processes that are killed on the way."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+SHORT = ["--model", "random", "--tokens", "300", "--threads", "1"]
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start the command in a directory of its own; whatever still runs at the end is killed."""
+    started = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def begin(*arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lsmkv.cli", "demo", *SHORT, "--path", str(tmp_path / "demo"), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def until(process, text):
+    """Read the command's output up to the line that has ``text``."""
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_a_whole_demo(start, tmp_path):
+    process = start("--json", str(tmp_path / "out.json"))
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert "FAILED" not in out
+    assert "x sooner" not in out  # nothing is claimed of this model's speed
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["ok"]
+    assert [check["name"] for check in report["checks"]] == [
+        "restored bytes",
+        "recomputed KV",
+        "logits",
+        "same answer",
+        "next question",
+    ]
+    assert report["tokens"] == {"prompt": 300, "restored": 288, "computed": 12}
+    assert report["kv_bytes"] == 288 * report["kv_bytes_per_token"] == 288 * 2 * 8 * 5 * 32 * 4
+    assert report["second_turn"]["restored_tokens"] > 300
+    assert 0 < report["kv_bytes"] < report["disk_bytes"]
+    assert report["ttft_computed_s"] > 0
+    for name in ("level", "entries"):  # the tree
+        assert name in out
+
+
+@pytest.mark.parametrize("moment", ["importing torch", "computing the KV cache", "answering", "restoring the prefix, cold"])
+def test_killed_at_some_moment_it_starts_again(start, moment):
+    """SIGKILL of the command (its children end by themselves); the next one goes on with whatever store was left behind."""
+    first = start()
+    until(first, moment)
+    first.kill()
+    first.wait()
+    second = start("--keep")
+    out, err = second.communicate()
+    assert second.returncode == 0, out + err
+
+
+def test_interrupted_it_says_so_in_a_line(start):
+    process = start()
+    until(process, "importing torch")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert (out + err).strip().count("interrupted") == 1
+    assert "Traceback" not in out + err
+
+
+def test_a_prompt_that_cannot_be_cut_to_that_length_is_refused(start):
+    process = start("--tokens", "20")
+    out, err = process.communicate()
+    assert process.returncode == 2, out
+    assert err.startswith("lsmkv demo: --tokens 20: ")
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_store_too_small_for_the_prompt_is_refused(start):
+    process = start("--capacity", "6MiB")
+    out, err = process.communicate()
+    assert process.returncode == 2, out
+    assert "--capacity" in err
+    assert len(err.strip().splitlines()) == 1
