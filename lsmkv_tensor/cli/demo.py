@@ -26,7 +26,11 @@ from rich.console import Console
 
 from lsmkv.env.clock import SystemClock
 from lsmkv.env.posix import PosixFileSystem
-from lsmkv.errors import LockedError
+from lsmkv.errors import LockedError, LsmError
+from lsmkv.observe.files import load_manifest
+from lsmkv.observe.picture import text_picture
+from lsmkv.observe.readonly import ReadOnly
+from lsmkv.observe.tree import render_tree
 from lsmkv_tensor.cli.demo_child import CHILD_LOCK
 from lsmkv_tensor.cli.demo_report import Report, evaluate
 from lsmkv_tensor.cli.demo_run import run_child
@@ -82,7 +86,7 @@ def demo(
         with _directory(Path(spec.path), keep=keep):
             report = _play(spec, console)
             show(report, console)
-            _tree(Path(spec.path), console)
+            _tree(Path(spec.path) / "store", console)
             text = json.dumps(report.to_dict(), indent=1)
             if to_stdout:
                 typer.echo(text)
@@ -94,7 +98,7 @@ def demo(
     except DemoError as error:
         typer.echo(f"lsmkv demo: {error}", err=True)
         raise typer.Exit(error.code) from None
-    except OSError as error:
+    except (OSError, LsmError) as error:
         typer.echo(f"lsmkv demo: {error}", err=True)
         raise typer.Exit(2) from None
     if not report.ok:
@@ -223,9 +227,15 @@ def _play(spec: Spec, console: Console) -> Report:
     return evaluate(spec.model, first, second)
 
 
-def _tree(path: Path, console: Console) -> None:
+def _tree(store: Path, console: Console) -> None:
     """Show the index of the store that was left behind."""
-    console.print(f"\nThe store is in {path / 'store'}", highlight=False, soft_wrap=True)
+    state = load_manifest(ReadOnly(PosixFileSystem()), str(store / "index"))
+    console.print("\n[bold]The tree of the store's index[/]")
+    if console.is_terminal:
+        console.print(render_tree(state.shape, state.policy))
+    else:
+        console.print(text_picture(state.shape, state.policy), highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Look around: lsmkv tree {store}; lsmkv stats {store}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,16 +69,28 @@ def test_a_whole_demo(start, tmp_path):
         assert name in out
 
 
-@pytest.mark.parametrize("moment", ["importing torch", "computing the KV cache", "answering", "restoring the prefix, cold"])
-def test_killed_at_some_moment_it_starts_again(start, moment):
-    """SIGKILL of the command (its children end by themselves); the next one goes on with whatever store was left behind."""
-    first = start()
-    until(first, moment)
-    first.kill()
-    first.wait()
-    second = start("--keep")
-    out, err = second.communicate()
-    assert second.returncode == 0, out + err
+def test_killed_again_and_again_it_still_comes_to_its_end(start):
+    """SIGKILL of the command, later each time; the next one goes on with whatever store was left behind."""
+    for moment in ("importing torch", "storing its pages", "answering", "restoring the prefix, cold", "to compare"):
+        process = start("--keep")
+        until(process, moment)
+        process.kill()
+        process.wait()
+    last = start("--keep")
+    out, err = last.communicate()
+    assert last.returncode == 0, out + err
+
+
+def test_a_killed_child_is_told(start):
+    """Somebody (the system, out of memory) kills a child: one line, exit code 1."""
+    process = start()
+    until(process, "importing torch")
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(child), signal.SIGKILL)
+    out, err = process.communicate()
+    assert process.returncode == 1, out
+    assert "was killed by signal 9" in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_interrupted_it_says_so_in_a_line(start):
