@@ -1,0 +1,98 @@
+"""``python -m bench index|pages`` measures; ``python -m bench docs`` writes the committed results into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from bench.docs import write_docs
+from bench.index import FULL as INDEX_FULL
+from bench.index import QUICK as INDEX_QUICK
+from bench.index import run_index
+from bench.machine import describe_machine, today, versions
+from bench.pages import FULL as PAGES_FULL
+from bench.pages import QUICK as PAGES_QUICK
+from bench.pages import run_pages
+from bench.report import Result, print_result, save
+from bench.scratch import scratch_dir
+from bench.session import Request, Session, progress_bar
+from bench.targets import OURS
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure lsmkv beside the stores people would use instead."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (("index", "small values: put, get, batch reads, scan, reopen, memory"), ("pages", "KV-cache pages")):
+        suite = commands.add_parser(name, help=what, description=what)
+        suite.add_argument("--quick", action="store_true", help="smaller and within 45 seconds; shows direction, not proof")
+        suite.add_argument("--json", type=Path, metavar="FILE", help="also write every sample to FILE")
+        suite.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only rows whose name contains one of these")
+        suite.add_argument("--seed", type=int, default=1, help="of data, keys and orders (default 1)")
+        suite.add_argument(
+            "--path", metavar="DIR", help="where scratch space is made (default: the system's temporary directory)"
+        )
+    commands.add_parser("docs", help="write the committed results into docs/benchmarks.md")
+    return parser
+
+
+def _measure(options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    with scratch_dir(options.path) as scratch, progress_bar() as progress:
+        request = Request(options.quick, tuple(options.only), options.seed, scratch)
+        session = Session(request, random.Random(options.seed), progress)
+        if options.command == "index":
+            run_index(session, INDEX_QUICK if options.quick else INDEX_FULL)
+        else:
+            run_pages(session, PAGES_QUICK if options.quick else PAGES_FULL)
+        machine = describe_machine(scratch)
+    result = Result(
+        options.command,
+        options.quick,
+        options.seed,
+        today(),
+        machine,
+        versions(),
+        session.rows,
+        session.missing,
+        round(time.monotonic() - began, 1),
+    )
+    if not session.rows:
+        print(f"no row's name contains any of {options.only}", file=sys.stderr)
+        return 2
+    print_result(result, Console() if sys.stdout.isatty() else Console(width=120))
+    print(f"{result.seconds:.0f} s")
+    if options.json:
+        save(result, options.json)
+    return 1 if any(OURS in row.missing for row in session.rows) else 0
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 1 if lsmkv failed in a row, 2 for a wrong request, 130 if interrupted."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return write_docs() if options.command == "docs" else _measure(options)
+    except KeyboardInterrupt:
+        print("interrupted; scratch space removed", file=sys.stderr)
+        return _INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

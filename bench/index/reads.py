@@ -1,0 +1,150 @@
+"""Rows that read: from a compacted store, and from one of several runs."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+
+from bench.harness import Effort
+from bench.index.process import measure_memories, measure_reopen
+from bench.index.scale import BATCH, RUNS, SCAN, Bench
+from bench.index.stores import Opened, load, verify, warm
+from bench.peers import IndexPeer, Settings
+
+__all__ = ["measure_reads", "measure_runs"]
+
+_READS = (
+    "get, present",
+    "get, hot set",
+    "get, missing",
+    f"get_many({BATCH}), neighbours",
+    f"get_many({BATCH}), random, 1 run",
+    f"contains_many({BATCH}), half absent",
+    f"scan of {SCAN}",
+    "reopen and first get",
+    "memory beyond the interpreter",
+)
+
+
+def measure_reads(bench: Bench) -> None:
+    """Rows over stores that were loaded, flushed, compacted and opened again."""
+    if not bench.wants(*_READS):
+        return
+    with contextlib.ExitStack() as stack:
+        peers = load(bench, stack, "one", Settings(), parts=1)
+        for peer in peers.values():
+            verify(peer, bench.entries)
+            warm(peer, bench.entries)
+        _point_reads(bench, peers)
+        _batch_reads(bench, peers)
+        for peer in peers.values():
+            peer.close()
+        measure_reopen(bench, list(peers))
+        measure_memories(bench, list(peers))
+
+
+def _rounds(effort: Effort) -> int:
+    return effort.rounds + effort.warmups
+
+
+def _point_reads(bench: Bench, peers: Opened) -> None:
+    rng = random.Random(bench.session.request.seed)
+    keys, count, rounds = bench.entries.keys, bench.scale.keys, _rounds(bench.scale.reads)
+    hot = rng.sample(keys, 1_000)
+    draws: dict[str, tuple[str, list[list[bytes]]]] = {
+        "get, present": ("get", [rng.choices(keys, k=count) for _ in range(rounds)]),
+        "get, hot set": ("get hot", [rng.choices(hot, k=count) for _ in range(rounds)]),
+        "get, missing": ("get missing", [rng.choices(bench.entries.absent, k=count) for _ in range(rounds)]),
+    }
+
+    for what, (key, drawn) in draws.items():
+        _row(bench, peers, what, key, "us/key", _gets(drawn))
+
+
+def _row(bench: Bench, peers: Opened, what: str, key: str, unit: str, bind: Callable[[IndexPeer], Callable[[], float]]) -> None:
+    case = bench.case(what, key, unit, list(peers), lambda name: bind(peers[name]))
+    bench.session.measure(case, bench.scale.reads)
+
+
+def _gets(drawn: list[list[bytes]]) -> Callable[[IndexPeer], Callable[[], float]]:
+    """A round gets each drawn key by itself; the figure is per key."""
+
+    def bind(peer: IndexPeer) -> Callable[[], float]:
+        turns = itertools.cycle(drawn)
+
+        def once() -> float:
+            wanted, get = next(turns), peer.get
+            began = time.perf_counter()
+            for key in wanted:
+                get(key)
+            return (time.perf_counter() - began) * 1e6 / len(wanted)
+
+        return once
+
+    return bind
+
+
+def _calls(
+    call: Callable[[IndexPeer], Callable[[list[bytes]], object]], drawn: list[list[list[bytes]]]
+) -> Callable[[IndexPeer], Callable[[], float]]:
+    """A round makes one call per drawn batch; the figure is per key."""
+
+    def bind(peer: IndexPeer) -> Callable[[], float]:
+        turns = itertools.cycle(drawn)
+
+        def once() -> float:
+            batches, run = next(turns), call(peer)
+            began = time.perf_counter()
+            for batch in batches:
+                run(batch)
+            return (time.perf_counter() - began) * 1e6 / sum(map(len, batches))
+
+        return once
+
+    return bind
+
+
+def _batch_reads(bench: Bench, peers: Opened) -> None:
+    rng = random.Random(bench.session.request.seed + 1)
+    keys, absent, rounds = bench.entries.keys, bench.entries.absent, _rounds(bench.scale.reads)
+    many = max(1, bench.scale.keys // BATCH)
+
+    def near() -> list[bytes]:
+        start = rng.randrange(len(keys) - BATCH)
+        return keys[start : start + BATCH]
+
+    def mixed() -> list[bytes]:
+        return rng.sample(rng.choices(keys, k=BATCH // 2) + rng.choices(absent, k=BATCH // 2), BATCH)
+
+    def draw(one: Callable[[], list[bytes]], batches: int) -> list[list[list[bytes]]]:
+        return [[one() for _ in range(batches)] for _ in range(rounds)]
+
+    row = partial(_row, bench, peers)
+    get_many = partial(_calls, lambda peer: peer.get_many)
+    row(f"get_many({BATCH}), neighbours", "get_many near", "us/key", get_many(draw(near, many)))
+    uniform = draw(lambda: rng.choices(keys, k=BATCH), many)
+    row(f"get_many({BATCH}), random, 1 run", "get_many one run", "us/key", get_many(uniform))
+    halves = _calls(lambda peer: peer.contains_many, draw(mixed, many))
+    row(f"contains_many({BATCH}), half absent", "contains_many", "us/key", halves)
+    starts = draw(lambda: [rng.choice(keys)], 4 * many)
+    row(f"scan of {SCAN}", "scan", "us/scan", _calls(lambda peer: lambda at: peer.scan(at[0], SCAN), starts))
+
+
+def measure_runs(bench: Bench) -> None:
+    """Random batches over several runs: what a store looks like between compactions."""
+    what = f"get_many({BATCH}), random, {RUNS} runs"
+    if not bench.wants(what):
+        return
+    rng = random.Random(bench.session.request.seed + 2)
+    many = max(1, bench.scale.keys // BATCH)
+    drawn = [[rng.choices(bench.entries.keys, k=BATCH) for _ in range(many)] for _ in range(_rounds(bench.scale.reads))]
+    buffer_bytes = 256 << 20  # a third must not be cut into several runs by a full write buffer
+    with contextlib.ExitStack() as stack:
+        peers = load(bench, stack, "runs", Settings(write_buffer_bytes=buffer_bytes, compact=False), parts=RUNS)
+        for peer in peers.values():
+            warm(peer, bench.entries)
+        _row(bench, peers, what, "get_many runs", "us/key", _calls(lambda peer: peer.get_many, drawn))

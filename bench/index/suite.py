@@ -1,0 +1,31 @@
+"""All rows asked for, scale by scale."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+
+from bench.data import make_entries
+from bench.index.reads import measure_reads, measure_runs
+from bench.index.scale import Bench, Scale
+from bench.index.writes import measure_writes
+from bench.session import Session
+
+__all__ = ["run_index"]
+
+
+def run_index(session: Session, scales: tuple[Scale, ...]) -> None:
+    """Measure every row asked for at every scale."""
+    for scale in scales:
+        done = session.busy("making entries")
+        entries = make_entries(scale.entries, scale.value_bytes, session.request.seed)
+        gc.collect()
+        gc.freeze()  # a million tuples of ours are not to be walked by every collection in the subjects' time
+        done()
+        root = session.request.scratch / f"index-{scale.value_bytes}"
+        bench = Bench(session, scale, entries, root)
+        measure_writes(bench)
+        measure_reads(bench)
+        measure_runs(bench)
+        gc.unfreeze()
+        shutil.rmtree(root, ignore_errors=True)

@@ -1,0 +1,88 @@
+"""What the two suites share: options, opened subjects, progress, and the result they build."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench.harness import Case, Effort, Row, run_case
+from bench.peers import Peer, UnavailableError
+
+__all__ = ["Request", "Session", "progress_bar"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for."""
+
+    quick: bool
+    only: tuple[str, ...]
+    """Substrings of row names; empty: all rows."""
+    seed: int
+    scratch: Path
+
+    def wants(self, *names: str) -> bool:
+        """Whether any of the rows is asked for."""
+        return not self.only or any(part in name for part in self.only for name in names)
+
+
+PeerT = TypeVar("PeerT", bound=Peer)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr: rows done, what runs now, time gone."""
+    return Progress(
+        TextColumn("[progress.description]{task.description:<44.44}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+@dataclass(slots=True)
+class Session:
+    """A running suite: makes rows, in order, and shows how far it is."""
+
+    request: Request
+    rng: random.Random
+    progress: Progress
+    rows: list[Row] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    """Subjects that could not be opened, with the reason."""
+
+    def measure(self, case: Case, effort: Effort) -> Row | None:
+        """Run the case if it is asked for."""
+        if not self.request.wants(case.name):
+            return None
+        task = self.progress.add_task(case.name, total=(effort.rounds + effort.warmups) * len(case.work))
+
+        def tick(subject: str) -> None:
+            self.progress.update(task, advance=1, description=f"{case.name}: {subject}")
+
+        row = run_case(case, effort, self.rng, tick=tick)
+        self.progress.remove_task(task)
+        self.rows.append(row)
+        return row
+
+    def busy(self, what: str) -> Callable[[], None]:
+        """Show ``what`` while something untimed is prepared; call the result when it is done."""
+        task = self.progress.add_task(what, total=None)
+        return lambda: self.progress.remove_task(task)
+
+    def open_each(self, kinds: Iterable[type[PeerT]], open_one: Callable[[type[PeerT]], PeerT]) -> dict[str, PeerT]:
+        """Open a subject of every kind; those that cannot are noted as missing."""
+        opened: dict[str, PeerT] = {}
+        for kind in kinds:
+            try:
+                opened[kind.name] = open_one(kind)
+            except UnavailableError as error:
+                self.missing[kind.name] = str(error)
+        return opened
