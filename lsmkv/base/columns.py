@@ -6,6 +6,7 @@ column, a tag column (``seq << 8 | kind``) and a value column (empty for tombsto
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +117,7 @@ class ByteColumn:
             w = self.width
             return [raw[i : i + w] for i in range(0, len(raw), w)]
         at = (self.offsets - self.offsets[0]).tolist()
-        return [raw[a:b] for a, b in zip(at, at[1:], strict=False)]
+        return [raw[a:b] for a, b in itertools.pairwise(at)]
 
     def as_fixed(self) -> NDArray[np.bytes_]:
         """Equal-width strings as an ``S{width}`` view, for comparing and searching only.
@@ -160,6 +161,7 @@ class Columns:
 
 
 def _common_width(lengths: NDArray[Any]) -> int:
+    """The one length of all strings, -1 if they differ, 0 for none."""
     if not len(lengths):
         return 0
     first = int(lengths[0])

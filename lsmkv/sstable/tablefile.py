@@ -1,0 +1,182 @@
+"""An open table file: what is read once at open, and checked blocks on demand.
+
+Every error of the machine becomes IOFailedError, every wrong byte CorruptionError; nothing read from the file is trusted
+before its checksum matched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lsmkv.env.fs import File, FileSystem, read_exact
+from lsmkv.errors import CorruptionError, io_failed
+from lsmkv.sstable.block import Block
+from lsmkv.sstable.bloom import MAX_PROBES, Bloom
+from lsmkv.sstable.compression import CODECS, Compression, decompress
+from lsmkv.sstable.fences import decode_index
+from lsmkv.sstable.layout import FILTER, FOOTER_BYTES, PROPERTIES, Footer, open_frame, parse_footer
+from lsmkv.version.shape import TableMeta
+
+__all__ = ["TableFile", "TableProperties"]
+
+TAIL_BYTES = 64 << 10
+"""Read at once from the end of the file: a small table's filter and index lie within, so it opens with one read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableProperties:
+    """What a table says of itself."""
+
+    meta: TableMeta
+    key_width: int
+    """Length of every key, or -1 if they differ."""
+    block_bytes: int
+    """What its blocks aimed at."""
+    blocks: int
+    compression: Compression
+
+
+class TableFile:
+    """The checked frame structure of one table. Thread-safe: all reads are positional.
+
+    I/O: at open one or two reads (footer, properties, index, filter).
+
+    Raises:
+        IOFailedError: the file cannot be opened or read.
+        CorruptionError: it is damaged, or not table ``number``.
+        FormatTooNewError: written by a later version.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, number: int) -> None:
+        self.path = path
+        self.number = number
+        try:
+            self._file: File = fs.open(path)
+        except OSError as error:
+            raise io_failed("open table", path, error) from error
+        try:
+            self._load()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _load(self) -> None:
+        """Read and check everything but the blocks."""
+        try:
+            size = self._file.size()
+        except OSError as error:
+            raise io_failed("read table", self.path, error) from error
+        start = max(0, size - TAIL_BYTES)
+        tail = self._read(start, size)
+        footer = parse_footer(self.path, size, tail[-FOOTER_BYTES:], self.number)
+        if footer.filter_at < start:
+            start, tail = footer.filter_at, self._read(footer.filter_at, size)
+        view = memoryview(tail)[footer.filter_at - start :]
+        self.footer = footer
+        parts = []
+        stops = (footer.index_at, footer.properties_at, footer.file_bytes - FOOTER_BYTES)
+        for at, stop in zip(footer[1:4], stops, strict=True):
+            stored, raw = open_frame(self.path, self.number, at, view[at - footer.filter_at : stop - footer.filter_at])
+            if len(stored) != raw:
+                raise CorruptionError(self.path, at, "filter, index and properties are never compressed")
+            parts.append(stored)
+        self.filter, self.filter_bits = _load_filter(self.path, footer.filter_at, parts[0])
+        self.offsets, self.fences = decode_index(self.path, footer.index_at, parts[1], footer.filter_at)
+        self.properties = _load_properties(self.path, footer, parts[2], self.filter_bits)
+        if self.properties.blocks != len(self.fences):
+            raise CorruptionError(self.path, footer.properties_at, "properties and index disagree on the number of blocks")
+
+    def _read(self, start: int, stop: int) -> bytes:
+        """The bytes start..stop-1 of the file."""
+        try:
+            return read_exact(self._file, stop - start, start)
+        except OSError as error:
+            raise io_failed("read table", self.path, error) from error
+        except EOFError as error:
+            raise CorruptionError(self.path, start, f"file ends within the {stop - start} bytes wanted here") from error
+
+    @property
+    def blocks(self) -> int:
+        """Number of data blocks."""
+        return len(self.fences)
+
+    def block_extent(self, index: int) -> int:
+        """Bytes block ``index`` takes in the file."""
+        return self.offsets[index + 1] - self.offsets[index]
+
+    def block(self, index: int) -> Block:
+        """Read and check one block.
+
+        I/O: one read.
+
+        Raises:
+            IOFailedError: the read failed.
+            CorruptionError: the block is damaged.
+        """
+        at = self.offsets[index]
+        return self._decode(at, self._read(at, self.offsets[index + 1]))
+
+    def _decode(self, at: int, data: bytes | memoryview) -> Block:
+        """Check and decode the block frame at ``at``."""
+        stored, raw = open_frame(self.path, self.number, at, data)
+        try:
+            payload = decompress(stored, raw)
+        except ValueError as error:
+            raise CorruptionError(self.path, at, str(error)) from error
+        return Block(payload, self.path, at)
+
+    def block_runs(self, start: int, stop: int, chunk_bytes: int) -> Iterator[list[Block]]:
+        """Blocks start..stop-1 in order, some per step: as many whole blocks as ``chunk_bytes`` holds, at least one.
+
+        I/O: one read a step. Errors as :meth:`block`.
+        """
+        offsets = self.offsets
+        while start < stop:
+            end = start + 1
+            while end < stop and offsets[end + 1] - offsets[start] <= chunk_bytes:
+                end += 1
+            base = offsets[start]
+            data = memoryview(self._read(base, offsets[end]))
+            yield [self._decode(offsets[b], data[offsets[b] - base : offsets[b + 1] - base]) for b in range(start, end)]
+            start = end
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._file.close()
+
+
+def _load_filter(path: str, at: int, data: memoryview) -> tuple[Bloom | None, int]:
+    """The filter and its bits, from its checked frame."""
+    if len(data) < FILTER.size:
+        raise CorruptionError(path, at, "filter is shorter than its header")
+    bits, probes, zero = FILTER.unpack_from(data)
+    if zero or len(data) - FILTER.size != (bits + 7) // 8 or probes > MAX_PROBES or (bits > 0) != (probes > 0):
+        raise CorruptionError(path, at, f"filter of {bits} bits and {probes} probes in {len(data)} bytes makes no sense")
+    return (Bloom(data[FILTER.size :].tobytes(), bits, probes), bits) if bits else (None, 0)
+
+
+def _load_properties(path: str, footer: Footer, data: memoryview, filter_bits: int) -> TableProperties:
+    """The properties, from their checked frame."""
+    at = footer.properties_at
+    if len(data) < PROPERTIES.size:
+        raise CorruptionError(path, at, "properties are shorter than their record")
+    fields = PROPERTIES.unpack_from(data)
+    entries, tombstones, min_seq, max_seq, raw_bytes, key_width, block_bytes, blocks, codec, small, large, zero = fields
+    if zero or codec >= len(CODECS) or len(data) != PROPERTIES.size + small + large or not entries or key_width < -1:
+        raise CorruptionError(path, at, "properties make no sense")
+    smallest = data[PROPERTIES.size : PROPERTIES.size + small].tobytes()
+    largest = data[PROPERTIES.size + small :].tobytes()
+    meta = TableMeta(
+        footer.number,
+        footer.file_bytes,
+        entries,
+        tombstones,
+        smallest,
+        largest,
+        min_seq,
+        max_seq,
+        raw_bytes,
+        filter_bits,
+    )
+    return TableProperties(meta, key_width, block_bytes, blocks, CODECS[codec])
