@@ -1,1 +1,5 @@
-"""Room lsmkv.cli (see its modules)."""
+"""The command ``lsmkv``. Importing this package needs nothing; running it needs the ``cli`` extra (typer and rich)."""
+
+from lsmkv.cli.main import main
+
+__all__ = ["main"]

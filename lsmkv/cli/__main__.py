@@ -1,0 +1,5 @@
+"""``python -m lsmkv.cli`` is ``lsmkv``."""
+
+from lsmkv.cli.main import main
+
+main()

@@ -1,0 +1,151 @@
+"""The commands of ``lsmkv``: each finds out what a path holds and has the matching part of the library look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from lsmkv.cli.output import FAILED, console, emit_json, emit_records, guard, plain
+from lsmkv.cli.tools import Tools
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.observe.files import load_manifest
+from lsmkv.observe.picture import human_bytes, rows, text_picture
+from lsmkv.observe.tree import render_tree
+from lsmkv.observe.verify import VerifyReport
+
+__all__ = ["register"]
+
+StorePath = Annotated[str, typer.Argument(metavar="PATH", help="The store's directory.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
+
+
+def register(tools: Tools) -> None:
+    """Add the commands that work on any kind of store or file."""
+    for command in (tree, stats, verify, dump, checkpoint):
+        function: Callable[..., Any] = command
+        tools.app.command()(function)
+
+
+def tree(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
+    """Draw the tree: levels and how full they are, filter bits, and where each run lies in the key space."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        state = load_manifest(tools.fs, tools.store_kind(path).engine_path(path)).state
+        if as_json:
+            emit_json(
+                {
+                    "path": path,
+                    "policy": state.policy,
+                    "entries": state.shape.entries,
+                    "bytes": state.shape.bytes,
+                    "levels": [
+                        asdict(row) | {"sorted_runs": asdict(level)["runs"]}
+                        for row, level in zip(rows(state.shape, state.policy), state.shape.levels, strict=True)
+                    ],
+                }
+            )
+            return
+        out = console()
+        if out.is_terminal:
+            out.print(render_tree(state.shape, state.policy, title=path))
+        else:
+            typer.echo(f"{path}: {text_picture(state.shape, state.policy)}")
+
+
+def stats(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
+    """Say how much a store holds and what its files take."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        kind = tools.store_kind(path)
+        report = kind.report(tools.fs, path)
+        if as_json:
+            emit_json({"kind": kind.name, **report})
+            return
+        typer.echo(f"{kind.name} at {path}")
+        for name, value in report.items():
+            _explain(name, value, indent=2)
+
+
+def _explain(name: str, value: object, indent: int) -> None:
+    """One fact a line; records below their name; what tables show better than lines is left to ``tree``."""
+    if name in ("path", "levels"):
+        return
+    if isinstance(value, Mapping) and name != "policy":
+        typer.echo(f"{'':{indent}}{name}")
+        for inner, fact in value.items():
+            _explain(inner, fact, indent + 2)
+        return
+    shown = plain(value)
+    if (name == "bytes" or name.endswith("_bytes")) and isinstance(value, int):
+        shown = f"{value:,} ({human_bytes(value)})"
+    typer.echo(f"{'':{indent}}{name.replace('_', ' '):<{28 - indent}}{shown if shown not in ('', '[]') else '-'}")
+
+
+def verify(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
+    """Check every byte of a store: checksums, order, filters, what the manifest says. Exit code 2 if anything is wrong."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        report = tools.store_kind(path).verify(tools.fs, path)
+        if as_json:
+            emit_json(report.to_dict())
+        else:
+            _show_verdict(report)
+        if report.problems:
+            typer.echo(f"lsmkv: {path}: {len(report.problems)} problem(s), first: {report.problems[0]}", err=True)
+            raise typer.Exit(FAILED)
+
+
+def _show_verdict(report: VerifyReport) -> None:
+    out = console()
+    checked = f"{report.files:,} files, {human_bytes(report.bytes)}, {report.entries:,} entries"
+    if report.problems:
+        table = Table("file", "offset", "problem", title=f"checked {checked}", title_justify="left")
+        for problem in report.problems:
+            table.add_row(problem.file, str(problem.offset) if problem.offset >= 0 else "", Text(problem.what, style="red"))
+        out.print(table)
+    else:
+        out.print(f"ok: {checked}, nothing wrong")
+    for warning in report.warnings:
+        out.print(f"note: {warning}", markup=False)
+
+
+def dump(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A log, table, manifest or segment file.")],
+    limit: Annotated[int | None, typer.Option(min=0, help="Stop after this many records.", show_default="all")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the records of one file, in file order: offset, kind of record, fields."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        emit_records(tools.file_kind(file).records(tools.fs, file), as_json=as_json, limit=limit)
+
+
+def checkpoint(
+    ctx: typer.Context,
+    path: StorePath,
+    dest: Annotated[str, typer.Argument(metavar="DEST", help="A directory that does not exist yet, or is empty.")],
+    as_json: Json = False,
+) -> None:
+    """Write a consistent copy of a store; nobody else may have it open. Tables are shared (hard links) where possible."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        kind = tools.store_kind(path)
+        if kind.checkpoint is None:
+            msg = f"{path} is a {kind.name}: checkpoints exist for the engine alone (its files are in {kind.engine_path(path)})"
+            raise InvalidArgumentError(msg)
+        kind.checkpoint(path, dest)
+        report = kind.report(tools.fs, dest)
+        if as_json:
+            emit_json({"path": path, "dest": dest, **_pick(report, ("tables", "entries", "bytes", "last_seq"))})
+        else:
+            typer.echo(f"{dest}: {plain(report['tables'])} tables, {plain(report['entries'])} entries")
+
+
+def _pick(report: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
+    return {name: report[name] for name in names}

@@ -1,0 +1,90 @@
+"""What the command knows about files and directories, and where other packages add to it.
+
+A distribution adds kinds of files, kinds of stores and commands of its own through the entry-point group
+``lsmkv.commands``: each entry point is a function that takes a :class:`Tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import typer
+
+from lsmkv.env.fs import FileSystem
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.observe.verify import VerifyReport
+
+__all__ = ["FileKind", "Record", "StoreKind", "Tools"]
+
+Record: TypeAlias = Mapping[str, object]
+"""One record of a dump; values are numbers, strings, bytes or lists of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file that can be dumped."""
+
+    name: str
+    """A noun: ``table``."""
+    matches: Callable[[FileSystem, str], bool]
+    """Whether the file at a path is of this kind, judged by name and first bytes."""
+    records: Callable[[FileSystem, str], Iterator[Record]]
+    """Its records in file order; raises LsmError where it is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreKind:
+    """A kind of store directory."""
+
+    name: str
+    """A noun phrase: ``engine``, ``page store``."""
+    matches: Callable[[FileSystem, str], bool]
+    engine_path: Callable[[str], str]
+    """The directory of the LSM-tree inside the store."""
+    report: Callable[[FileSystem, str], Record]
+    """What ``stats`` says."""
+    verify: Callable[[FileSystem, str], VerifyReport]
+    checkpoint: Callable[[str, str], None] | None
+    """Write a copy of the store at the first path to the second; None where that does not exist."""
+
+
+@dataclass(slots=True)
+class Tools:
+    """The command and everything it can look at."""
+
+    app: typer.Typer
+    fs: FileSystem
+    """A view that changes nothing."""
+    files: list[FileKind] = field(default_factory=list)
+    stores: list[StoreKind] = field(default_factory=list)
+
+    def store_kind(self, path: str) -> StoreKind:
+        """The kind of the store at ``path``; InvalidArgumentError where there is none. I/O: some stats."""
+        if not self.fs.exists(path):
+            msg = f"{path} does not exist"
+            raise InvalidArgumentError(msg)
+        if not self.fs.isdir(path):
+            msg = f"{path} is a file: a store is a directory (`lsmkv dump` looks into single files)"
+            raise InvalidArgumentError(msg)
+        for kind in self.stores:
+            if kind.matches(self.fs, path):
+                return kind
+        msg = f"{path} holds no lsmkv store (no MANIFEST there)"
+        raise InvalidArgumentError(msg)
+
+    def file_kind(self, path: str) -> FileKind:
+        """The kind of the file at ``path``; InvalidArgumentError where it is none of ours. I/O: reads its first bytes."""
+        if not self.fs.exists(path):
+            msg = f"{path} does not exist"
+            raise InvalidArgumentError(msg)
+        if self.fs.isdir(path):
+            msg = f"{path} is a directory: name one file in it"
+            raise InvalidArgumentError(msg)
+        for kind in self.files:
+            if kind.matches(self.fs, path):
+                return kind
+        names = ", ".join(kind.name for kind in self.files)
+        msg = f"{path} is none of the files this command knows ({names})"
+        raise InvalidArgumentError(msg)

@@ -1,0 +1,66 @@
+"""The records of the framed files, log and manifest; see :mod:`lsmkv.observe.dump` for what all dumps promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from lsmkv.base.frames import Frame, parse_file_header, read_whole, scan
+from lsmkv.env.fs import FileSystem
+from lsmkv.errors import CorruptionError, io_failed
+from lsmkv.version.edit import VersionEdit, decode
+from lsmkv.version.journal import MAGIC, MARK, NAME, SNAPSHOT, VERSION
+
+__all__ = ["dump_manifest", "is_manifest"]
+
+Record = dict[str, object]
+
+
+def begins_with(fs: FileSystem, path: str, magic: bytes) -> bool:
+    """Whether a file begins with these bytes. I/O: one read."""
+    try:
+        return fs.open(path).pread(len(magic), 0) == magic
+    except OSError as error:
+        op = "dump"
+        raise io_failed(op, path, error) from error
+
+
+def is_manifest(fs: FileSystem, path: str) -> bool:
+    """Whether this is a manifest, by name or by its first bytes. I/O: one read."""
+    return path.rpartition("/")[2] in (NAME, NAME + ".tmp") or begins_with(fs, path, MAGIC)
+
+
+def dump_manifest(fs: FileSystem, path: str) -> Iterator[Record]:
+    """The snapshot, then every edit and the tables it adds and removes. CorruptionError, FormatTooNewError, IOFailedError.
+
+    A last edit that was never acknowledged shows as a ``tail``, not as damage. I/O: reads the file once.
+    """
+    data = read_whole(fs, path)
+    header = parse_file_header(data, path, MAGIC, VERSION)
+    yield {"offset": 0, "record": "manifest", "version": VERSION, "generation": header.number, "bytes": len(data)}
+    found = scan(data, header.number)
+    for frame in found.frames:
+        if frame.kind == MARK:
+            yield {"offset": frame.offset, "record": "mark", "durable": frame.durable}
+        else:
+            yield from _edit(frame, decode(bytes(frame.payload), path, frame.offset))
+    if found.end < len(data):
+        unwritten = data.count(0, found.end) == len(data) - found.end
+        kind = "reserve" if unwritten else "tail"
+        yield {"offset": found.end, "record": kind, "bytes": len(data) - found.end}
+        if not unwritten and found.durable > found.end:
+            raise CorruptionError(path, found.end, found.why or "no intact frame")
+
+
+def _edit(frame: Frame, edit: VersionEdit) -> Iterator[Record]:
+    kind = "snapshot" if frame.kind == SNAPSHOT else "edit"
+    scalars = {
+        name: getattr(edit, name)
+        for name in ("wal_floor", "next_file", "last_seq", "next_run", "arrivals", "policy")
+        if getattr(edit, name) is not None
+    }
+    yield {"offset": frame.offset, "record": kind, "bytes": frame.end - frame.offset, **scalars}
+    for number in edit.removed:
+        yield {"offset": frame.offset, "record": "remove", "number": number}
+    for level, run, table in edit.added:
+        yield {"offset": frame.offset, "record": "add", "level": level, "run": run, **asdict(table)}

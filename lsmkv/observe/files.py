@@ -1,0 +1,90 @@
+"""What lies in a store's directory, by kind, as an onlooker sees it.
+
+Beside a live writer a file may vanish between the listing and the look; such a file is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from posixpath import join
+
+from lsmkv.env.fs import FileSystem
+from lsmkv.errors import InvalidArgumentError, io_failed
+from lsmkv.version.journal import ManifestContents, read_manifest
+
+__all__ = ["MANIFEST", "StoreFiles", "is_store", "list_files", "load_manifest"]
+
+MANIFEST = "MANIFEST"
+LOCK = "LOCK"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles:
+    """Sizes in bytes, by file number or by name."""
+
+    manifest_bytes: int
+    tables: Mapping[int, int]
+    logs: Mapping[int, int]
+    temporaries: Mapping[str, int]
+    """Unfinished files; the next opening removes them."""
+    others: Mapping[str, int]
+    """Files that are not ours."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of every file together."""
+        parts = (self.tables, self.logs, self.temporaries, self.others)
+        return self.manifest_bytes + sum(size for part in parts for size in part.values())
+
+
+def is_store(fs: FileSystem, path: str) -> bool:
+    """Whether ``path`` is a directory with a manifest. I/O: two stats."""
+    return fs.isdir(path) and fs.exists(join(path, MANIFEST))
+
+
+def load_manifest(fs: FileSystem, path: str) -> ManifestContents:
+    """What the manifest of the store at ``path`` says, without changing or locking anything.
+
+    InvalidArgumentError if there is no store, CorruptionError, FormatTooNewError, IOFailedError. I/O: reads the manifest.
+    """
+    if not fs.exists(path):
+        msg = f"{path} does not exist"
+        raise InvalidArgumentError(msg)
+    if not fs.isdir(path):
+        msg = f"{path} is a file: a store is a directory"
+        raise InvalidArgumentError(msg)
+    if not fs.exists(join(path, MANIFEST)):
+        msg = f"{path} holds no lsmkv store (no {MANIFEST} there)"
+        raise InvalidArgumentError(msg)
+    return read_manifest(fs, path)
+
+
+def list_files(fs: FileSystem, path: str) -> StoreFiles:
+    """Every file in the directory. IOFailedError. I/O: one listing, one stat per file."""
+    tables: dict[int, int] = {}
+    logs: dict[int, int] = {}
+    temporaries: dict[str, int] = {}
+    others: dict[str, int] = {}
+    manifest_bytes = 0
+    try:
+        for name in fs.listdir(path):
+            if name == LOCK or fs.isdir(join(path, name)):
+                continue
+            try:
+                size = fs.size(join(path, name))
+            except FileNotFoundError:
+                continue
+            stem, _, kind = name.partition(".")
+            if name == MANIFEST:
+                manifest_bytes = size
+            elif kind in ("sst", "wal") and stem.isdigit():
+                (tables if kind == "sst" else logs)[int(stem)] = size
+            elif name.endswith(".tmp"):
+                temporaries[name] = size
+            else:
+                others[name] = size
+    except OSError as error:
+        op = "listing a store"
+        raise io_failed(op, path, error) from error
+    return StoreFiles(manifest_bytes, tables, logs, temporaries, others)

@@ -1,0 +1,74 @@
+"""Reading a store's entries from its files: no lock, no change, also beside a live writer.
+
+A peek shows one moment: the tables of one manifest and what the logs add to them. Beside a writer that installs a new version
+while we look, the moment is chosen again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lsmkv.base.counters import Counters
+from lsmkv.base.keys import MAX_SEQ
+from lsmkv.env.fs import FileSystem
+from lsmkv.env.rng import seeded
+from lsmkv.errors import BusyError, LsmError
+from lsmkv.live.state import ReadState, View
+from lsmkv.live.tables import TableCache
+from lsmkv.memtable import new_memtable
+from lsmkv.observe.files import list_files, load_manifest
+from lsmkv.observe.readonly import ReadOnly
+from lsmkv.read.scan import prefix_range, scan
+from lsmkv.recover.replay import replay
+from lsmkv.version.state import ManifestState
+
+__all__ = ["Peek"]
+
+ATTEMPTS = 8
+"""Times a moment is chosen before giving up on a store that changes faster than it can be read."""
+
+
+class Peek:
+    """The entries of the store at ``path`` as of now.
+
+    Raises InvalidArgumentError if there is no store, CorruptionError, FormatTooNewError, IOFailedError, and BusyError if a
+    writer keeps replacing files faster than they can be opened.
+
+    I/O: the manifest and the logs once, the index and filter of every table.
+    """
+
+    def __init__(self, path: str, fs: FileSystem) -> None:
+        self._fs = ReadOnly(fs)
+        self.path = path
+        for _ in range(ATTEMPTS):
+            before = load_manifest(self._fs, path).state
+            try:
+                self._open(before)
+            except LsmError:
+                if load_manifest(self._fs, path).state == before:
+                    raise
+            else:
+                if load_manifest(self._fs, path).state == before:
+                    return
+        raise BusyError("its files change faster than they can be read")
+
+    def _open(self, state: ManifestState) -> None:
+        self.manifest = state
+        numbers = sorted(n for n in list_files(self._fs, self.path).logs if n >= state.wal_floor)
+        mem = new_memtable("skiplist", seeded())
+        for batch in replay(self._fs, self.path, numbers, state.last_seq).batches:
+            mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
+        self.log_entries = mem.entries
+        """Entries that only the logs hold."""
+        tables = state.shape.tables
+        self._tables = TableCache(self._fs, self.path, None, Counters(), max(len(tables), 1))
+        for table in tables:
+            self._tables.get(table.number)
+        self._state = ReadState(mem, (), View(state.shape), 0)
+
+    def scan(
+        self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Live entries with start <= key < stop that begin with ``prefix``, in key order. I/O: reads the range once."""
+        low, high = prefix_range(start, stop, prefix)
+        return scan(self._state, self._tables, low, high, reverse=False, seq=MAX_SEQ)

@@ -1,0 +1,80 @@
+"""What a store's files say about it, without opening it: the record behind ``lsmkv stats``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from lsmkv.env.fs import FileSystem
+from lsmkv.observe.files import list_files, load_manifest
+from lsmkv.observe.picture import LevelRow, rows
+from lsmkv.policy.registry import from_description
+
+__all__ = ["StoreReport", "survey"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReport:
+    """A store at rest, or the last installed version of one that is being written. Bytes are file bytes."""
+
+    path: str
+    policy: Mapping[str, object]
+    last_seq: int
+    """Last sequence number known to the manifest; logs may hold later ones."""
+    levels: tuple[LevelRow, ...]
+    tables: int
+    entries: int
+    """Entries in tables, tombstones and shadowed versions included; what is only in logs is not counted."""
+    tombstones: int
+    table_bytes: int
+    raw_bytes: int
+    """Keys and values before compression and without any bookkeeping."""
+    filter_bytes: int
+    logs: int
+    log_bytes: int
+    manifest_bytes: int
+    orphans: tuple[str, ...]
+    """Files that no version names: leftovers that the next opening removes, or the work of a live writer."""
+    bytes: int
+    """Everything in the directory."""
+    pending: str
+    """Why the next compaction is due; empty when the tree is settled."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, ready for JSON."""
+        return asdict(self)
+
+
+def survey(path: str, fs: FileSystem) -> StoreReport:
+    """The report of the store at ``path``; takes no lock and changes nothing.
+
+    InvalidArgumentError if there is no store, CorruptionError, FormatTooNewError, IOFailedError.
+
+    I/O: reads the manifest, lists the directory.
+    """
+    state = load_manifest(fs, path).state
+    files = list_files(fs, path)
+    shape = state.shape
+    tables = shape.tables
+    named = {t.number for t in tables}
+    task = from_description(dict(state.policy)).pick(shape)
+    orphans = [f"{number:06d}.sst" for number in sorted(files.tables) if number not in named]
+    orphans += [f"{number:06d}.wal" for number in sorted(files.logs) if number < state.wal_floor]
+    return StoreReport(
+        path=path,
+        policy=state.policy,
+        last_seq=state.last_seq,
+        levels=rows(shape, state.policy),
+        tables=len(tables),
+        entries=shape.entries,
+        tombstones=sum(t.tombstones for t in tables),
+        table_bytes=shape.bytes,
+        raw_bytes=sum(t.raw_bytes for t in tables),
+        filter_bytes=sum(t.filter_bits for t in tables) // 8,
+        logs=sum(number >= state.wal_floor for number in files.logs),
+        log_bytes=sum(size for number, size in files.logs.items() if number >= state.wal_floor),
+        manifest_bytes=files.manifest_bytes,
+        orphans=(*orphans, *files.temporaries),
+        bytes=files.bytes,
+        pending=task.reason if task is not None else "",
+    )

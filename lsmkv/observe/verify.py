@@ -1,0 +1,210 @@
+"""Checking a store offline: every byte of every file, and whether the files agree with each other.
+
+Checked are the manifest; the level rule; for every table its presence, size, checksums, the order of its entries, that its
+filter admits every key, and that it is the table which the manifest describes; for every log its frames and that the logs
+follow each other without a hole. What opening the store would repair by itself (a torn log tail, leftovers of unfinished
+work) is a warning; what would lose or falsify data is a problem.
+
+Nothing is changed and no lock is taken. Beside a live writer tables come and go: a table that the newest manifest no longer
+names is not missed, and tables that it names meanwhile are checked too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from posixpath import join
+
+from lsmkv.base.counters import Counters
+from lsmkv.env.fs import FileSystem
+from lsmkv.env.posix import PosixFileSystem
+from lsmkv.errors import CorruptionError, FormatTooNewError, IOFailedError
+from lsmkv.observe.files import list_files, load_manifest
+from lsmkv.observe.readonly import ReadOnly
+from lsmkv.recover.replay import replay
+from lsmkv.sstable.reader import TableReader
+from lsmkv.version.state import ManifestState
+from lsmkv.version.rules import check_level_rule
+from lsmkv.version.shape import TableMeta
+from lsmkv.wal import read_wal
+
+__all__ = ["Problem", "VerifyReport", "verify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong: in which file, at which byte (-1: the file as a whole), and what."""
+
+    file: str
+    offset: int
+    what: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.file}" + (f" at byte {self.offset}" if self.offset >= 0 else "") + f": {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """The outcome of a check."""
+
+    path: str
+    files: int
+    """Files read."""
+    bytes: int
+    """Their bytes."""
+    entries: int
+    """Entries seen in tables and logs."""
+    problems: tuple[Problem, ...]
+    """Data is damaged or missing."""
+    warnings: tuple[str, ...]
+    """Worth knowing, and repaired by the next opening."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is damaged."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, ready for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(slots=True)
+class _Findings:
+    """What has been found so far."""
+
+    files: int = 0
+    bytes: int = 0
+    entries: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, error: CorruptionError) -> None:
+        """Note damage."""
+        self.problems.append(Problem(error.file, error.offset, error.what))
+
+    def read(self, size: int, entries: int) -> None:
+        """Note a file that was read."""
+        self.files += 1
+        self.bytes += size
+        self.entries += entries
+
+
+def verify(path: str, fs: FileSystem | None = None) -> VerifyReport:
+    """Check the store at ``path`` without changing it; ``fs`` None: the machine's file system.
+
+    Damage is reported, not raised. Raises InvalidArgumentError if there is no store, FormatTooNewError, IOFailedError.
+
+    I/O: reads every file of the store once (logs twice).
+    """
+    fs = ReadOnly(fs if fs is not None else PosixFileSystem())
+    findings = _Findings()
+    state = _checked_manifest(fs, path, findings)
+    if state is not None:
+        state = _tables(fs, path, state, findings)
+        _logs(fs, path, state, findings)
+        _leftovers(fs, path, state, findings)
+    return VerifyReport(
+        path, findings.files, findings.bytes, findings.entries, tuple(findings.problems), tuple(findings.warnings)
+    )
+
+
+def _checked_manifest(fs: FileSystem, path: str, findings: _Findings) -> ManifestState | None:
+    """What the manifest says, if it can be read."""
+    try:
+        contents = load_manifest(fs, path)
+        findings.read(contents.size, 0)
+        if contents.dropped is not None:
+            findings.warnings.append(contents.dropped)
+        check_level_rule(contents.state.shape)
+    except CorruptionError as error:
+        findings.add(error)
+        return None
+    return contents.state
+
+
+def _tables(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) -> ManifestState:
+    """Check every table of the manifest, and of the manifests that replace it meanwhile; the newest manifest."""
+    done: set[int] = set()
+    while True:
+        todo = [t for t in state.shape.tables if t.number not in done]
+        if not todo:
+            return state
+        bad = [(table, error) for table in todo for error in _check_table(fs, path, table, findings)]
+        done.update(t.number for t in todo)
+        state = load_manifest(fs, path).state
+        named = {t.number for t in state.shape.tables}
+        for table, error in bad:
+            if table.number in named:
+                findings.add(error)
+
+
+def _check_table(fs: FileSystem, path: str, table: TableMeta, findings: _Findings) -> list[CorruptionError]:
+    """Everything wrong with one table."""
+    file = join(path, f"{table.number:06d}.sst")
+    if not fs.exists(file):
+        return [CorruptionError(file, -1, "missing, although the manifest names it")]
+    try:
+        reader = TableReader(fs, file, table.number, None, Counters())
+    except CorruptionError as error:
+        return [error]
+    except IOFailedError:
+        if fs.exists(file):
+            raise
+        return [CorruptionError(file, -1, "vanished")]  # believed only if the manifest still names it
+    try:
+        found = reader.verify()
+        meta = reader.properties.meta
+        if not found and meta != table:
+            found = [CorruptionError(file, -1, f"is not the table the manifest describes: {_difference(table, meta)}")]
+        findings.read(meta.bytes, meta.entries)
+    finally:
+        reader.close()
+    return found
+
+
+def _difference(says: TableMeta, has: TableMeta) -> str:
+    """The fields in which two records differ."""
+    theirs = asdict(has)
+    return ", ".join(f"{name} {value!r}, not {theirs[name]!r}" for name, value in asdict(says).items() if value != theirs[name])
+
+
+def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) -> None:
+    """Check each log by itself, then that replaying them all gives a prefix of the commits."""
+    numbers = sorted(n for n in list_files(fs, path).logs if n >= state.wal_floor)
+    sound = True
+    for number in numbers:
+        file = join(path, f"{number:06d}.wal")
+        try:
+            contents = read_wal(fs, file)
+        except CorruptionError as error:
+            findings.add(error)
+            sound = False
+            continue
+        except IOFailedError:
+            if fs.exists(file):
+                raise
+            continue
+        findings.read(contents.valid_length + contents.dropped_bytes, sum(len(b.keys) for b in contents.batches))
+    if not sound:
+        return
+    try:
+        findings.warnings += replay(fs, path, numbers, state.last_seq).report
+    except CorruptionError as error:
+        findings.add(error)
+    except (IOFailedError, FormatTooNewError):
+        if load_manifest(fs, path).state.wal_floor == state.wal_floor:
+            raise
+
+
+def _leftovers(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) -> None:
+    """Name what no version needs."""
+    files = list_files(fs, path)
+    named = {t.number for t in state.shape.tables}
+    names = [f"{n:06d}.sst" for n in sorted(files.tables) if n not in named]
+    names += [f"{n:06d}.wal" for n in sorted(files.logs) if n < state.wal_floor]
+    names += sorted(files.temporaries)
+    for name in names:
+        findings.warnings.append(f"{join(path, name)} is named by no version: the next opening removes it")
+    for name in sorted(files.others):
+        findings.warnings.append(f"{join(path, name)} is no file of this store")

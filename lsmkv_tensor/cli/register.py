@@ -1,0 +1,35 @@
+"""The entry point ``lsmkv.commands``: page stores for every command, and ``lsmkv demo``."""
+
+from __future__ import annotations
+
+from posixpath import basename, join
+from typing import Any
+
+from lsmkv.cli.tools import FileKind, StoreKind, Tools
+from lsmkv_tensor.cli.demo import demo
+from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
+from lsmkv_tensor.cli.survey import report
+from lsmkv_tensor.cli.verify_store import verify
+from lsmkv_tensor.vlog.stamp import read_stamp
+
+__all__ = ["register"]
+
+
+def register(tools: Tools) -> None:
+    """Add everything."""
+    command: Any = demo
+    tools.app.command()(command)
+    tools.files += [
+        FileKind("segment", is_segment, dump_segment),
+        FileKind("stamp", lambda _, path: basename(path) == "STORE", dump_stamp),
+    ]
+    tools.stores.append(
+        StoreKind(
+            name="page store",
+            matches=lambda fs, path: read_stamp(fs, path) is not None,
+            engine_path=lambda path: join(path, "index"),
+            report=report,
+            verify=verify,
+            checkpoint=None,
+        )
+    )

@@ -1,0 +1,71 @@
+"""What a page store's files say about it, without opening it: the record behind ``lsmkv stats``."""
+
+from __future__ import annotations
+
+import json
+from posixpath import join
+
+from lsmkv.env.fs import FileSystem
+from lsmkv.observe.peek import Peek
+from lsmkv.observe.report import survey
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, SEGMENTS, number_of
+from lsmkv_tensor.vlog.segment import FREE, SEALED, Segment
+from lsmkv_tensor.vlog.stamp import read_stamp
+
+__all__ = ["report", "segments_of"]
+
+
+def segments_of(peek: Peek) -> dict[int, Segment]:
+    """Every segment by number, as the index records it. CorruptionError. I/O: one scan of a few records."""
+    return {s.number: s for s in (Segment.from_record(k, v, peek.path) for k, v in peek.scan(prefix=SEGMENTS))}
+
+
+def report(fs: FileSystem, path: str) -> dict[str, object]:
+    """Pages, namespaces, segments, and the index below them. Takes no lock and changes nothing.
+
+    CorruptionError, FormatTooNewError, IOFailedError, InvalidArgumentError. I/O: reads the index once.
+    """
+    stamp = read_stamp(fs, path)
+    if stamp is None:
+        msg = f"{path} is no page store (no STORE file there)"
+        raise InvalidArgumentError(msg)
+    index = survey(join(path, "index"), fs)
+    peek = Peek(join(path, "index"), fs)
+    segments = segments_of(peek).values()
+    on_disk = [name for name in fs.listdir(join(path, "vlog")) if name.endswith(".seg")]
+    segment_file_bytes = sum(fs.size(join(path, "vlog", name)) for name in on_disk)
+    return {
+        "path": path,
+        "store_id": stamp.store_id,
+        "pages": sum(s.pages for s in segments),
+        "live_bytes": sum(s.live_bytes for s in segments),
+        "used_bytes": sum(s.used_bytes for s in segments if s.state != FREE),
+        "segment_bytes": stamp.segment_bytes,
+        "segments": len(on_disk),
+        "sealed_segments": sum(s.state == SEALED for s in segments),
+        "free_segments": sum(s.state == FREE for s in segments),
+        "segment_file_bytes": segment_file_bytes,
+        "bytes": segment_file_bytes + index.bytes,
+        "namespaces": _namespaces(peek),
+        "index": {**index.to_dict(), "log_entries": peek.log_entries},
+    }
+
+
+def _namespaces(peek: Peek) -> dict[str, object]:
+    """Number -> what it is: names, page size, fields, pages stored."""
+    names: dict[int, list[str]] = {}
+    for key, value in peek.scan(prefix=NAMES):
+        names.setdefault(int.from_bytes(value, "big"), []).append(key[len(NAMES) :].decode(errors="replace"))
+    found: dict[str, object] = {}
+    for key, text in peek.scan(prefix=NAMESPACES):
+        number = number_of(NAMESPACES, key)
+        document = json.loads(text)
+        pages = sum(1 for _ in peek.scan(prefix=number.to_bytes(4, "big")))
+        found[str(number)] = {
+            "names": names.get(number, []),
+            "pages": pages,
+            "page_bytes": document["page_bytes"],
+            "fields": document["fields"],
+        }
+    return found

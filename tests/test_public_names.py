@@ -1,0 +1,77 @@
+"""The front doors are fixed: a name is added on purpose, and never renamed or dropped by accident."""
+
+from __future__ import annotations
+
+import lsmkv
+import lsmkv_tensor
+import pytest
+
+ENGINE = {
+    "DB",
+    "BusyError",
+    "ClosedError",
+    "CorruptionError",
+    "FormatTooNewError",
+    "IOFailedError",
+    "InvalidArgumentError",
+    "Leveled",
+    "LockedError",
+    "LsmError",
+    "NoSpaceError",
+    "Options",
+    "PoisonedError",
+    "Snapshot",
+    "WriteBatch",
+    "open",
+    "verify",
+}
+TENSOR = {"PageFormat", "PageSpans", "PageStore", "StoreOptions", "TensorStore"}
+STORE = {"open", "put_batch", "probe", "get_batch", "drop", "stats", "gc", "sync", "close"}
+PAGES = {"open", "namespace", "sync", "stats", "gc", "close"}
+NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
+DATABASE = {
+    "batch",
+    "check",
+    "checkpoint",
+    "close",
+    "compact",
+    "contains_many",
+    "delete",
+    "delete_many",
+    "flush",
+    "get",
+    "get_many",
+    "pending",
+    "put",
+    "put_many",
+    "scan",
+    "settle",
+    "snapshot",
+    "stats",
+    "step",
+    "tree",
+    "write",
+}
+
+
+@pytest.mark.parametrize(("module", "fixed"), [(lsmkv, ENGINE), (lsmkv_tensor, TENSOR)])
+def test_the_package_exports_its_fixed_names(module: object, fixed: set[str]) -> None:
+    assert fixed <= set(module.__all__)  # type: ignore[attr-defined] # modules have it
+    for name in module.__all__:  # type: ignore[attr-defined] # modules have it
+        assert getattr(module, name) is not None
+
+
+def test_the_handles_have_their_fixed_methods() -> None:
+    assert set(dir(lsmkv.DB)) >= DATABASE
+    assert set(dir(lsmkv.Snapshot)) >= {"get", "get_many", "scan", "close"}
+    assert set(dir(lsmkv_tensor.TensorStore)) >= STORE
+    assert set(dir(lsmkv_tensor.PageStore)) >= PAGES
+
+
+def test_what_does_not_exist_yet_does_not_pretend() -> None:
+    for name in ("repair", "simulate", "cost", "Tiered", "LazyLeveling", "Fluid"):
+        assert not hasattr(lsmkv, name)
+    for name in ("delete_range", "set_policy"):
+        assert not hasattr(lsmkv.DB, name)
+    for name in ("plan", "pin", "unpin"):
+        assert not hasattr(lsmkv_tensor.TensorStore, name)
