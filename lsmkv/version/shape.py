@@ -80,6 +80,8 @@ class TreeShape:
 
     levels: tuple[Level, ...] = (Level(),)
     buffer_entries: int = 0
+    level0_runs: int = 4
+    """Runs that may stay at level 0 (an option of whoever opened the store, not a property of the files)."""
 
     @property
     def entries(self) -> int:

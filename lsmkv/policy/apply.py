@@ -1,0 +1,124 @@
+"""Carrying out a task on paper: the shape of the tree afterwards.
+
+The engine's installation does the same with real tables through an edit; a simulator needs nothing else. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.policy.base import Task
+from lsmkv.version.shape import TableMeta, TreeShape
+from lsmkv.version.version import rebuild
+
+__all__ = ["apply", "check_task", "count_arrival", "input_tables"]
+
+ARRIVALS_REMEMBERED = 256
+"""Beyond it both counts are halved: a store whose memtable size was changed finds its new geometry."""
+
+
+def apply(shape: TreeShape, task: Task, outputs: Sequence[TableMeta] | None = None, run_id: int | None = None) -> TreeShape:
+    """The shape after ``task`` has replaced its inputs by ``outputs``.
+
+    Without ``outputs`` the inputs become one synthetic table in which nothing was dropped (an upper bound, exact when all
+    keys differ), numbered after the largest number in the tree. ``run_id`` is the id of a new run (default: one above the
+    largest); it is not used when the task names the run it joins.
+
+    Raises InvalidArgumentError for a task that :func:`check_task` refuses.
+    """
+    check_task(shape, task)
+    merged = input_tables(shape, task)
+    if outputs is None:
+        outputs = [_merged(merged, max(t.number for t in shape.tables) + 1)]
+    run = task.output_run
+    if run is None:
+        run = run_id if run_id is not None else max(r.id for level in shape.levels for r in level.runs) + 1
+    added = tuple((task.output_level, run, table) for table in outputs)
+    return rebuild(shape, frozenset(t.number for t in merged), added)
+
+
+def input_tables(shape: TreeShape, task: Task) -> list[TableMeta]:
+    """The tables a task consumes, newest run first, in key order within a run.
+
+    Raises InvalidArgumentError if the tree does not hold one of them.
+    """
+    wanted = {number for one in task.inputs for number in one.tables}
+    places = {(one.level, one.run) for one in task.inputs}
+    found = [
+        table
+        for number, level in enumerate(shape.levels)
+        for run in level.runs
+        if (number, run.id) in places
+        for table in run.tables
+        if table.number in wanted
+    ]
+    if len(found) != sum(len(one.tables) for one in task.inputs):
+        missing = sorted(wanted - {t.number for t in found}) or sorted(wanted)
+        raise InvalidArgumentError(f"task names tables {missing}, which the tree does not hold where it says, or twice")
+    return found
+
+
+def check_task(shape: TreeShape, task: Task) -> None:
+    """Refuse a task that would break the level rule: the merged run must not pass anything that overlaps it.
+
+    Raises InvalidArgumentError; the message names the table that would end up on the wrong side.
+    """
+    merged = input_tables(shape, task)
+    if not merged:
+        raise InvalidArgumentError(f"task has no inputs: {task.reason}")
+    if task.output_run is not None and task.output_run not in _runs_at(shape, task.output_level):
+        raise InvalidArgumentError(f"task joins run {task.output_run} at level {task.output_level}, which is not there")
+    gone = {t.number for t in merged}
+    low, high = min(t.smallest for t in merged), max(t.largest for t in merged)
+    newest, oldest = _span(shape, gone)
+    place = -1 if task.output_level >= len(shape.levels) else task.output_run
+    for rank, (level, run_id, table) in enumerate(_in_order(shape)):
+        if table.number in gone or table.largest < low or table.smallest > high:
+            continue
+        if level == task.output_level and run_id == place:
+            raise InvalidArgumentError(f"task joins run {run_id} but leaves its table {table.number}, which overlaps the result")
+        above = level < task.output_level or (level == task.output_level and place is not None and run_id > place)
+        if (above and rank > newest) or (not above and rank < oldest):
+            raise InvalidArgumentError(
+                f"task would carry its result past table {table.number} of level {level}, which overlaps it"
+            )
+
+
+def _in_order(shape: TreeShape) -> Iterable[tuple[int, int, TableMeta]]:
+    return ((number, run.id, t) for number, level in enumerate(shape.levels) for run in level.runs for t in run.tables)
+
+
+def _span(shape: TreeShape, gone: set[int]) -> tuple[int, int]:
+    """Ranks (0: newest) of the newest and the oldest table in ``gone``."""
+    ranks = [rank for rank, (_, _, table) in enumerate(_in_order(shape)) if table.number in gone]
+    return ranks[0], ranks[-1]
+
+
+def _runs_at(shape: TreeShape, level: int) -> set[int]:
+    return {run.id for run in shape.levels[level].runs} if level < len(shape.levels) else set()
+
+
+def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
+    return TableMeta(
+        number=number,
+        bytes=sum(t.bytes for t in tables),
+        entries=sum(t.entries for t in tables),
+        tombstones=sum(t.tombstones for t in tables),
+        smallest=min(t.smallest for t in tables),
+        largest=max(t.largest for t in tables),
+        min_seq=min(t.min_seq for t in tables),
+        max_seq=max(t.max_seq for t in tables),
+        raw_bytes=sum(t.raw_bytes for t in tables),
+        filter_bits=sum(t.filter_bits for t in tables),
+    )
+
+
+def count_arrival(arrivals: tuple[int, int], shape: TreeShape, task: Task) -> tuple[int, int]:
+    """``arrivals`` (how many, their entries) after ``task``: one more if it takes level-0 runs down, else unchanged."""
+    if task.output_level == 0 or all(one.level > 0 for one in task.inputs):
+        return arrivals
+    numbers = {number for one in task.inputs if one.level == 0 for number in one.tables}
+    entries = sum(t.entries for run in shape.levels[0].runs for t in run.tables if t.number in numbers)
+    count, total = arrivals[0] + 1, arrivals[1] + entries
+    return (count // 2, total // 2) if count > ARRIVALS_REMEMBERED else (count, total)

@@ -1,0 +1,114 @@
+"""Reading a manifest: the frames of the file MANIFEST back into one state. Changes nothing on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from posixpath import join
+
+from lsmkv.base.frames import FRAME_HEADER_BYTES, Frame, Scan, parse_file_header, read_whole, scan
+from lsmkv.env.fs import FileSystem
+from lsmkv.errors import CorruptionError, InvalidArgumentError
+from lsmkv.version.edit import VersionEdit, decode
+from lsmkv.version.state import ManifestState
+from lsmkv.version.version import apply_edit
+
+__all__ = ["ManifestContents", "read_manifest"]
+
+NAME = "MANIFEST"
+MAGIC = b"lsmkvMAN"
+VERSION = 1
+"""Newest format this library writes and knows."""
+
+SNAPSHOT, EDIT, MARK = 1, 2, 3
+"""Kinds of frames."""
+
+RESERVE_BYTES = FRAME_HEADER_BYTES
+"""Zeros that always follow the last frame: without them the end of the file is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestContents:
+    """What a manifest file says."""
+
+    state: ManifestState
+    edits: tuple[VersionEdit, ...]
+    """The snapshot, then every edit."""
+    generation: int
+    length: int
+    """Bytes of header and intact frames."""
+    base: int
+    """Length after the snapshot and the mark behind it."""
+    size: int
+    """Bytes of the file."""
+    frames: int
+    marked: bool
+    """The last frame is a mark: everything before it was acknowledged."""
+    dropped: str | None
+    """What lies beyond the intact frames and was never acknowledged; None if only zeros."""
+
+
+def read_manifest(fs: FileSystem, directory: str) -> ManifestContents:
+    """Read the manifest of ``directory``.
+
+    Raises CorruptionError for damage to anything that was acknowledged (a file that lost its end included),
+    FormatTooNewError, IOFailedError (also when there is none).
+
+    I/O: reads the file once.
+    """
+    path = join(directory, NAME)
+    data = read_whole(fs, path)
+    header = parse_file_header(data, path, MAGIC, VERSION)
+    found = scan(data, header.number)
+    dropped = _tail(path, data, found)
+    edits: list[VersionEdit] = []
+    state = ManifestState()
+    base = 0
+    for index, frame in enumerate(found.frames):
+        edit = _edit(path, index, frame)
+        if edit is not None:
+            edits.append(edit)
+            state = _applied(state, edit, path, frame.offset)
+        if index < 2 and (edit is None or not base):
+            base = frame.end
+    return ManifestContents(
+        state=state,
+        edits=tuple(edits),
+        generation=header.number,
+        length=found.end,
+        base=base,
+        size=len(data),
+        frames=len(found.frames),
+        marked=found.frames[-1].kind == MARK,
+        dropped=dropped,
+    )
+
+
+def _tail(path: str, data: bytes, found: Scan) -> str | None:
+    """Judge what follows the intact frames: None if it is the reserve, a report if it was never acknowledged."""
+    left = len(data) - found.end
+    if found.overhang or left < RESERVE_BYTES:
+        raise CorruptionError(path, found.end, "the end of the file is missing: zeros always follow the last frame")
+    if not found.frames:
+        raise CorruptionError(path, found.end, f"no intact snapshot: {found.why}")
+    if found.durable > found.end:
+        raise CorruptionError(path, found.end, f"{found.why}; everything up to byte {found.durable} was durable")
+    lost = len(data.rstrip(b"\0")) - found.end
+    if lost <= 0:
+        return None
+    return f"{path}: dropped {lost} bytes at byte {found.end} that were never acknowledged ({found.why})"
+
+
+def _edit(path: str, index: int, frame: Frame) -> VersionEdit | None:
+    """The edit in a frame, None if it is a mark."""
+    expected = {SNAPSHOT} if index == 0 else {EDIT, MARK}
+    if frame.kind not in expected or frame.stamp != index:
+        what = f"frame {index} is of kind {frame.kind} and calls itself number {frame.stamp}"
+        raise CorruptionError(path, frame.offset, what)
+    return None if frame.kind == MARK else decode(bytes(frame.payload), path, frame.offset)
+
+
+def _applied(state: ManifestState, edit: VersionEdit, path: str, offset: int) -> ManifestState:
+    try:
+        return apply_edit(state, edit)
+    except InvalidArgumentError as error:
+        raise CorruptionError(path, offset, str(error)) from error
