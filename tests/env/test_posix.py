@@ -1,0 +1,137 @@
+"""The real disk: what only it can show (descriptors, direct I/O, reservation)."""
+
+import errno
+import gc
+import mmap
+import os
+
+import pytest
+
+from lsmkv.env import PosixFileSystem
+from lsmkv.env import posix as posix_module
+from lsmkv.env.fs import File, FileSystem, read_exact, write_all
+
+
+@pytest.fixture
+def fs():
+    return PosixFileSystem()
+
+
+@pytest.fixture
+def file(fs, tmp_path):
+    file = fs.open(str(tmp_path / "file"), "create")
+    yield file
+    file.close()
+
+
+def descriptors():
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_satisfies_the_protocols(fs, file):
+    typed: FileSystem = fs
+    assert typed.exists(file.path)
+    assert isinstance(file, File)
+
+
+def test_descriptor_is_not_inherited(fs, file):
+    assert not os.get_inheritable(file._fd)
+
+
+def test_descriptor_closes_with_the_last_user(fs, tmp_path):
+    before = descriptors()
+    file = fs.open(str(tmp_path / "x"), "create")
+    assert len(descriptors()) > len(before)
+    del file
+    gc.collect()
+    assert descriptors() <= before
+
+
+def test_closed_file_refuses_and_closing_again_does_nothing(file):
+    file.close()
+    file.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.pread(1, 0)
+    file.advise("random")
+
+
+def test_create_refuses_an_existing_file(fs, file):
+    with pytest.raises(FileExistsError):
+        fs.open(file.path, "create")
+
+
+def test_gathered_write_and_scattered_read(file):
+    assert write_all(file, [b"ab", b"", memoryview(b"cde")], 3) == 5
+    head, tail = bytearray(4), bytearray(8)
+    assert file.preadv([head, tail], 0) == 8
+    assert (head, tail[:4]) == (b"\0\0\0a", b"bcde")
+    assert read_exact(file, 2, 6) == b"de"
+    with pytest.raises(EOFError, match="wanted 3 bytes at 6, found 2"):
+        read_exact(file, 3, 6)
+
+
+def test_more_buffers_than_one_call_takes(file):
+    assert write_all(file, [bytes([i % 256]) for i in range(3000)], 0) == 3000
+    assert file.pread(3000, 0) == bytes(i % 256 for i in range(3000))
+
+
+def test_allocate_reserves_blocks_and_extends_but_never_shrinks(file):
+    write_all(file, [b"x" * 10], 0)
+    file.allocate(1 << 20)
+    assert file.size() == 1 << 20
+    assert os.stat(file.path).st_blocks * 512 >= 1 << 20
+    file.allocate(4096)
+    file.allocate(0)
+    assert file.size() == 1 << 20
+    assert file.pread(10, 0) == b"x" * 10
+
+
+def test_allocate_where_the_file_system_cannot_extends_the_file(file, monkeypatch):
+    def unsupported(*_):
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    monkeypatch.setattr(posix_module.os, "posix_fallocate", unsupported)
+    file.allocate(5000)
+    file.allocate(100)
+    assert file.size() == 5000
+
+
+def test_allocate_on_a_full_disk_is_an_error(file, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(posix_module.os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="full"):
+        file.allocate(5000)
+    assert file.size() == 0
+
+
+@pytest.mark.parametrize("advice", ["random", "sequential", "willneed", "dontneed"])
+def test_advice_is_only_a_hint(file, advice):
+    file.advise(advice)
+    file.advise(advice, 4096, 4096)
+
+
+def test_direct_file_takes_aligned_memory(fs, tmp_path):
+    path = str(tmp_path / "direct")
+    try:
+        file = fs.open(path, "create", direct=True)
+    except OSError as error:
+        assert error.errno == errno.EINVAL
+        pytest.skip("this file system has no direct I/O")
+    page = mmap.mmap(-1, 8192)
+    page[:] = b"ab" * 4096
+    assert file.direct
+    assert file.pwritev([memoryview(page)], 0) == 8192
+    back = mmap.mmap(-1, 4096)
+    assert file.preadv([memoryview(back)], 4096) == 4096
+    assert back[:] == b"ab" * 2048
+    file.close()
+
+
+def test_free_bytes_and_sync_dir(fs, file, tmp_path):
+    file.sync()
+    fs.sync_dir(str(tmp_path))
+    assert fs.free_bytes(str(tmp_path)) > 0
+    with pytest.raises(NotADirectoryError):
+        fs.sync_dir(file.path)
