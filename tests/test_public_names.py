@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 import lsmkv
 import lsmkv_tensor
-import pytest
 
 ENGINE = {
     "DB",

@@ -1,8 +1,8 @@
 """The records of a table, as dictionaries in file order: for people, for debugging, for the format pages.
 
-Every record of every dump has ``offset`` (bytes from the start of the file) and ``record`` (what it is); keys and values are bytes. A dump
-reads a file by itself, so it also works on one that was copied elsewhere. Damage raises CorruptionError where it is found,
-after the records before it.
+Every record of every dump has ``offset`` (bytes from the start of the file) and ``record`` (what it is); keys and values are
+bytes. A dump reads a file by itself, so it also works on one that was copied elsewhere. Damage raises CorruptionError where
+it is found, after the records before it.
 """
 
 from __future__ import annotations

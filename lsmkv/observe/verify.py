@@ -22,9 +22,9 @@ from lsmkv.observe.files import list_files, load_manifest
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.recover.replay import replay
 from lsmkv.sstable.reader import TableReader
-from lsmkv.version.state import ManifestState
 from lsmkv.version.rules import check_level_rule
 from lsmkv.version.shape import TableMeta
+from lsmkv.version.state import ManifestState
 from lsmkv.wal import read_wal
 
 __all__ = ["Problem", "VerifyReport", "verify"]
