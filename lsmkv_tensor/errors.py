@@ -4,7 +4,9 @@
 
     LsmError
     |-- ... everything in lsmkv.errors, re-exported here ...
-    `-- NamespaceMismatchError(name, fields)   this namespace name belongs to pages of another format
+    |-- InvalidArgumentError
+    |   `-- UnsupportedCacheError             an engine's KV cache of a kind that pages cannot hold
+    `-- NamespaceMismatchError(name, fields)  this namespace name belongs to pages of another format
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ __all__ = [
     "NamespaceMismatchError",
     "NoSpaceError",
     "PoisonedError",
+    "UnsupportedCacheError",
     "io_failed",
 ]
 
@@ -51,3 +54,7 @@ class NamespaceMismatchError(LsmError):
         super().__init__(f"namespace {name!r} holds pages of another format ({told}): choose another name or store")
         self.name = name
         self.fields = fields
+
+
+class UnsupportedCacheError(InvalidArgumentError):
+    """An engine's KV cache is of a kind that pages cannot hold; the message says which part of it."""

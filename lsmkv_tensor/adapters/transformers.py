@@ -1,0 +1,242 @@
+"""Hugging Face transformers: keep the KV cache of prompts between runs of a model.
+
+::
+
+    store = TensorStore.open(path, page_format_for(model), namespace="SmolLM2-135M-Instruct fp32")
+    out = PrefixCache(store, model).generate(input_ids, max_new_tokens=64)
+
+A page is ``[layers, 2, kv_heads, page_tokens, head_dim]``: keys and values as the model's own cache lays them out, so that a
+page is written straight from the cache's memory and read straight into a new one's, a span per layer, head, and K or V.
+
+Restored is at most one token less than the prompt: the model must compute the last token itself to have logits to go on from
+(a cache that covers the whole prompt is not refused by transformers, and generates something else).
+
+Only full-attention dynamic caches of one sequence. A sliding window forgets what a page would have to contain, a quantised
+cache is not what was computed, a static one is not this size: :class:`~lsmkv_tensor.errors.UnsupportedCacheError`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError, UnsupportedCacheError
+from lsmkv_tensor.format import PageFormat
+from lsmkv_tensor.keys.tokens import token_ids
+from lsmkv_tensor.spans import PageSpans
+from lsmkv_tensor.store import TensorStore
+from lsmkv_tensor.tensors import new_pages
+
+__all__ = ["PrefixCache", "page_format_for"]
+
+Model: TypeAlias = Any
+"""A decoder-only ``PreTrainedModel`` with ``generate``."""
+
+Cache: TypeAlias = Any
+"""``transformers.DynamicCache``."""
+
+_log = logging.getLogger(__name__)
+
+
+def page_format_for(model: Model, page_tokens: int = 64) -> PageFormat:
+    """The pages of a model's KV cache: ``[layers, 2, kv_heads, page_tokens, head_dim]`` in the model's dtype.
+
+    Raises UnsupportedCacheError for models whose layers, heads or widths of keys and values are not all alike, and
+    InvalidArgumentError for dtypes that pages cannot have.
+    """
+    config = model.config.get_text_config(decoder=True)
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    for name in ("qk_rope_head_dim", "v_head_dim", "kv_lora_rank"):
+        if getattr(config, name, None) is not None:
+            _unsupported(f"{type(config).__name__}.{name}: keys and values are not alike")
+    sizes = (config.num_hidden_layers, heads, width)
+    if not all(isinstance(size, int) for size in sizes):
+        _unsupported(f"{type(config).__name__}: layers, KV heads, head width = {sizes}: must be one number each")
+    return PageFormat(page_tokens, (config.num_hidden_layers, 2, heads, page_tokens, width), model.dtype)
+
+
+class PrefixCache:
+    """Restores and saves the KV cache of prompts for one model. ``store`` must have the format :func:`page_format_for` gives.
+
+    Its namespace must name what else decides the cache's bits: checkpoint, adapters, rope scaling, attention kernel.
+    Raises InvalidArgumentError (a store of another format), UnsupportedCacheError (a model with other than full-attention
+    dynamic layers), ImportError (no transformers).
+    """
+
+    def __init__(self, store: TensorStore, model: Model) -> None:
+        wanted = page_format_for(model, store.format.page_tokens)
+        if store.format != wanted:
+            msg = f"the store's pages are {store.format}, this model's are {wanted}"
+            raise InvalidArgumentError(msg)
+        self.store = store
+        self.model = model
+        self._cache_class, self._layer_class = _transformers_classes()
+        if getattr(model.config, "is_encoder_decoder", False):
+            _unsupported(f"{type(model).__name__} is an encoder-decoder: its cache depends on more than these tokens")
+        self._check_layers(self._cache_class(config=model.config))
+
+    def restore(self, input_ids: Any) -> Cache:  # noqa: ANN401  # a tensor, an array or a list
+        """A new DynamicCache with as much of the prompt as is stored: whole pages, at most ``len - 1`` tokens.
+
+        ``input_ids``: the whole prompt, [1, n] or [n]. The result is on the model's device; give it to ``model.generate`` or
+        ``model.forward`` together with the *whole* prompt, or the tokens beyond it, as transformers expects.
+
+        I/O: as ``TensorStore.get_batch``.
+        """
+        ids = _sequence(input_ids)[:-1]
+        cache = self._cache_class(config=self.model.config)
+        ids = ids[: self.store.probe(ids)]
+        if not len(ids):
+            return cache
+        layers, two, heads, page_tokens, width = self.store.format.shape
+        pages = len(ids) // page_tokens
+        whole = PageFormat(len(ids), (layers, two, heads, len(ids), width), self.store.format.dtype)
+        memory = new_pages(whole, 1)[0]
+        tokens = self.store.get_into(ids, _spans(list(memory.flatten(0, 1)), pages, page_tokens)) * page_tokens
+        for i, (keys, values) in enumerate(memory[..., :tokens, :] if tokens else ()):
+            cache.update(keys[None].to(self.model.device), values[None].to(self.model.device), i)
+        return cache
+
+    def save(self, input_ids: Any, cache: Cache) -> int:  # noqa: ANN401  # a tensor, an array or a list
+        """Store the whole pages of a cache; how many are newly stored.
+
+        ``cache``: the DynamicCache that computing ``input_ids`` ([1, n] or [n]) left behind; its position i belongs to token
+        i. Pages are stored as far as both reach: a cache may lack the last tokens, or go on beyond them.
+
+        Raises UnsupportedCacheError, InvalidArgumentError, PoisonedError, ClosedError. I/O: as ``TensorStore.put_batch``.
+        """
+        ids = _sequence(input_ids)
+        if not isinstance(cache, self._cache_class):
+            _unsupported(f"a {type(cache).__name__}: only DynamicCache can be saved")
+        if getattr(cache, "offloading", False):
+            _unsupported("an offloaded DynamicCache: its tensors are on their way between devices")
+        self._check_layers(cache)
+        tensors = [t for layer in cache.layers if layer.is_initialized for t in (layer.keys, layer.values)]
+        if not tensors or not tensors[0].numel():
+            return 0
+        self._check_tensors(tensors)
+        page_tokens = self.store.format.page_tokens
+        pages = min(len(ids), tensors[0].shape[-2]) // page_tokens
+        if not pages:
+            return 0
+        return self.store.put_batch(ids[: pages * page_tokens], _spans([_rows(t[0]) for t in tensors], pages, page_tokens))
+
+    def generate(self, input_ids: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what model.generate takes and returns
+        """``model.generate`` with the stored prefix in place of computing it; the whole pages of the answer are saved too.
+
+        ``input_ids``: [1, n]. Takes and returns what ``model.generate`` does, except arguments that would make the cache
+        depend on more than the tokens, or hold several sequences: InvalidArgumentError. If the disk fails when saving, that
+        is logged and the answer returned.
+
+        I/O: as :meth:`restore` and :meth:`save`.
+        """
+        _check_arguments(self.model, kwargs)
+        cache = self.restore(input_ids)
+        out = self.model.generate(input_ids, past_key_values=cache, **kwargs)
+        try:
+            self.save(out if hasattr(out, "data_ptr") else out.sequences, cache)
+        except (IOFailedError, BusyError) as error:
+            _log.warning("the KV cache was not saved: %s", error)
+        return out
+
+    def _check_layers(self, cache: Cache) -> None:
+        layers = self.store.format.shape[0]
+        for i, layer in enumerate(cache.layers):
+            if type(layer) is not self._layer_class:
+                _unsupported(f"layer {i} is a {type(layer).__name__}: only full-attention DynamicLayer can be saved")
+        if len(cache.layers) not in (0, layers):
+            _unsupported(f"a cache of {len(cache.layers)} layers, the store's pages have {layers}")
+
+    def _check_tensors(self, tensors: Sequence[Any]) -> None:
+        layers, two, heads, _, width = self.store.format.shape
+        if len(tensors) != layers * two:
+            _unsupported(f"{len(tensors) // 2} of {layers} layers hold anything (do layers share their cache?)")
+        expected = (1, heads, tensors[0].shape[-2], width)
+        for i, tensor in enumerate(tensors):
+            where = f"layer {i // 2} {'values' if i % 2 else 'keys'}"
+            if tuple(tensor.shape) != expected:
+                _unsupported(f"{where}: shape {list(tensor.shape)}, expected {list(expected)} (one sequence)")
+            if tensor.dtype != self.store.format.dtype:
+                _unsupported(f"{where}: {tensor.dtype}, the store's pages are {self.store.format.dtype}")
+
+
+def _spans(tensors: Sequence[Any], pages: int, page_tokens: int) -> PageSpans:
+    """The pages in the memory of layer-wise tensors [heads, tokens, width], rows without gaps: a span per tensor and head."""
+    width, element = tensors[0].shape[-1], tensors[0].element_size()
+    size = page_tokens * width * element
+    starts = [t.data_ptr() + h * t.stride(0) * element for t in tensors for h in range(t.shape[0])]
+    addresses = np.array(starts, np.uint64)[None, :] + np.arange(pages, dtype=np.uint64)[:, None] * np.uint64(size)
+    return PageSpans(addresses, np.full(len(starts), size, np.int64), tensors)
+
+
+def _rows(tensor: Any) -> Any:  # noqa: ANN401  # a tensor, torch is imported by whoever has a model
+    """The tensor [heads, tokens, width] on the CPU with its rows one after the other; itself if it is so already."""
+    tensor = tensor.detach().to("cpu")
+    return tensor if tensor.stride()[1:] == (tensor.shape[-1], 1) else tensor.contiguous()
+
+
+def _sequence(input_ids: Any) -> NDArray[np.uint32]:  # noqa: ANN401  # a tensor, an array or a list
+    """The ids of the one sequence."""
+    shape = tuple(getattr(input_ids, "shape", ()))
+    if len(shape) == 2:
+        if shape[0] != 1:
+            msg = f"input_ids has shape {list(shape)}: only one sequence at a time can be restored or saved"
+            raise InvalidArgumentError(msg)
+        input_ids = input_ids[0]
+    return token_ids(input_ids)
+
+
+def _check_arguments(model: Model, kwargs: dict[str, Any]) -> None:
+    """Refuse what would make the cache something else than a function of the tokens of one sequence."""
+    for name in kwargs.keys() & _REFUSED:
+        _refuse_argument(name, "the cache would not be what the tokens alone give")
+    if kwargs.get("use_cache") is False:
+        _refuse_argument("use_cache=False", "there would be no cache to restore into")
+    mask = kwargs.get("attention_mask")
+    if mask is not None and not bool((mask == 1).all()):
+        _refuse_argument("attention_mask with zeros", "padding shifts the tokens: pass the prompt without it")
+    config = kwargs.get("generation_config") or model.generation_config
+    for name in ("num_beams", "num_return_sequences"):
+        value = kwargs.get(name, getattr(config, name, None)) or 1
+        if value != 1:
+            _refuse_argument(f"{name}={value}", "only one sequence at a time")
+
+
+def _refuse_argument(name: str, why: str) -> NoReturn:
+    msg = f"generate: {name} is not supported here: {why}"
+    raise InvalidArgumentError(msg)
+
+
+def _unsupported(what: str) -> NoReturn:
+    raise UnsupportedCacheError(what)
+
+
+def _transformers_classes() -> tuple[Any, Any]:
+    """(DynamicCache, DynamicLayer). Imported late: it takes seconds, and this module must load without it."""
+    try:
+        from transformers.cache_utils import DynamicCache, DynamicLayer  # noqa: PLC0415  # see above
+    except ImportError as error:
+        msg = f"PrefixCache needs transformers 5 (pip install 'transformers>=5,<6'): {error}"
+        raise ImportError(msg) from error
+    return DynamicCache, DynamicLayer
+
+
+_REFUSED = frozenset(
+    {
+        "past_key_values",
+        "cache_implementation",
+        "cache_config",
+        "position_ids",
+        "inputs_embeds",
+        "decoder_input_ids",
+        "encoder_outputs",
+        "pixel_values",
+        "input_features",
+    }
+)
+"""Arguments of ``generate`` that bring a cache of their own, or input other than tokens."""

@@ -1,0 +1,259 @@
+"""TensorStore: token ids in, pages of the KV cache out.
+
+It gives pages their keys (:mod:`lsmkv_tensor.keys`), checks and moves tensors (:mod:`lsmkv_tensor.tensors`), and leaves bytes,
+budget and durability to the page store. A page is useful only if all pages before it are there, so every answer is about a
+*prefix*: how much of this prompt is stored, and which of its pages could be delivered without a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.format import PageFormat
+from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
+from lsmkv_tensor.keys.chain import KeyChain
+from lsmkv_tensor.keys.tokens import Tokens, token_ids
+from lsmkv_tensor.keys.trails import put_records, subtree, tidy
+from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore, PageStoreStats
+from lsmkv_tensor.spans import PageBuffers
+from lsmkv_tensor.tensors import PageSource, PageTarget
+from lsmkv_tensor.vlog.gc import GcReport
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TensorStore"]
+
+TIDY_GROUPS = 16
+"""Groups whose trails one put tidies after evictions: about as many as it fills, some 0.1 ms each at worst."""
+
+
+class TensorStore:
+    """The KV cache pages of one model; use it as a context manager. Made by :meth:`open`. Any thread may call anything.
+
+    ``tokens`` is everywhere the prompt from its first token: a list or tuple of int, or a one-dimensional integer array or
+    tensor. Only whole pages count; tokens after the last whole page are ignored. InvalidArgumentError for ids outside uint32.
+    """
+
+    def __init__(self, pages: PageStore, namespace: Namespace, fmt: PageFormat) -> None:
+        self.format = fmt
+        self._pages = pages
+        self._namespace = namespace
+        self._chain = KeyChain(namespace.digest, fmt.page_tokens)
+        self._changes = Lock()  # trails are read, then written with the pages they lead to
+        self._evicted: set[bytes] = set()  # anchors of groups that lost pages
+        namespace.on_evict(self._note_evicted)
+
+    @classmethod
+    def open(cls, path: str, fmt: PageFormat, *, namespace: str, options: StoreOptions | None = None) -> TensorStore:
+        """Open the store in directory ``path``, creating it if there is none.
+
+        ``namespace``: whose pages these are. It must name everything that changes the bits of a page for equal tokens: the
+        model and its revision, adapters, quantisation, parallel rank. A store may hold several.
+
+        Raises NamespaceMismatchError (the namespace holds pages of another format; it names the differences), LockedError,
+        CorruptionError, FormatTooNewError, InvalidArgumentError, IOFailedError.
+
+        I/O: opens the index and reads one record per segment; no page is read.
+        """
+        if not isinstance(fmt, PageFormat):
+            msg = f"fmt must be a PageFormat, not {type(fmt).__name__}"
+            raise InvalidArgumentError(msg)
+        if not isinstance(namespace, str) or not namespace:
+            msg = f"namespace must be a non-empty string, not {namespace!r}"
+            raise InvalidArgumentError(msg)
+        pages = PageStore.open(path, options=options)
+        try:
+            fields = {"namespace": namespace, **fmt.fields()}
+            return cls(pages, pages.namespace(fields, fmt.page_bytes, name=namespace), fmt)
+        except BaseException:
+            pages.close()
+            raise
+
+    # asking
+
+    def probe(self, tokens: Tokens) -> int:
+        """Tokens covered by the longest stored prefix, a multiple of ``page_tokens``; exact whatever eviction left behind.
+
+        I/O: index blocks, most often cached; pages are not read.
+        """
+        return self._namespace.contains_prefix(self._keys(tokens)) * self.format.page_tokens
+
+    # pages in and out
+
+    def put_batch(self, tokens: Tokens, pages: Sequence[torch.Tensor] | torch.Tensor | Any, first_page: int = 0) -> int:  # noqa: ANN401  # PageSpans and tensors
+        """Store pages of a prompt, from ``first_page`` on; how many are newly stored.
+
+        ``pages``: a sequence of tensors of the format's shape, one tensor [n, *shape] (any device, any strides), or PageSpans.
+        There may be fewer pages than the tokens cover. Pages already stored are not written again, and pages for which no
+        space could be made are left out: neither counts. When this returns, the caller's memory is no longer looked at.
+
+        Raises InvalidArgumentError (wrong shape, dtype or count, naming the page; nothing is stored), PoisonedError,
+        ClosedError.
+
+        I/O: one lookup in the index, one gathered write and one index commit per frame. Durable after :meth:`sync`.
+        """
+        keys, first = self._keys(tokens), _page_number(first_page)
+        source = PageSource(self.format, pages)
+        stop = first + len(source)
+        if stop > len(keys):
+            msg = (
+                f"pages {first}..{stop - 1} given, but the tokens cover only {len(keys)} whole pages of {self.format.page_tokens}"
+            )
+            raise InvalidArgumentError(msg)
+        with self._changes:
+            self._tidy_evicted(len(source))
+            start = max(first - 1, 0)
+            there = [False] * start + self._namespace.contains(keys[start:stop]).tolist()
+            missing = [i for i in range(first, stop) if not there[i]]
+            if not missing:
+                return 0
+            follows = not missing[0] or there[missing[0] - 1]
+            stored = self._namespace.put_many(
+                [keys[i] for i in missing],
+                source.take([i - first for i in missing]),
+                [keys[i - 1] if i else None for i in missing],
+                records=dict(put_records(keys, missing, follows=follows)),
+            )
+        return sum(stored)
+
+    def get_batch(
+        self,
+        tokens: Tokens,
+        first_page: int = 0,
+        out: Sequence[torch.Tensor] | torch.Tensor | None = None,
+    ) -> list[torch.Tensor]:
+        """The pages of a prompt from ``first_page`` on, up to the first that cannot be delivered.
+
+        ``out``: None for new CPU tensors (writable; they share one allocation), or where to put them: one tensor [m, *shape]
+        or a sequence of tensors, filled in order as far as they reach. Returns one tensor per delivered page (with ``out``,
+        views of it); the contents of the rest of ``out`` are undefined.
+
+        Raises InvalidArgumentError (wrong shape or dtype of ``out``; nothing is read), ClosedError.
+
+        I/O: one lookup in the index, one read per stretch of pages that lie together.
+        """
+        keys = self._keys(tokens)[_page_number(first_page) :]
+        target = PageTarget(self.format, out, self._namespace.contains_prefix(keys))
+        return target.result(self._read(keys[: len(target)], target.buffers))
+
+    def get_into(self, tokens: Tokens, buffers: PageBuffers, first_page: int = 0) -> int:
+        """Read pages into memory that is not tensors of the format's shape (PageSpans, buffers); how many were delivered.
+
+        ``buffers`` holds exactly the pages from ``first_page`` to the last whole page of ``tokens``. As :meth:`get_batch`
+        otherwise: what lies beyond the delivered pages is undefined.
+
+        Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError. I/O: as get_batch.
+        """
+        return self._read(self._keys(tokens)[_page_number(first_page) :], buffers)
+
+    def drop(self, tokens: Tokens) -> int:
+        """Forget the last page of this prefix and every page stored below it; how many there were.
+
+        Everything that continues these tokens goes, beyond holes too; the pages before stay. Interrupted, it may have
+        forgotten only the far end: repeat it. Tokens that do not fill a page drop nothing.
+
+        Raises NoSpaceError, BusyError, PoisonedError, ClosedError.
+
+        I/O: a scan of the trails below, and one index commit per 1024 pages.
+        """
+        keys = self._keys(tokens)
+        dropped = 0
+        with self._changes:
+            for step in subtree(self._namespace.records, keys[-1]) if keys else ():
+                kept = {last: path for last, path in step.changes if path is not None}
+                if kept:
+                    self._namespace.write_records(kept)
+                gone = [last for last, path in step.changes if path is None]
+                dropped += self._namespace.delete_many(step.pages, records=gone)
+        return dropped
+
+    # upkeep
+
+    def stats(self) -> PageStoreStats:
+        """What the store holds and has done since opening, all namespaces together."""
+        return self._pages.stats()
+
+    def sync(self) -> None:
+        """Make everything stored so far durable. IOFailedError, PoisonedError. I/O: two fdatasync."""
+        self._pages.sync()
+
+    def gc(self) -> GcReport:
+        """Reclaim the space of pages that were dropped, and of trails that lead nowhere any more; what was done.
+
+        I/O: a scan of this namespace's trails; reads and writes the live pages of mostly dead segments.
+        """
+        self._tidy_all()
+        return self._pages.gc()
+
+    def close(self) -> None:
+        """Wait for calls inside, make everything durable, release the directory. A second call does nothing."""
+        self._pages.close()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        self.close()
+
+    # helpers
+
+    def _keys(self, tokens: Tokens) -> Sequence[bytes]:
+        return self._chain.keys(token_ids(tokens))
+
+    def _read(self, keys: Sequence[bytes], buffers: PageBuffers) -> int:
+        """Read pages; how many came before the first miss."""
+        flags = self._namespace.get_into(keys, buffers)
+        return flags.index(False) if False in flags else len(flags)
+
+    def _note_evicted(self, keys: list[bytes], sizes: list[int]) -> None:
+        """Remember which groups lost pages; called in the middle of a put, so nothing else happens here."""
+        assert len(keys) == len(sizes)
+        self._evicted.update(key[:ANCHOR_BYTES] for key in keys)
+
+    def _tidy_evicted(self, pages: int) -> None:
+        """Tidy some groups that lost pages, in step with the pages that come in. Takes place under the lock."""
+        for _ in range(min(pages, TIDY_GROUPS, len(self._evicted))):
+            self._tidy(self._evicted.pop(), {})
+
+    def _tidy_all(self) -> None:
+        """Tidy every group, and again those whose last reason to be kept was a group that vanished; one lock a group."""
+        above: dict[bytes, bytes] = {}  # group -> the one above it, where no page but only that group keeps the trail
+        anchor = b""
+        for last, _ in self._namespace.records():
+            if last[:ANCHOR_BYTES] == anchor:
+                continue
+            anchor = last[:ANCHOR_BYTES]
+            todo: bytes | None = anchor
+            while todo is not None:
+                with self._changes:
+                    todo = above.pop(todo, None) if self._tidy(todo, above) else None
+
+    def _tidy(self, anchor: bytes, above: dict[bytes, bytes]) -> bool:
+        """Bring the trails of one group in line with its pages; whether the group is empty now."""
+
+        def occupied(child: bytes) -> bool:
+            above[child] = anchor
+            return any(True for _ in self._namespace.records(child))
+
+        self._evicted.discard(anchor)
+        records = dict(self._namespace.records(anchor))
+        changes = dict(tidy(list(records.items()), self._namespace.contains, occupied))
+        if changes:
+            self._namespace.write_records(changes)
+        return not any(path is not None for path in {**records, **changes}.values())
+
+
+def _page_number(first_page: int) -> int:
+    if isinstance(first_page, bool) or not isinstance(first_page, int) or first_page < 0:
+        msg = f"first_page = {first_page!r}: must be an integer of at least 0"
+        raise InvalidArgumentError(msg)
+    return first_page
