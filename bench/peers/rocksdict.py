@@ -38,6 +38,14 @@ def _options(rocks: Any, settings: Settings) -> Any:
     return options
 
 
+def _open(rocks: Any, path: Path, options: Any) -> Any:
+    """Open with these options on every opening.
+
+    Without naming the column family, rocksdict reopens a database with the options it finds there and a cache of 8 MiB.
+    """
+    return rocks.Rdict(str(path), options, column_families={"default": options})
+
+
 class RocksIndex(IndexPeer):
     """RocksDB as an index."""
 
@@ -46,7 +54,7 @@ class RocksIndex(IndexPeer):
     def __init__(self, path: Path, settings: Settings) -> None:
         """See the base class."""
         self._rocks = _binding()
-        self._db = self._rocks.Rdict(str(path), _options(self._rocks, settings))
+        self._db = _open(self._rocks, path, _options(self._rocks, settings))
         self._closed = False
         self.get = self._db.get
         self.put = self._db.put
@@ -100,7 +108,7 @@ class RocksPages(PagePeer):
                 raise UnavailableError(msg)
             options.set_enable_blob_files(True)
             options.set_min_blob_size(_MIN_BLOB_BYTES)
-        self._db = self._rocks.Rdict(str(path), options)
+        self._db = _open(self._rocks, path, options)
         self._closed = False
 
     def put_batch(self, keys: list[bytes], pages: Pages) -> None:
