@@ -33,6 +33,7 @@ LARGE_BYTES = 16 << 10
 """Mean value size from which values are handed to the kernel one by one instead of being copied together."""
 
 _SAME = struct.Struct("<I")
+_PAIR = struct.Struct("<II")
 _ARRAYS = {1: "B", 2: "H", 4: "I"}
 
 
@@ -53,6 +54,10 @@ def encode_batch(batch: WalBatch, number: int, offset: int, durable: int) -> tup
     keys, n = batch.keys, len(batch.keys)
     if len(batch.values) != n or not n:
         raise InvalidArgumentError(f"a batch of {n} keys and {len(batch.values)} values: as many of both, and at least one")
+    if n == 1 and (value := batch.values[0]) is not None and len(value) < LARGE_BYTES:
+        payload = b"".join((_PAIR.pack(len(keys[0]), len(value)), keys[0], value))
+        header = frame_header(number, offset, PUTS, (0, 0), 1, batch.first_seq, durable, (payload,), len(payload))
+        return [header + payload], FRAME_HEADER_BYTES + len(payload)
     kind, kinds, values = PUTS, b"", cast("Sequence[bytes]", batch.values)
     try:
         value_code, value_lengths, value_bytes = _pack_lengths(values)

@@ -115,7 +115,7 @@ class WalWriter:
         if size > COPY_BYTES:
             write_all(self._file, buffers, self.length)
             return
-        data = b"".join(buffers)
+        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         done = self._file.pwritev((data,), self.length)
         if done != size:
             write_all(self._file, [memoryview(data)[done:]], self.length + done)
