@@ -1,1 +1,48 @@
-"""A log-structured merge-tree engine in pure Python."""
+"""A log-structured merge-tree engine in pure Python: a sorted map from bytes to bytes that survives."""
+
+from lsmkv.batch import WriteBatch
+from lsmkv.db import DB, open  # noqa: A004 - the door of design: lsmkv.open(path)
+from lsmkv.errors import (
+    BusyError,
+    ClosedError,
+    CorruptionError,
+    FormatTooNewError,
+    InvalidArgumentError,
+    IOFailedError,
+    LockedError,
+    LsmError,
+    NoSpaceError,
+    PoisonedError,
+)
+from lsmkv.iterator import Scan
+from lsmkv.observe.stats import LevelStats, Stats
+from lsmkv.observe.verify import VerifyReport, verify
+from lsmkv.options import Options
+from lsmkv.policy.leveled import Leveled
+from lsmkv.snapshot import Snapshot
+from lsmkv.version.shape import TreeShape
+
+__all__ = [
+    "DB",
+    "BusyError",
+    "ClosedError",
+    "CorruptionError",
+    "FormatTooNewError",
+    "IOFailedError",
+    "InvalidArgumentError",
+    "LevelStats",
+    "Leveled",
+    "LockedError",
+    "LsmError",
+    "NoSpaceError",
+    "Options",
+    "PoisonedError",
+    "Scan",
+    "Snapshot",
+    "Stats",
+    "TreeShape",
+    "VerifyReport",
+    "WriteBatch",
+    "open",
+    "verify",
+]

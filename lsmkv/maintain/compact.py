@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import chain
 
 from lsmkv.base.columns import Columns
-from lsmkv.errors import InvalidArgumentError
 from lsmkv.live.core import Core
 from lsmkv.maintain.build import build_tables, discard
 from lsmkv.maintain.install import install
+from lsmkv.policy.apply import check_task, count_arrival, input_tables
 from lsmkv.policy.base import RunInput, Task
 from lsmkv.read.merge import merge_streams, visible
 from lsmkv.version.edit import VersionEdit
@@ -26,27 +26,31 @@ SLICE_BYTES = 1 << 20
 """Bytes merged at once: bounds memory and how long NumPy works between two looks at the clock."""
 
 
-def run_task(core: Core, task: Task) -> None:
-    """Carry out one task.
+def run_task(core: Core, task: Task, *, counted: bool = True) -> None:
+    """Carry out one task; ``counted``: what it takes from level 0 is an arrival that shapes the levels.
 
-    Raises CorruptionError when an input is damaged, IOFailedError, NoSpaceError; the outputs are then removed and the
-    tree is as before.
+    Raises InvalidArgumentError for a task that would break the level rule, CorruptionError when an input is damaged,
+    IOFailedError, NoSpaceError; the outputs are then removed and the tree is as before.
 
     I/O: reads every input once, writes every output once, one manifest edit.
     """
     shape = core.state.shape
-    inputs = [(level_run, _resolve(shape, level_run)) for level_run in task.inputs]
-    merged = [table for _, tables in inputs for table in tables]
+    check_task(shape, task)
+    merged = input_tables(shape, task)
+    arrivals = count_arrival(core.state.arrivals, shape, task) if counted else core.state.arrivals
     if _is_move(shape, task, merged):
-        _move(core, task, merged)
+        with core.install_lock:
+            install(core, _edit(core, task, merged, merged, arrivals))
+        core.work.moves += len(merged)
         return
     bottom = not _older_overlaps(shape, task, merged)
-    streams = [_read_run(core, tables) for _, tables in inputs]
+    newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
+    streams = [_read_run(core, [t for t in merged if t.number in one.tables]) for one in newest_first]
     kept = (visible(part, core.snapshots.numbers(), bottom=bottom) for part in merge_streams(streams, SLICE_BYTES))
     outputs = build_tables(core, kept, task.output_level, core.options.table_bytes)
     try:
         with core.install_lock:
-            install(core, _edit(core, task, merged, outputs))
+            install(core, _edit(core, task, merged, outputs, arrivals))
     except BaseException:
         if core.poison is None:  # the edit is certainly not on disk
             discard(core, [t.number for t in outputs])
@@ -56,7 +60,7 @@ def run_task(core: Core, task: Task) -> None:
     core.work.written_bytes += sum(t.bytes for t in outputs)
 
 
-def _edit(core: Core, task: Task, removed: list[TableMeta], added: list[TableMeta]) -> VersionEdit:
+def _edit(core: Core, task: Task, removed: list[TableMeta], added: list[TableMeta], arrivals: tuple[int, int]) -> VersionEdit:
     """The edit that replaces the inputs by the outputs (install lock held)."""
     new_run = task.output_run is None
     run = core.state.next_run if task.output_run is None else task.output_run
@@ -64,19 +68,8 @@ def _edit(core: Core, task: Task, removed: list[TableMeta], added: list[TableMet
         added=tuple((task.output_level, run, t) for t in added),
         removed=tuple(t.number for t in removed),
         next_run=core.state.next_run + int(new_run),
+        arrivals=arrivals,
     )
-
-
-def _resolve(shape: TreeShape, wanted: RunInput) -> list[TableMeta]:
-    """The tables an input names, in key order."""
-    if wanted.level < len(shape.levels):
-        for run in shape.levels[wanted.level].runs:
-            if run.id == wanted.run:
-                tables = [t for t in run.tables if t.number in set(wanted.tables)]
-                if len(tables) == len(wanted.tables):
-                    return tables
-    msg = f"task names tables {wanted.tables} of run {wanted.run} at level {wanted.level}, which the tree does not hold"
-    raise InvalidArgumentError(msg)
 
 
 def _read_run(core: Core, tables: list[TableMeta]) -> Iterator[Columns]:
@@ -94,13 +87,6 @@ def _is_move(shape: TreeShape, task: Task, merged: list[TableMeta]) -> bool:
         if any(t.smallest <= high and t.largest >= low for t in resident.tables):
             return False
     return _older_overlaps(shape, task, merged) or not any(t.tombstones for t in merged)
-
-
-def _move(core: Core, task: Task, tables: list[TableMeta]) -> None:
-    """Rename the level of tables without touching them. I/O: one manifest edit."""
-    with core.install_lock:
-        install(core, _edit(core, task, tables, tables))
-    core.work.moves += len(tables)
 
 
 def _range(tables: list[TableMeta]) -> tuple[bytes, bytes]:

@@ -36,7 +36,6 @@ def flush_oldest(core: Core) -> int | None:
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
     tables = memtable_to_table(core, oldest.mem)
-    entries = sum(t.entries for t in tables)
     with core.install_lock:
         run = core.state.next_run
         edit = VersionEdit(
@@ -44,7 +43,6 @@ def flush_oldest(core: Core) -> int | None:
             wal_floor=floor,
             next_run=run + len(tables),
             last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
-            arrivals=(core.state.arrivals[0] + 1, core.state.arrivals[1] + entries),
         )
         install(core, edit, flushed=frozenset([oldest.wal_number]))
     core.work.flushes += 1

@@ -110,7 +110,7 @@ class Upkeep:
         with self._compact_lock:
             task = manual_task(self._core.state.shape, start, stop)
             if task is not None:
-                run_task(self._core, task)
+                run_task(self._core, task, counted=False)
         self._installed()
 
     def _installed(self) -> None:

@@ -25,7 +25,7 @@ from lsmkv.sstable.reader import TableReader
 from lsmkv.version.rules import check_level_rule
 from lsmkv.version.shape import TableMeta
 from lsmkv.version.state import ManifestState
-from lsmkv.wal import read_wal
+from lsmkv.wal.reader import read_wal
 
 __all__ = ["Problem", "VerifyReport", "verify"]
 

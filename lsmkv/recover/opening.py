@@ -17,6 +17,9 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, InvalidArgumentError, io_failed
 from lsmkv.live.core import Core
+from lsmkv.live.snapshots import SnapshotRegistry
+from lsmkv.live.state import ReadState, StateBox, View
+from lsmkv.live.tables import TableCache, table_path
 from lsmkv.maintain.flush import memtable_to_table
 from lsmkv.maintain.install import install, remove_logs_below
 from lsmkv.memtable import new_memtable
@@ -24,9 +27,6 @@ from lsmkv.options import Options
 from lsmkv.policy.base import Policy
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import from_description
-from lsmkv.live.snapshots import SnapshotRegistry
-from lsmkv.live.state import ReadState, StateBox, View
-from lsmkv.live.tables import TableCache, table_path
 from lsmkv.recover.replay import Replayed, replay
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.manifest import Manifest, ManifestState
@@ -175,7 +175,6 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
     if mem.entries:
         tables += memtable_to_table(core, mem)
     floor = next(core.numbers)
-    arrivals = core.state.arrivals
     with core.install_lock:
         run = core.state.next_run
         edit = VersionEdit(
@@ -184,7 +183,6 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
             next_run=run + len(tables),
             last_seq=last_seq,
             policy=core.policy.describe(),
-            arrivals=(arrivals[0] + len(tables), arrivals[1] + sum(t.entries for t in tables)),
         )
         install(core, edit)
     remove_logs_below(core, floor)

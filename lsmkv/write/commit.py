@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from lsmkv.env.sync import Lock
 from lsmkv.errors import ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable, ReadState
-from lsmkv.env.sync import Lock
 from lsmkv.wal.writer import WalBatch, WalWriter
 from lsmkv.write.stall import StallGate
 
 __all__ = ["Committer"]
+
+LOG_FACTOR = 4
+"""A memtable is also full when its log is this many times its limit: overwriting one key grows only the log."""
 
 GROUP_BYTES = 8 << 20
 """Most bytes a leader takes from the queue at once: bounds what one failed write can refuse."""
@@ -152,7 +155,8 @@ class Committer:
     def _ready(self) -> ReadState:
         """The state to write into, with room in its memtable."""
         state = self._usable()
-        if state.mem.bytes >= self._options.memtable_bytes:
+        full = self._options.memtable_bytes
+        if state.mem.bytes >= full or state.mem.applied_bytes >= LOG_FACTOR * full:
             self._gate.wait()
             self.rotate()
             state = self._usable()

@@ -6,14 +6,14 @@ stops the writer where it stands, says why, and gives up with :class:`~lsmkv.err
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 
 from lsmkv.env.clock import Clock
 from lsmkv.env.sync import Condition
 from lsmkv.errors import BusyError, LsmError
-from lsmkv.options import Options
 from lsmkv.live.state import StateBox
+from lsmkv.options import Options
 
 __all__ = ["StallGate"]
 
@@ -44,7 +44,7 @@ class StallGate:
         self.last_error: LsmError | None = None
         self.count: Counter[str] = Counter()
         """Stalls so far, by reason."""
-        self.seconds: Counter[str] = Counter()  # type: ignore[assignment]  # a Counter of floats adds up as well
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         """Seconds stalled, by reason."""
 
     def reason(self) -> tuple[str, str] | None:
@@ -80,7 +80,7 @@ class StallGate:
                     raise self.last_error
                 found = self.reason()
         finally:
-            self.seconds[name] += self._clock.monotonic() - start  # type: ignore[assignment]  # see seconds
+            self.seconds[name] += self._clock.monotonic() - start
 
     def _once(self, sentence: str, start: float) -> None:
         """Let background work happen once: here when the scheduler is manual, else by waiting for it."""
