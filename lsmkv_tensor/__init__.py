@@ -1,1 +1,25 @@
-"""Room lsmkv_tensor (see its modules)."""
+"""A store for the KV cache of language models: prefixes in, pages of tensors out, inside a byte budget, across restarts."""
+
+from lsmkv_tensor import errors
+from lsmkv_tensor.errors import NamespaceMismatchError, UnsupportedCacheError
+from lsmkv_tensor.format import PageFormat
+from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore, PageStoreStats
+from lsmkv_tensor.spans import PageSpans
+from lsmkv_tensor.store import TensorStore
+from lsmkv_tensor.vlog.gc import GcReport
+
+__all__ = [
+    "GcReport",
+    "Namespace",
+    "NamespaceMismatchError",
+    "PageFormat",
+    "PageSpans",
+    "PageStore",
+    "PageStoreStats",
+    "StoreOptions",
+    "TensorStore",
+    "UnsupportedCacheError",
+    "errors",
+]

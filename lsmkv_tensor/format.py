@@ -45,7 +45,7 @@ class PageFormat:
         if not shape or not all(map(_positive, shape)):
             _refuse("shape", self.shape, "a tuple of integers of at least 1, not empty")
         object.__setattr__(self, "shape", tuple(map(int, shape)))
-        if not str(self.dtype).startswith("torch.") or self.dtype_name not in DTYPES:
+        if isinstance(self.dtype, str) or not str(self.dtype).startswith("torch.") or self.dtype_name not in DTYPES:
             _refuse("dtype", self.dtype, "one of " + ", ".join(f"torch.{name}" for name in DTYPES))
 
     @property

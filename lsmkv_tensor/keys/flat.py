@@ -1,10 +1,13 @@
 """Flat keys: an engine's own page digest, cut to the width of the index.
 
-Engines hash their pages themselves. Where that hash is cryptographic and long enough its first 28 bytes are as good an
-identity as all of it (2^112 work to forge a collision), and no hashing is needed here; anything else is hashed with
-SHA-256 first. Which namespace a key belongs to is not part of it: the page store puts its number in front.
-
 ``namespace 4 | first 28 bytes of the digest``
+
+Engines hash their pages themselves. Where that hash is cryptographic and long enough its first 28 bytes are as good an
+identity as all of it (2^112 work to forge a collision), and no hashing is needed here; anything else is hashed with SHA-256
+first. A digest is recognised by its length, 28 (cut before), 32, 48 or 64 bytes: a shorter rule, "at least 28", would take
+the beginning of ``b"model-a/rank-0/layer-12/page-0001"`` for an identity and hand out one page for another. A key that has
+such a length and is no digest must be hashed by its owner. Which namespace a key belongs to is not part of it: the page store
+puts its number in front.
 """
 
 from __future__ import annotations
@@ -22,24 +25,27 @@ KEY_BYTES = 28
 def flat_key(key: bytes | str) -> bytes:
     """The 28-byte key of an engine's page key.
 
-    Bytes of at least 28 and hexadecimal text of at least 56 digits are taken as a digest: its first 28 bytes. Anything
-    shorter, and text that is not hexadecimal, is replaced by the SHA-256 of its bytes (UTF-8). A digest gives the same key
-    whether passed as bytes or as lower- or upper-case hexadecimal.
+    Bytes of a digest's length (28, 32, 48 or 64), and hexadecimal text of one, give their first 28 bytes: a digest has the
+    same key as bytes and as lower- or upper-case text. Anything else gives the first 28 bytes of the SHA-256 of its bytes
+    (text as UTF-8).
     """
     if isinstance(key, str):
         digest = _from_hex(key)
-        return digest if digest is not None else hashlib.sha256(key.encode()).digest()[:KEY_BYTES]
+        return digest if digest is not None else hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
     if not isinstance(key, bytes):
         msg = f"page key must be bytes or str, not {type(key).__name__}"
         raise InvalidArgumentError(msg)
-    return key[:KEY_BYTES] if len(key) >= KEY_BYTES else hashlib.sha256(key).digest()[:KEY_BYTES]
+    return key[:KEY_BYTES] if len(key) in _DIGEST_BYTES else hashlib.sha256(key).digest()[:KEY_BYTES]
 
 
 def _from_hex(text: str) -> bytes | None:
-    """The first 28 bytes of a hexadecimal digest of at least that length, else None."""
-    if len(text) < 2 * KEY_BYTES or len(text) % 2 or not _HEX.issuperset(text):
+    """The first 28 bytes of a digest in hexadecimal, None if it is none."""
+    if len(text) % 2 or len(text) // 2 not in _DIGEST_BYTES or not _HEX.issuperset(text):
         return None
     return bytes.fromhex(text)[:KEY_BYTES]
 
+
+_DIGEST_BYTES = frozenset({KEY_BYTES, 32, 48, 64})
+"""A key of ours; SHA-256, SHA-384, SHA-512 (and BLAKE2, BLAKE3 of these lengths)."""
 
 _HEX = frozenset("0123456789abcdefABCDEF")

@@ -56,12 +56,12 @@ class MemoryNamespace:
         """Copy pages into the caller's memory; whether each was there."""
         found = []
         for key, views in zip(keys, page_views(buffers, len(keys), self.page_bytes, writable=True), strict=True):
-            data, _ = self.pages.get(flat_key(key), (None, None))
-            found.append(data is not None)
-            at = 0
-            for view in views if data is not None else ():
-                view[:] = data[at : at + len(view)]
-                at += len(view)
+            page = self.pages.get(flat_key(key))
+            found.append(page is not None)
+            rest = page[0] if page is not None else b""
+            for view in views if page is not None else ():
+                view[:] = rest[: len(view)]
+                rest = rest[len(view) :]
         return found
 
     def delete_many(self, keys: Sequence[bytes | str], *, records: Sequence[bytes] = ()) -> int:
