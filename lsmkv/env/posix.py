@@ -34,6 +34,9 @@ _ADVICE: Final[dict[str, int]] = (
     else {}
 )
 
+_CLOSED: Final = (1 << 31) - 1
+"""The descriptor of a closed file: the kernel answers EBADF (to -1 some functions of ``os`` raise ValueError instead)."""
+
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems without preallocation answer to ``posix_fallocate``."""
 
@@ -95,15 +98,15 @@ class PosixFile:
 
     def close(self) -> None:
         """Release the descriptor; a second call does nothing. I/O: 1 close."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
+        fd, self._fd = self._fd, _CLOSED
+        if fd != _CLOSED:
             os.close(fd)
 
     def __del__(self) -> None:
         """Close when the last user drops the file."""
-        fd = getattr(self, "_fd", -1)  # the constructor may not have run
-        if fd >= 0:
-            self._fd = -1
+        fd = getattr(self, "_fd", _CLOSED)  # the constructor may not have run
+        if fd != _CLOSED:
+            self._fd = _CLOSED
             try:
                 os.close(fd)
             except OSError:

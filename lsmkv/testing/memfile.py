@@ -123,7 +123,7 @@ class MemoryFile:
         """The buffers as bytes, checked as the kernel would."""
         if len(buffers) > IOV_MAX or offset < 0:
             raise os_error(errno.EINVAL, self.path)
-        views = [memoryview(buffer).cast("B") if memoryview(buffer).nbytes else memoryview(b"") for buffer in buffers]
+        views = [memoryview(buffer).cast("B") if memoryview(buffer).nbytes else memoryview(bytearray()) for buffer in buffers]
         if self.direct and (offset % BLOCK_BYTES or not all(map(_aligned, views))):
             raise os_error(errno.EINVAL, self.path)
         return views

@@ -122,24 +122,23 @@ class MemoryFileSystem:
             return MemoryFile(path, data, mode=mode, direct=direct, guard=self._guard, enter=self._enter)
 
     def rename(self, src: str, dst: str) -> None:
-        """See :class:`lsmkv.env.fs.FileSystem`. Files may replace files, directories only take free names."""
+        """See :class:`lsmkv.env.fs.FileSystem`. Directories only replace empty ones."""
         self._enter("rename", src)
         with self._guard:
             source, old = self._tree.place(src)
+            target, new = self._tree.place(dst)
             node = source.entries.get(old)
             if node is None:
                 raise os_error(errno.ENOENT, src)
-            target, new = self._tree.place(dst)
             there = target.entries.get(new)
             if there is node:
                 return  # two names of one file: POSIX leaves both
-            if isinstance(node, Directory):
-                if posixpath.normpath(dst).startswith(posixpath.normpath(src) + "/"):
-                    raise os_error(errno.EINVAL, dst)
-                if there is not None:
-                    raise os_error(errno.ENOTEMPTY if isinstance(there, Directory) else errno.ENOTDIR, dst)
-            elif isinstance(there, Directory):
-                raise os_error(errno.EISDIR, dst)
+            if isinstance(node, Directory) and posixpath.normpath(dst).startswith(posixpath.normpath(src) + "/"):
+                raise os_error(errno.EINVAL, dst)
+            if there is not None and isinstance(there, Directory) != isinstance(node, Directory):
+                raise os_error(errno.EISDIR if isinstance(there, Directory) else errno.ENOTDIR, dst)
+            if isinstance(there, Directory) and there.entries:
+                raise os_error(errno.ENOTEMPTY, dst)
             self._tree.change((target, new, node), (source, old, None))
 
     def unlink(self, path: str) -> None:
@@ -154,13 +153,15 @@ class MemoryFileSystem:
         """See :class:`lsmkv.env.fs.FileSystem`."""
         self._enter("link", src)
         with self._guard:
-            if isinstance(self._tree.find(src), Directory):
-                raise os_error(errno.EPERM, src)
-            data = self._tree.file(src)
+            node = self._tree.find(src)
+            if node is None:
+                self._tree.file(src)  # raises the error that says why there is none
             directory, name = self._tree.place(dst)
             if name in directory.entries:
                 raise os_error(errno.EEXIST, dst)
-            self._tree.change((directory, name, data))
+            if not isinstance(node, MemoryData):
+                raise os_error(errno.EPERM, src)
+            self._tree.change((directory, name, node))
 
     def mkdir(self, path: str) -> None:
         """See :class:`lsmkv.env.fs.FileSystem`. The new names are durable once *their* directories are synced."""

@@ -61,14 +61,20 @@ class Tree:
         node = self.find(path)
         if isinstance(node, MemoryData):
             return node
-        raise os_error(errno.ENOENT if node is None else errno.EISDIR, path)
+        raise os_error(self._missing(path) if node is None else errno.EISDIR, path)
 
     def directory(self, path: str) -> Directory:
         """The directory of this name; FileNotFoundError or NotADirectoryError."""
         node = self.find(path)
         if isinstance(node, Directory):
             return node
-        raise os_error(errno.ENOENT if node is None else errno.ENOTDIR, path)
+        raise os_error(self._missing(path) if node is None else errno.ENOTDIR, path)
+
+    def _missing(self, path: str) -> int:
+        """Why nothing has this name: there is no such name, or a file stands where a directory should."""
+        parts = _parts(path)
+        above = ("/".join(parts[:i]) for i in range(len(parts)))
+        return errno.ENOTDIR if any(isinstance(self.find(p), MemoryData) for p in above) else errno.ENOENT
 
     def place(self, path: str) -> tuple[Directory, str]:
         """The directory a name stands in, and the name; FileNotFoundError if there is no such directory."""
