@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Annotated
 
 import typer
@@ -54,5 +54,9 @@ def build_tools() -> Tools:
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"lsmkv {version('lsmkv')}")
+        try:
+            number = version("lsmkv")
+        except PackageNotFoundError:
+            number = "(not installed: run from its source)"
+        typer.echo(f"lsmkv {number}")
         raise typer.Exit

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from enum import EnumMeta
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-import typer.main
+from typer.models import ArgumentInfo, OptionInfo
 
 from lsmkv.cli.app import build_tools
 from lsmkv.cli.tools import Tools
@@ -28,44 +29,52 @@ there. Exit codes: 0 it worked, 2 something is wrong (a path, an argument, the s
 
 def reference(tools: Tools) -> str:
     """The whole page as Markdown."""
-    group: Any = typer.main.get_command(tools.app)
-    parts = [HEAD]
-    parts += [_command(name, group.commands[name]) for name in sorted(group.commands)]
-    return "\n".join(parts)
+    functions = {str(command.name or name(command.callback)): command.callback for command in tools.app.registered_commands}
+    return "\n".join([HEAD, *(_command(key, functions[key]) for key in sorted(functions))])
 
 
-def _command(name: str, command: Any) -> str:  # noqa: ANN401 - typer gives its command objects no public type
+def name(function: Any) -> str:  # noqa: ANN401 - typer types callbacks loosely
+    """What typer calls a command that was given no name."""
+    return str(function.__name__).replace("_", "-")
+
+
+def _command(command: str, function: Any) -> str:  # noqa: ANN401 - as above
     """One command: usage, what it does, its arguments and options."""
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    options = [p for p in command.params if p.param_type_name == "option"]
-    usage = " ".join(["lsmkv", name, *(["[OPTIONS]"] if options else []), *(str(p.metavar or p.name).upper() for p in arguments)])
-    lines = [f"## `lsmkv {name}`", "", f"    {usage}", "", " ".join(str(command.help or "").split()), ""]
-    lines += [f"- `{str(p.metavar or p.name).upper()}`: {_sentence(p)}" for p in arguments]
-    lines += list(_options(options))
+    arguments: list[str] = []
+    options: list[str] = []
+    usage = ["lsmkv", command]
+    hints = get_type_hints(function, include_extras=True)
+    for parameter in signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if get_origin(hint) is not Annotated:
+            continue
+        kind, info = get_args(hint)[:2]
+        if isinstance(info, ArgumentInfo):
+            metavar = info.metavar or parameter.name.upper()
+            usage.append(metavar)
+            arguments.append(f"- `{metavar}`: {_line(info.help)}")
+        else:
+            options.append(_option(parameter, kind, info))
+    usage.insert(2, "[OPTIONS]")
+    lines = [f"## `lsmkv {command}`", "", "    " + " ".join(usage), "", _line(function.__doc__), "", *arguments, *options]
     return "\n".join(lines) + "\n"
 
 
-def _options(options: list[Any]) -> Iterator[str]:
-    for option in options:
-        names = ", ".join(option.opts)
-        if option.is_flag:
-            yield f"- `{names}`: {_sentence(option)}"
-            continue
-        metavar = option.metavar or getattr(option.type, "name", "value").upper()
-        default = option.show_default if isinstance(option.show_default, str) else _default(option.default)
-        suffix = f" Default: {default}." if default and "[default" not in str(option.help) else ""
-        choices = getattr(option.type, "choices", None)
-        if choices:
-            metavar = "|".join(str(getattr(c, "value", c)) for c in choices)
-        yield f"- `{names} {metavar}`: {_sentence(option)}{suffix}"
+def _option(parameter: Parameter, kind: Any, info: OptionInfo) -> str:  # noqa: ANN401 - any type may be annotated
+    first = [info.default] if isinstance(info.default, str) else []  # where typer keeps the first name of an annotated option
+    names = ", ".join([*first, *(info.param_decls or ())] or ["--" + parameter.name.replace("_", "-")])
+    if kind is bool:
+        return f"- `{names}`: {_line(info.help)}"
+    plain_kind = next((k for k in get_args(kind) if k is not type(None)), kind)
+    choices = [str(c.value) for c in plain_kind] if isinstance(plain_kind, EnumMeta) else []
+    metavar = info.metavar or "|".join(choices) or {"int": "INTEGER", "Path": "PATH"}.get(plain_kind.__name__, "TEXT")
+    default = info.show_default if isinstance(info.show_default, str) else getattr(parameter.default, "value", parameter.default)
+    suffix = f" Default: {default}." if default is not None and "[default" not in (info.help or "") else ""
+    return f"- `{names} {metavar}`: {_line(info.help)}{suffix}"
 
 
-def _default(value: object) -> str:
-    return "" if value is None or callable(value) else f"`{getattr(value, 'value', value)}`"
-
-
-def _sentence(parameter: Any) -> str:  # noqa: ANN401 - as above
-    return " ".join(str(parameter.help or "").split())
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 if __name__ == "__main__":

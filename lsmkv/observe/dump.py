@@ -15,7 +15,7 @@ from lsmkv.sstable.layout import FOOTER_BYTES, parse_footer
 from lsmkv.sstable.layout import MAGIC as TABLE_MAGIC
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["dump_table", "is_table"]
+__all__ = ["Record", "dump_table", "entry_record", "is_table"]
 
 Record = dict[str, object]
 
@@ -67,13 +67,14 @@ def dump_table(fs: FileSystem, path: str) -> Iterator[Record]:
         yield {"offset": at, "record": "block", "bytes": extent, "raw_bytes": len(block.payload), "entries": block.entries}
         for i in range(block.entries):
             seq, value = block.entry(i)
-            yield _entry(at, block.key(i), seq, value)
+            yield entry_record(at, block.key(i), seq, value)
     yield {"offset": footer.filter_at, "record": "filter", "bits": meta.filter_bits}
     yield {"offset": footer.index_at, "record": "index", "fences": table.blocks}
     yield {"offset": footer.file_bytes - FOOTER_BYTES, "record": "footer", "file_bytes": footer.file_bytes}
 
 
-def _entry(offset: int, key: bytes, seq: int, value: bytes | None) -> Record:
+def entry_record(offset: int, key: bytes, seq: int, value: bytes | None) -> Record:
+    """One entry; ``offset`` is that of the block or frame around it."""
     if value is None:
         return {"offset": offset, "record": "delete", "seq": seq, "key": key}
     return {"offset": offset, "record": "put", "seq": seq, "key": key, "value": value}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from lsmkv.base.frames import Frame, parse_file_header, read_whole, scan
+from lsmkv.base.frames import Frame, Scan, parse_file_header, read_whole, scan
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError, io_failed
+from lsmkv.observe.dump import Record, entry_record
 from lsmkv.version.edit import VersionEdit, decode
 from lsmkv.version.journal import MAGIC, MARK, NAME, SNAPSHOT, VERSION
+from lsmkv.wal.batch import decode_batch
+from lsmkv.wal.writer import MAGIC as LOG_MAGIC
+from lsmkv.wal.writer import VERSION as LOG_VERSION
 
-__all__ = ["dump_manifest", "is_manifest"]
-
-Record = dict[str, object]
+__all__ = ["dump_log", "dump_manifest", "is_log", "is_manifest"]
 
 
 def begins_with(fs: FileSystem, path: str, magic: bytes) -> bool:
@@ -44,12 +46,53 @@ def dump_manifest(fs: FileSystem, path: str) -> Iterator[Record]:
             yield {"offset": frame.offset, "record": "mark", "durable": frame.durable}
         else:
             yield from _edit(frame, decode(bytes(frame.payload), path, frame.offset))
-    if found.end < len(data):
-        unwritten = data.count(0, found.end) == len(data) - found.end
-        kind = "reserve" if unwritten else "tail"
-        yield {"offset": found.end, "record": kind, "bytes": len(data) - found.end}
-        if not unwritten and found.durable > found.end:
-            raise CorruptionError(path, found.end, found.why or "no intact frame")
+    yield from _rest(path, data, found)
+
+
+def is_log(fs: FileSystem, path: str) -> bool:
+    """Whether this is a log, by name or by its first bytes. I/O: one read."""
+    return path.endswith(".wal") or begins_with(fs, path, LOG_MAGIC)
+
+
+def dump_log(fs: FileSystem, path: str) -> Iterator[Record]:
+    """Each batch and its entries. CorruptionError, FormatTooNewError, IOFailedError.
+
+    A torn tail shows as a ``tail``, not as damage. I/O: reads the file once.
+    """
+    data = read_whole(fs, path)
+    header = parse_file_header(data, path, LOG_MAGIC, LOG_VERSION)
+    yield {
+        "offset": 0,
+        "record": "log",
+        "version": LOG_VERSION,
+        "number": header.number,
+        "previous": header.previous,
+        "bytes": len(data),
+    }
+    found = scan(data, header.number)
+    for frame in found.frames:
+        batch = decode_batch(frame, path)
+        yield {
+            "offset": frame.offset,
+            "record": "batch",
+            "bytes": frame.end - frame.offset,
+            "entries": len(batch.keys),
+            "first_seq": batch.first_seq,
+            "durable": frame.durable,
+        }
+        for i, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            yield entry_record(frame.offset, key, batch.first_seq + i, value)
+    yield from _rest(path, data, found)
+
+
+def _rest(path: str, data: bytes, found: Scan) -> Iterator[Record]:
+    """What follows the intact frames; CorruptionError if some of it was durable."""
+    left = len(data) - found.end
+    if left:
+        unwritten = data.count(0, found.end) == left
+        yield {"offset": found.end, "record": "reserve" if unwritten else "tail", "bytes": left, "why": found.why}
+    if found.durable > found.end:
+        raise CorruptionError(path, found.end, f"{found.why}; everything up to byte {found.durable} was durable")
 
 
 def _edit(frame: Frame, edit: VersionEdit) -> Iterator[Record]:

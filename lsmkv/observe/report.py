@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from lsmkv.env.fs import FileSystem
+from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import list_files, load_manifest
 from lsmkv.observe.picture import LevelRow, rows
 from lsmkv.policy.registry import from_description
+from lsmkv.version.state import ManifestState
 
 __all__ = ["StoreReport", "survey"]
 
@@ -57,7 +59,6 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
     shape = state.shape
     tables = shape.tables
     named = {t.number for t in tables}
-    task = from_description(dict(state.policy)).pick(shape)
     orphans = [f"{number:06d}.sst" for number in sorted(files.tables) if number not in named]
     orphans += [f"{number:06d}.wal" for number in sorted(files.logs) if number < state.wal_floor]
     return StoreReport(
@@ -76,5 +77,13 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
         manifest_bytes=files.manifest_bytes,
         orphans=(*orphans, *files.temporaries),
         bytes=files.bytes,
-        pending=task.reason if task is not None else "",
+        pending=_pending(state),
     )
+
+
+def _pending(state: ManifestState) -> str:
+    try:
+        task = from_description(state.policy).pick(state.shape)
+    except InvalidArgumentError as error:  # a policy of another version: the files can be looked at all the same
+        return f"unknown: {error}"
+    return task.reason if task is not None else ""
