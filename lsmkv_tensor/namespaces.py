@@ -127,12 +127,15 @@ class Namespace:
             self._log.counters.present_pages += len(keys) - len(pages)
             if not pages and not records:
                 return there
+            evicted: list[tuple[bytes, int]] = []
             try:
                 stored = self._log.put(pages, self._record_keys(records))
             finally:
-                self._notifier.deliver(self._log.take_evicted())
-            verdicts = dict(zip(first, stored, strict=True))
-            return [known or verdicts[key] for key, known in zip(index_keys, there, strict=True)]
+                evicted = self._log.take_evicted()
+                self._notifier.deliver(evicted)
+            verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
+            verdicts.update((key, False) for key, _ in evicted)  # what was there may have made room for the rest
+            return [verdicts[key] for key in index_keys]
 
     def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers) -> list[bool]:
         """Read pages into the caller's memory.
@@ -174,6 +177,14 @@ class Namespace:
             entries = self._log.db.scan(prefix=self._records + prefix)
         cut = len(self._records)
         return ((key[cut:], value) for key, value in entries)
+
+    def write_records(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Write small records without pages, all or nothing; None deletes one.
+
+        Raises NoSpaceError, BusyError, PoisonedError, ClosedError. I/O: one index commit.
+        """
+        with self._gate:
+            self._log.write_records(self._record_keys(records))
 
     # helpers
 

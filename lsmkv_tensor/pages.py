@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from posixpath import join
+from posixpath import dirname, join
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +24,7 @@ from lsmkv import DB
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import Rng, seeded
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.registry import NamespaceInfo, Registry
@@ -272,6 +272,11 @@ def _create(fs: FileSystem, path: str, quota: Quota, rng: Rng) -> Stamp:
         raise CorruptionError(join(path, "STORE"), -1, "missing, but there are segments")
     stamp = Stamp(quota.segment_bytes, rng.getrandbits(128).to_bytes(16, "big"))
     write_stamp(fs, path, stamp)
+    try:
+        fs.sync_dir(dirname(path) or ".")
+    except OSError as error:
+        op = "making the store's directory durable"
+        raise io_failed(op, path, error) from error
     return stamp
 
 

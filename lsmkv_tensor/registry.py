@@ -99,14 +99,14 @@ class Registry:
             number = self._by_digest.get(digest)
             if name is not None and name in self._names and self._names[name] != number:
                 raise NamespaceMismatchError(name, _differences(self._texts[self._names[name]], text))
-            records: dict[bytes, bytes] = {}
+            records: dict[bytes, bytes | None] = {}
             if number is None:
                 number = max(self._texts, default=0) + 1
                 records[number_key(NAMESPACES, number)] = text
             if name is not None and name not in self._names:
                 records[NAMES + name.encode()] = number.to_bytes(4, "big")
             if records:
-                self._log.write_records(records)
+                self._log.write_records(records, sync=True)
             self._texts[number] = text
             self._by_digest[digest] = number
             if name is not None:

@@ -13,7 +13,10 @@ from lsmkv_tensor.vlog.segment import SEALED, Segment
 __all__ = ["next_victim"]
 
 
-def next_victim(segments: Iterable[Segment]) -> Segment | None:
-    """The segment to empty next: one without live pages if there is any, else the oldest; None if none is sealed."""
-    sealed = [s for s in segments if s.state == SEALED]
+def next_victim(segments: Iterable[Segment], before: int | None = None) -> Segment | None:
+    """The segment to empty next: one without live pages if there is any, else the oldest; None if there is none.
+
+    ``before``: only segments of an earlier generation than this.
+    """
+    sealed = [s for s in segments if s.state == SEALED and (before is None or s.generation < before)]
     return min(sealed, key=lambda s: (s.pages > 0, s.generation), default=None)

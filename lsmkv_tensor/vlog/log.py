@@ -59,13 +59,16 @@ class ValueLog:
             stored = present.tolist()
             self.counters.present_pages += len(pages) - len(todo)
             pending = dict(records)
+            first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages
             try:
                 while todo or pending:
-                    now = self._frame([pages[i].entry.length for i in todo]) if todo else 0
+                    now = self._frame([pages[i].entry.length for i in todo], first) if todo else 0
                     if todo and not now:
                         break
                     self._append([pages[i] for i in todo[:now]], pending)
                     pending = {}
+                    if first is None and self.space.active is not None:
+                        first = self.space.active.generation
                     for i in todo[:now]:
                         stored[i] = True
                     todo = todo[now:]
@@ -76,12 +79,12 @@ class ValueLog:
             self.counters.declined_pages += len(todo)
             return stored
 
-    def _frame(self, lengths: Sequence[int]) -> int:
+    def _frame(self, lengths: Sequence[int], keep_from: int | None) -> int:
         """How many of the pages go into the next frame, after making room; 0 if there is no space to be had."""
-        if not self._index_room(len(lengths)):
+        if not self._index_room(len(lengths), keep_from):
             return 0
         n = self._fit(lengths)
-        if not n and self.space.roll():
+        if not n and self.space.roll(keep_from=keep_from):
             n = self._fit(lengths)
         return n
 
@@ -99,11 +102,11 @@ class ValueLog:
                 high = middle
         return low
 
-    def _index_room(self, entries: int) -> bool:
+    def _index_room(self, entries: int, keep_from: int | None) -> bool:
         """Keep the index inside its share, evicting if need be; False if that is not enough."""
         entries = min(entries, MAX_FRAME_PAGES)
         while not self._liveness.share.add(entries * _ENTRY_BYTES, entries):
-            victim = next_victim(self.space.segments.values())
+            victim = next_victim(self.space.segments.values(), keep_from)
             if victim is None:
                 return False
             self.space.empty(victim)
@@ -125,11 +128,7 @@ class ValueLog:
             for page, place in zip(pages, places, strict=True):
                 batch.put(page.entry.key, place.pack())
             change.add(places)
-        for key, value in records.items():
-            if value is None:
-                batch.delete(key)
-            else:
-                batch.put(key, value)
+        _with_records(batch, records)
         try:
             self._liveness.commit(batch, change)
         except BaseException:
@@ -151,10 +150,7 @@ class ValueLog:
                 found = self.places(part)
                 deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
             if records:
-                batch = WriteBatch()
-                for key in records:
-                    batch.delete(key)
-                self._liveness.commit(batch, Change())
+                self._liveness.commit(_with_records(WriteBatch(), dict.fromkeys(records)), Change())
             self.counters.deleted_pages += deleted
         return deleted
 
@@ -228,15 +224,16 @@ class ValueLog:
         """What the index says of each key. I/O: as the engine's ``get_many``."""
         return [None if value is None else Place.unpack(value) for value in self.db.get_many(keys)]
 
-    def write_records(self, records: Mapping[bytes, bytes]) -> None:
-        """Put small records under reserved keys and make them durable. Errors as the engine's ``write``. I/O: one commit."""
-        batch = WriteBatch()
-        for key, value in records.items():
-            batch.put(key, value)
+    def write_records(self, records: Mapping[bytes, bytes | None], *, sync: bool = False) -> None:
+        """Write small records under reserved keys, all or nothing (None deletes), durable on return if ``sync``.
+
+        Errors as the engine's ``write``. I/O: one commit.
+        """
         with self.lock:
             self._usable()
-            self._liveness.commit(batch, Change())
-            self.db.sync()
+            self._liveness.commit(_with_records(WriteBatch(), records), Change())
+            if sync:
+                self.db.sync()
 
     def sync(self) -> None:
         """Make everything stored so far durable. IOFailedError, PoisonedError.
@@ -264,3 +261,12 @@ class ValueLog:
 
 
 _ENTRY_BYTES = 32 + 56
+
+
+def _with_records(batch: WriteBatch, records: Mapping[bytes, bytes | None]) -> WriteBatch:
+    for key, value in records.items():
+        if value is None:
+            batch.delete(key)
+        else:
+            batch.put(key, value)
+    return batch

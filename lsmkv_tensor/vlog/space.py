@@ -124,18 +124,19 @@ class Space:
         """Bytes left for frames in the active segment (the end mark's block set aside)."""
         return self._files.segment_bytes - BLOCK - self.active.tail if self.active is not None else 0
 
-    def roll(self, *, spare: bool = False) -> bool:
+    def roll(self, *, spare: bool = False, keep_from: int | None = None) -> bool:
         """Seal the active segment and start another; False if there is none to be had.
 
         ``spare``: the spare segment may be used and nothing is evicted (garbage collection); otherwise the oldest sealed
-        segments are emptied until one is free. Raises NoSpaceError, IOFailedError, PoisonedError.
+        segments are emptied until one is free, but none of generation ``keep_from`` or later. Raises NoSpaceError,
+        IOFailedError, PoisonedError.
 
         I/O: end mark, fdatasync, header; on eviction index commits and a sync of the log.
         """
         self.seal()
         limit = self._quota.segments - (0 if spare else 1)
         while self.in_use() >= limit:
-            victim = None if spare else next_victim(self.segments.values())
+            victim = None if spare else next_victim(self.segments.values(), keep_from)
             if victim is None:
                 return False
             self.empty(victim)
