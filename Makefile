@@ -32,7 +32,7 @@ check: $(VENV)/.set-dev ## lint, format, types, import direction, docstrings
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/interrogate lsmkv lsmkv_tensor
 
 bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for the full, slow run)

@@ -53,6 +53,7 @@ def build_tools() -> Tools:
 
 
 def _version(asked: bool) -> None:
+    """Show the version and leave."""
     if asked:
         try:
             number = version("lsmkv")

@@ -35,7 +35,7 @@ def tree(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
     """Draw the tree: levels and how full they are, filter bits, and where each run lies in the key space."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        state = load_manifest(tools.fs, tools.store_kind(path).engine_path(path)).state
+        state = load_manifest(tools.fs, tools.store_kind(path).engine_path(path))
         if as_json:
             emit_json(
                 {
@@ -101,6 +101,7 @@ def verify(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
 
 
 def _show_verdict(report: VerifyReport) -> None:
+    """The outcome of a check, for people."""
     out = console()
     checked = f"{report.files:,} files, {human_bytes(report.bytes)}, {report.entries:,} entries"
     if report.problems:
@@ -148,4 +149,5 @@ def checkpoint(
 
 
 def _pick(report: Mapping[str, object], names: Sequence[str]) -> dict[str, object]:
+    """Some fields of a record."""
     return {name: report[name] for name in names}

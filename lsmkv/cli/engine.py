@@ -26,13 +26,16 @@ def register(tools: Tools) -> None:
 
 
 def _report(fs: FileSystem, path: str) -> Record:
+    """What ``stats`` says."""
     return survey(path, fs).to_dict()
 
 
 def _verify(fs: FileSystem, path: str) -> VerifyReport:
+    """What ``verify`` says."""
     return verify(path, fs)
 
 
 def _checkpoint(path: str, dest: str) -> None:
+    """Open the store and have it copy itself."""
     with open_store(path, Options(create=False)) as db:
         db.checkpoint(dest)

@@ -52,6 +52,7 @@ def fail(error: Exception, *, as_json: bool) -> None:
 
 
 def _describe(error: Exception) -> dict[str, object]:
+    """An error as JSON: its kind, its message, and what it knows."""
     described: dict[str, object] = {"kind": type(error).__name__, "message": str(error)}
     for name in ("file", "offset", "what", "path", "op", "owner", "found", "known"):
         value = getattr(error, name, None)
@@ -84,6 +85,7 @@ def emit_records(records: Iterable[Mapping[str, object]], *, as_json: bool, limi
 
 
 def _line(record: Mapping[str, object]) -> str:
+    """One record as one line: offset, kind, fields."""
     fields = [f"{name} {plain(value)}" for name, value in record.items() if name not in ("offset", "record")]
     return f"{record.get('offset', ''):>10}  {record.get('record', '')!s:<10}  {'  '.join(fields)}".rstrip()
 
@@ -110,6 +112,7 @@ def plain(value: object) -> str:
 
 
 def _jsonable(value: object) -> object:
+    """What JSON has no word for."""
     if isinstance(value, bytes):
         return value.hex()
     if is_dataclass(value) and not isinstance(value, type):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from enum import EnumMeta
+from enum import Enum
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -61,12 +61,15 @@ def _command(command: str, function: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _option(parameter: Parameter, kind: Any, info: OptionInfo) -> str:  # noqa: ANN401 - any type may be annotated
+    """One option: names, what it takes, what it does, its default."""
     first = [info.default] if isinstance(info.default, str) else []  # where typer keeps the first name of an annotated option
     names = ", ".join([*first, *(info.param_decls or ())] or ["--" + parameter.name.replace("_", "-")])
     if kind is bool:
         return f"- `{names}`: {_line(info.help)}"
     plain_kind = next((k for k in get_args(kind) if k is not type(None)), kind)
-    choices = [str(c.value) for c in plain_kind] if isinstance(plain_kind, EnumMeta) else []
+    choices = (
+        [str(member.value) for member in plain_kind] if isinstance(plain_kind, type) and issubclass(plain_kind, Enum) else []
+    )
     metavar = info.metavar or "|".join(choices) or {"int": "INTEGER", "Path": "PATH"}.get(plain_kind.__name__, "TEXT")
     default = info.show_default if isinstance(info.show_default, str) else getattr(parameter.default, "value", parameter.default)
     suffix = f" Default: {default}." if default is not None and "[default" not in (info.help or "") else ""
@@ -74,6 +77,7 @@ def _option(parameter: Parameter, kind: Any, info: OptionInfo) -> str:  # noqa: 
 
 
 def _line(text: str | None) -> str:
+    """Text as one line."""
     return " ".join((text or "").split())
 
 

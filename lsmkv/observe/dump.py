@@ -21,6 +21,7 @@ Record = dict[str, object]
 
 
 def _tail(fs: FileSystem, path: str, size: int) -> bytes:
+    """The last bytes of a file."""
     try:
         file = fs.open(path)
         return file.pread(size, max(0, file.size() - size))

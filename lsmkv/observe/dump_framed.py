@@ -96,6 +96,7 @@ def _rest(path: str, data: bytes, found: Scan) -> Iterator[Record]:
 
 
 def _edit(frame: Frame, edit: VersionEdit) -> Iterator[Record]:
+    """One edit and its tables."""
     kind = "snapshot" if frame.kind == SNAPSHOT else "edit"
     scalars = {
         name: getattr(edit, name)

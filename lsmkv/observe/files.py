@@ -12,8 +12,9 @@ from posixpath import join
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.version.journal import ManifestContents, read_manifest
+from lsmkv.version.state import ManifestState
 
-__all__ = ["MANIFEST", "StoreFiles", "is_store", "list_files", "load_manifest"]
+__all__ = ["MANIFEST", "StoreFiles", "is_store", "list_files", "load_contents", "load_manifest"]
 
 MANIFEST = "MANIFEST"
 LOCK = "LOCK"
@@ -43,7 +44,12 @@ def is_store(fs: FileSystem, path: str) -> bool:
     return fs.isdir(path) and fs.exists(join(path, MANIFEST))
 
 
-def load_manifest(fs: FileSystem, path: str) -> ManifestContents:
+def load_manifest(fs: FileSystem, path: str) -> ManifestState:
+    """The state recorded by the manifest of the store at ``path``; see :func:`load_contents`. I/O: reads the manifest."""
+    return load_contents(fs, path).state
+
+
+def load_contents(fs: FileSystem, path: str) -> ManifestContents:
     """What the manifest of the store at ``path`` says, without changing or locking anything.
 
     InvalidArgumentError if there is no store, CorruptionError, FormatTooNewError, IOFailedError. I/O: reads the manifest.

@@ -41,18 +41,19 @@ class Peek:
         self._fs = ReadOnly(fs)
         self.path = path
         for _ in range(ATTEMPTS):
-            before = load_manifest(self._fs, path).state
+            before = load_manifest(self._fs, path)
             try:
                 self._open(before)
             except LsmError:
-                if load_manifest(self._fs, path).state == before:
+                if load_manifest(self._fs, path) == before:
                     raise
             else:
-                if load_manifest(self._fs, path).state == before:
+                if load_manifest(self._fs, path) == before:
                     return
         raise BusyError("its files change faster than they can be read")
 
     def _open(self, state: ManifestState) -> None:
+        """Choose the moment: open the tables of ``state`` and replay the logs above its floor."""
         self.manifest = state
         numbers = sorted(n for n in list_files(self._fs, self.path).logs if n >= state.wal_floor)
         mem = new_memtable("skiplist", seeded())

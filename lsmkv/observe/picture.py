@@ -50,6 +50,7 @@ def rows(shape: TreeShape, policy: Mapping[str, object]) -> tuple[LevelRow, ...]
 
 
 def _row(number: int, level: Level, shape: TreeShape, policy: Mapping[str, object]) -> LevelRow:
+    """One level."""
     tables = [t for run in level.runs for t in run.tables]
     entries = level.entries
     ratio = policy.get("size_ratio")
@@ -151,4 +152,5 @@ def text_picture(shape: TreeShape, policy: Mapping[str, object]) -> str:
 
 
 def _count(n: int, noun: str) -> str:
+    """A number and its noun."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")

@@ -76,4 +76,5 @@ class ReadOnly:
 
 
 def _refuse(path: str) -> NoReturn:
+    """Say no."""
     raise OSError(errno.EROFS, "this view of the file system is read-only", path)

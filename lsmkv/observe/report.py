@@ -54,7 +54,7 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
 
     I/O: reads the manifest, lists the directory.
     """
-    state = load_manifest(fs, path).state
+    state = load_manifest(fs, path)
     files = list_files(fs, path)
     shape = state.shape
     tables = shape.tables
@@ -82,6 +82,7 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
 
 
 def _pending(state: ManifestState) -> str:
+    """Why the recorded policy would compact."""
     try:
         task = from_description(state.policy).pick(state.shape)
     except InvalidArgumentError as error:  # a policy of another version: the files can be looked at all the same

@@ -38,6 +38,7 @@ def render_tree(shape: TreeShape, policy: Mapping[str, object], *, title: str = 
 
 
 def _levels(levels: tuple[LevelRow, ...]) -> Table:
+    """The table of levels."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("level", "runs", "tables", "entries", "tombstones", "bytes"):
         table.add_column(name, justify="right")
@@ -61,6 +62,7 @@ def _levels(levels: tuple[LevelRow, ...]) -> Table:
 
 
 def _strips(lines: list[tuple[int, str, str]]) -> Table:
+    """The table of runs."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("level", justify="right")
     table.add_column("key space, newest run on top", no_wrap=True)
@@ -72,4 +74,5 @@ def _strips(lines: list[tuple[int, str, str]]) -> Table:
 
 
 def _colour(level: int) -> str:
+    """Warm above, cold below."""
     return COLOURS[min(level, len(COLOURS) - 1)]

@@ -18,7 +18,7 @@ from lsmkv.base.counters import Counters
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import CorruptionError, FormatTooNewError, IOFailedError
-from lsmkv.observe.files import list_files, load_manifest
+from lsmkv.observe.files import list_files, load_contents, load_manifest
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.recover.replay import replay
 from lsmkv.sstable.reader import TableReader
@@ -112,7 +112,7 @@ def verify(path: str, fs: FileSystem | None = None) -> VerifyReport:
 def _checked_manifest(fs: FileSystem, path: str, findings: _Findings) -> ManifestState | None:
     """What the manifest says, if it can be read."""
     try:
-        contents = load_manifest(fs, path)
+        contents = load_contents(fs, path)
         findings.read(contents.size, 0)
         if contents.dropped is not None:
             findings.warnings.append(contents.dropped)
@@ -132,7 +132,7 @@ def _tables(fs: FileSystem, path: str, state: ManifestState, findings: _Findings
             return state
         bad = [(table, error) for table in todo for error in _check_table(fs, path, table, findings)]
         done.update(t.number for t in todo)
-        state = load_manifest(fs, path).state
+        state = load_manifest(fs, path)
         named = {t.number for t in state.shape.tables}
         for table, error in bad:
             if table.number in named:
@@ -193,7 +193,7 @@ def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) 
     except CorruptionError as error:
         findings.add(error)
     except (IOFailedError, FormatTooNewError):
-        if load_manifest(fs, path).state.wal_floor == state.wal_floor:
+        if load_manifest(fs, path).wal_floor == state.wal_floor:
             raise
 
 

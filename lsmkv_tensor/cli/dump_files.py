@@ -53,6 +53,7 @@ def dump_segment(fs: FileSystem, path: str) -> Iterator[Record]:
 
 
 def _frame(frame: Frame) -> Iterator[Record]:
+    """One frame and its pages."""
     at = frame.head.block * BLOCK
     if not frame.entries:
         yield {"offset": at, "record": "end", "sequence": frame.head.sequence}

@@ -70,6 +70,7 @@ def verify(fs: FileSystem, path: str) -> VerifyReport:
 
 
 def _file(path: str, number: int) -> str:
+    """Path of a segment."""
     return join(path, "vlog", f"{number:06d}.seg")
 
 
