@@ -48,4 +48,5 @@ def _shared_bytes(a: bytes, b: bytes) -> int:
 
 
 def _argsort(strings: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Stable order of ``S`` strings."""
     return np.argsort(strings, kind="stable")

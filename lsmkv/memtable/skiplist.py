@@ -85,6 +85,7 @@ class SkipList:
         return self._descend(start, stop) if reverse else self._ascend(start, stop)
 
     def _ascend(self, start: bytes | None, stop: bytes | None) -> Iterator[list[bytes]]:
+        """Chunks from ``start`` on, node by node."""
         node: _Node | None = self._head if start is None else self._owner(start)
         size = FIRST_CHUNK_KEYS
         last: bytes | None = None
@@ -103,6 +104,7 @@ class SkipList:
             node = node.next[0]
 
     def _descend(self, start: bytes | None, stop: bytes | None) -> Iterator[list[bytes]]:
+        """Chunks from below ``stop`` backwards, each node found anew from the top of the tower."""
         size = FIRST_CHUNK_KEYS
         upper = stop
         while upper is None or (upper > b"" and (start is None or upper > start)):

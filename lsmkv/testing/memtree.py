@@ -155,6 +155,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _set(entries: dict[str, Node], name: str, node: Node | None) -> None:
+    """Set a name, or remove it (None)."""
     entries.pop(name, None)
     if node is not None:
         entries[name] = node
