@@ -38,14 +38,15 @@ class Leveled:
 
     ``size_ratio`` (T, 2..64, default 10; may change at any opening) is what each level holds relative to the one above.
 
-    - Writes: an entry is copied (T-1)/2 times in each level but the last, where up to T/Z copies (Z = 1) come under
-      overwrites; Monkey (SIGMOD 2017) table 1 and Dostoevsky (SIGMOD 2018) eq. 12 with K = 1 state the same order,
-      O(T) per level and O(T log_T N) in all. Larger T: fewer levels, more copies in each.
-    - Lookups: one run per level, L = log_T(N/B) of them. With filters allocated by level a lookup of an absent key costs
-      R = e^(-m ln2^2) * T^(T/(T-1)) / (T-1) block reads (Dostoevsky eq. 7 with K = Z = 1, m bits an entry), plus one
-      for a key that is there (eq. 9).
-    - Scans: one seek per level, then nothing but the data (eq. 11 with K = Z = 1).
-    - Space: obsolete versions take at most about 1/T of the live bytes (eq. 10 with Z = 1).
+    - Writes: an entry is copied (T-1)/2 times in each level but the last, the exact count for the rule above when all keys
+      differ: arrivals 1..T-1 rewrite 1..T-1 arrivals each, number T passes through. Monkey (SIGMOD 2017) counts the same;
+      Dostoevsky (SIGMOD 2018), eq. 12 with K = 1, too. Overwrites leave up to T copies in a full last level.
+      Larger T: fewer levels, more copies in each.
+    - Lookups: one run per level. With filters allocated by level, m bits an entry, a lookup of an absent key costs
+      R = e^(-m ln2^2) * T^(T/(T-1)) / (T-1) block reads (Dostoevsky's Fluid LSM-tree with K = Z = 1, which is Monkey's
+      leveled case), one of a present key at most 1 + R.
+    - Scans: one seek per level, then the data, 1 + 1/T times (Fluid LSM-tree's Q = K(L-1) + Z + ... with K = Z = 1).
+    - Space: obsolete versions take at most about 1/T of the live bytes (Z - 1 + 1/T with Z = 1).
 
     Raises InvalidArgumentError for a size ratio out of range.
     """

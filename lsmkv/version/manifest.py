@@ -47,6 +47,10 @@ class Manifest:
         """Counts the rewrites; it is the number that seeds the frames' checksums."""
         self.length = 0
         """Bytes of header and frames."""
+        self.durable = 0
+        """Bytes known to be on disk: up to the last edit, since the mark behind it is not synced."""
+        self.durable = 0
+        """Bytes known to be on disk: a mark behind them is not yet."""
         self.base = 0
         """Length after the snapshot."""
         self.allocated = 0
@@ -94,7 +98,7 @@ class Manifest:
             raise io_failed("open", path, error) from error
         manifest = cls(fs, directory, file, contents.generation)
         manifest.length, manifest.base, manifest.allocated = contents.length, contents.base, contents.size
-        manifest.frames = contents.frames
+        manifest.frames, manifest.durable = contents.frames, contents.length
         if contents.dropped is not None:
             try:
                 manifest._replace(contents.state)
@@ -112,15 +116,17 @@ class Manifest:
         Raises IOFailedError or NoSpaceError when nothing was recorded; PoisonedError when it is unknown what was: then
         the tables of the edit must stay where they are, the next opening knows. All later calls raise it again.
 
-        I/O: one write and one sync; sometimes a second sync to lay out zeros, or a rewrite.
+        I/O: one write and one sync, before them one sync of the directory if the edit names new tables (which the caller
+        has synced); sometimes a further sync to lay out zeros, or a rewrite.
         """
         if self._closed:
             raise ClosedError(self.path)
         if self.failed is not None:
             raise PoisonedError(self.path, self.failed.first)
         payload = encode(edit)
-        header = self._header(EDIT, self.frames, self.length, payload)
+        header = self._header(EDIT, self.frames, self.durable, payload)
         size = len(header) + len(payload)
+        self._make_names_durable(edit)
         self._lay_out(size + FRAME_HEADER_BYTES)
         try:
             write_all(self._file, [header, payload], self.length)
@@ -130,6 +136,7 @@ class Manifest:
         self._sync()
         self.length += size
         self.frames += 1
+        self.durable = self.length
         self._mark()
         if self.length > 2 * self.base and self.length - self.base > SMALLEST_REWRITE_BYTES:
             self._rewrite(state_after)
@@ -141,6 +148,15 @@ class Manifest:
 
     def _header(self, kind: int, stamp: int, durable: int, payload: bytes) -> bytes:
         return frame_header(self.generation, self.length, kind, (0, 0), 0, stamp, durable, [payload], len(payload))
+
+    def _make_names_durable(self, edit: VersionEdit) -> None:
+        """A synced table whose name a power cut takes away would be missed for ever: names first, then the edit."""
+        if {table.number for *_, table in edit.added}.issubset(edit.removed):
+            return  # nothing, or tables that only move
+        try:
+            self._fs.sync_dir(self._directory)
+        except OSError as error:
+            raise io_failed("sync", self._directory, error) from error
 
     def _lay_out(self, size: int) -> None:
         """Make sure that ``size`` bytes and a reserve fit into durable zeros. Failing to write them changes nothing."""
@@ -163,7 +179,7 @@ class Manifest:
 
     def _mark(self) -> None:
         """Say that everything so far is durable. Failing costs nothing but this evidence: the edit itself is synced."""
-        mark = self._header(MARK, self.frames, self.length, b"")
+        mark = self._header(MARK, self.frames, self.durable, b"")
         try:
             write_all(self._file, [mark], self.length)  # there is room: every edit was laid out together with its mark
         except OSError:
@@ -213,7 +229,7 @@ class Manifest:
         self._file.close()
         self._file, self.generation = fresh._file, fresh.generation  # noqa: SLF001  another object of this class
         self.length, self.base, self.allocated = fresh.length, fresh.base, fresh.allocated
-        self.frames = fresh.frames
+        self.frames, self.durable = fresh.frames, fresh.durable
 
 
 def _is_there(fs: FileSystem, path: str) -> bool:
@@ -237,7 +253,7 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
         parts = [pack_file_header(MAGIC, VERSION, generation, None), manifest._header(SNAPSHOT, 0, 0, payload), payload]  # noqa: SLF001  of this module
         manifest.length = sum(map(len, parts))
         parts.append(manifest._header(MARK, 1, manifest.length, b""))  # noqa: SLF001  of this module
-        manifest.length = manifest.base = manifest.length + FRAME_HEADER_BYTES
+        manifest.length = manifest.base = manifest.durable = manifest.length + FRAME_HEADER_BYTES
         manifest.allocated = -(-(manifest.length + RESERVE_BYTES) // EXTENT_BYTES) * EXTENT_BYTES
         manifest.frames = 2
         parts.append(bytes(manifest.allocated - manifest.length))
