@@ -151,3 +151,12 @@ def test_check_notices_a_wrong_count(kind):
     mem.bytes += 1
     with pytest.raises(AssertionError, match="bytes is"):
         mem.check()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_scan_of_many_keys(kind):
+    mem, rng = new_memtable(kind, seeded(0)), seeded(4)
+    keys = [b"%x" % rng.getrandbits(64) for _ in range(12_000)]
+    mem.apply(keys, keys, 1, keep_versions=False)
+    assert scan(mem) == [(key, key) for key in sorted(keys)]
+    mem.check()
