@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from typing import Self
 
-from lsmkv.read.scan import scan
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
+from lsmkv.read.scan import scan
 
 __all__ = ["Scan"]
 
@@ -48,7 +49,7 @@ class Scan(Iterator[tuple[bytes, bytes]]):
         self._items = iter(())
         self._finalizer()
 
-    def __enter__(self) -> Scan:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,7 @@ class Snapshot:
         """Let old versions go. A second call does nothing."""
         self._finalizer()
 
-    def __enter__(self) -> Snapshot:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 

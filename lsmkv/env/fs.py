@@ -8,12 +8,24 @@ A file closes its descriptor when :meth:`File.close` is called or when its last 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
+from posixpath import dirname
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
-__all__ = ["IOV_MAX", "Advice", "Buffer", "File", "FileLock", "FileSystem", "read_exact", "write_all"]
+__all__ = [
+    "IOV_MAX",
+    "Advice",
+    "Buffer",
+    "File",
+    "FileLock",
+    "FileSystem",
+    "make_durable_dir",
+    "read_exact",
+    "write_all",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
 """Anything with contiguous bytes; read targets must be writable."""
@@ -170,3 +182,20 @@ def write_all(file: File, buffers: Sequence[Buffer], offset: int) -> int:
         if done:
             views[0] = views[0][done:]
     return offset - start
+
+
+def make_durable_dir(fs: FileSystem, path: str) -> None:
+    """Create a directory, and its parents as needed, so that a power cut cannot take it away again.
+
+    I/O: nothing if it exists; else one directory sync per directory that gained a name.
+    """
+    missing: list[str] = []
+    at = path.rstrip("/") or "/"
+    while not fs.exists(at):
+        missing.append(at)
+        at = dirname(at) or "."
+    if not missing and not fs.isdir(path):
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+    fs.mkdir(path)
+    for made in reversed(missing):
+        fs.sync_dir(dirname(made) or ".")

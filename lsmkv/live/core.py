@@ -12,12 +12,12 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import Lock
 from lsmkv.errors import PoisonedError
-from lsmkv.memtable import Memtable, new_memtable
-from lsmkv.options import Options
-from lsmkv.policy.base import Policy
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import StateBox
 from lsmkv.live.tables import TableCache
+from lsmkv.memtable import Memtable, new_memtable
+from lsmkv.options import Options
+from lsmkv.policy.base import Policy
 from lsmkv.version.manifest import Manifest, ManifestState
 from lsmkv.wal.writer import WalWriter
 

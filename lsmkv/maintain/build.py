@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lsmkv.base.columns import Columns
-from lsmkv.errors import BusyError
+from lsmkv.errors import BusyError, io_failed
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.sstable.builder import TableBuilder
@@ -20,7 +20,7 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     The stream's slices must not divide the versions of one key. On any failure, and when the store is closing, every
     output is removed again.
 
-    I/O: writes the tables, one fdatasync each.
+    I/O: writes the tables, one fdatasync each and one of the directory.
     """
     done: list[TableMeta] = []
     builder: TableBuilder | None = None
@@ -37,12 +37,24 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
                 builder = None
         if builder is not None:
             done.append(builder.finish())
+            builder = None
+        _make_names_durable(core, done)
     except BaseException:
         if builder is not None:
             builder.abandon()
         discard(core, [t.number for t in done])
         raise
     return done
+
+
+def _make_names_durable(core: Core, tables: list[TableMeta]) -> None:
+    """A manifest must not name a file that a power cut can still unname."""
+    if not tables:
+        return
+    try:
+        core.fs.sync_dir(core.path)
+    except OSError as error:
+        raise io_failed("sync", core.path, error) from error
 
 
 def _give_way(core: Core) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from lsmkv.base.columns import Columns
+from lsmkv.errors import LsmError
 from lsmkv.live.core import Core
 from lsmkv.maintain.build import build_tables, discard
 from lsmkv.maintain.install import install
@@ -51,7 +52,7 @@ def run_task(core: Core, task: Task, *, counted: bool = True) -> None:
     try:
         with core.install_lock:
             install(core, _edit(core, task, merged, outputs, arrivals))
-    except BaseException:
+    except LsmError:
         if core.poison is None:  # the edit is certainly not on disk
             discard(core, [t.number for t in outputs])
         raise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lsmkv.errors import PoisonedError
+from lsmkv.errors import LsmError, PoisonedError
 from lsmkv.live.core import Core, wal_path
 from lsmkv.live.state import ReadState, View
 from lsmkv.maintain.build import discard
@@ -33,6 +33,11 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
         core.manifest.append(edit, after)
     except PoisonedError as error:
         core.poison = error
+        raise
+    except LsmError:  # certainly not recorded
+        raise
+    except BaseException as error:  # Ctrl-C inside the call: it may be recorded or not, so nothing it names may go
+        core.poison = PoisonedError(core.path, error)
         raise
     core.state = after
     view = View(after.shape)

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterator
 
 from lsmkv.base.keys import MAX_KEY_BYTES
-from lsmkv.read.merge import merge_scans
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
+from lsmkv.read.merge import merge_scans
 
 __all__ = ["prefix_range", "scan"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lsmkv.env.fs import FileSystem, write_all
+from lsmkv.env.fs import FileSystem, make_durable_dir, write_all
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
@@ -29,7 +29,7 @@ def write_checkpoint(core: Core, dest: str) -> None:
         if fs.exists(dest) and (not fs.isdir(dest) or fs.listdir(dest)):
             msg = f"checkpoint destination {dest} exists and is not an empty directory"
             raise InvalidArgumentError(msg)
-        fs.mkdir(dest)
+        make_durable_dir(fs, dest)
         with core.install_lock:
             state = core.state
             now = core.box.current

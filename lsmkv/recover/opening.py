@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from lsmkv.base.counters import Counters
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock, SystemClock
-from lsmkv.env.fs import FileLock, FileSystem
+from lsmkv.env.fs import FileLock, FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, InvalidArgumentError, io_failed
@@ -67,7 +67,7 @@ def open_store(path: str, options: Options) -> Opened:
         if fs.exists(path) and not fs.isdir(path):
             msg = f"{path} is a file: a store is a directory"
             raise InvalidArgumentError(msg)
-        fs.mkdir(path)
+        make_durable_dir(fs, path)
         lock = fs.lock(f"{path}/{LOCK}")
     except OSError as error:
         raise io_failed("open", path, error) from error

@@ -208,20 +208,29 @@ class Committer:
     def sync_due(self) -> float | None:
         """In mode "interval": sync if the oldest unsynced write is old enough; seconds until it will be, None if none.
 
+        Never waits for the commit lock: a stalled writer holds it while it waits for the caller, the flush worker.
+
         I/O: as :meth:`sync`.
         """
-        with self.lock:
-            since = self._unsynced_since
-            if since is None or self._options.wal_sync != "interval" or self._box.current is None:
-                return None
-            left = since + self._options.wal_sync_interval_s - self._clock.monotonic()
-            if left > 0:
-                return left
-            try:
-                self._sync_logs()
-            except PoisonedError as error:
-                self.poison = error
+        interval = self._options.wal_sync_interval_s
+        if self._options.wal_sync != "interval" or self._unsynced_since is None:
             return None
+        if not self.lock.acquire(blocking=False):
+            return interval
+        try:
+            since = self._unsynced_since
+            if since is None or self._sealed or self._box.current is None:
+                return None
+            left = since + interval - self._clock.monotonic()
+            if left <= 0:
+                self._sync_logs()
+        except PoisonedError as error:
+            self.poison = error
+            return None
+        else:
+            return left if left > 0 else None
+        finally:
+            self.lock.release()
 
     def _sync_logs(self) -> None:
         """Oldest first: a newer log must not become durable before an older one."""
