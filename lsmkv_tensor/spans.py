@@ -126,6 +126,8 @@ def tensor_window(address: int, size: int, owner: object) -> memoryview:
     return memoryview(memory).cast("B")
 
 
+_NOTHING = memoryview(bytearray())  # writable: reading nothing into it is no mistake
+
 _TOP = 1 << 63
 """No user address reaches this far on any platform we run on."""
 
@@ -157,7 +159,7 @@ def _buffer_view(part: object, page: int) -> memoryview:
         raise InvalidArgumentError(msg) from error
     if not view.c_contiguous:
         _refuse(f"page {page}: its {type(part).__name__} is not contiguous")
-    return view.cast("B") if view.nbytes else memoryview(b"")
+    return view.cast("B") if view.nbytes else _NOTHING
 
 
 def _is_tensor(part: object) -> bool:
@@ -170,7 +172,7 @@ def _tensor_view(tensor: Any, page: int) -> memoryview:  # noqa: ANN401  # duck-
         _refuse(f"page {page}: its tensor is on {tensor.device}: bring it to the CPU first")
     if str(tensor.layout) != "torch.strided" or not tensor.is_contiguous():
         _refuse(f"page {page}: its tensor is not contiguous (layout {tensor.layout}, shape {tuple(tensor.shape)})")
-    return tensor_window(tensor.data_ptr(), tensor.nbytes, tensor) if tensor.nbytes else memoryview(b"")
+    return tensor_window(tensor.data_ptr(), tensor.nbytes, tensor) if tensor.nbytes else _NOTHING
 
 
 def _integers(name: str, value: object, ndim: int) -> NDArray[Any]:

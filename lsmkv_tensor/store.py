@@ -48,6 +48,7 @@ class TensorStore:
         self._chain = KeyChain(namespace.digest, fmt.page_tokens)
         self._changes = Lock()  # trails are read, then written with the pages they lead to
         self._evicted: set[bytes] = set()  # anchors of groups that lost pages
+        self._above: dict[bytes, bytes] = {}  # a group -> the one above it whose trail is kept for nothing else
         namespace.on_evict(self._note_evicted)
 
     @classmethod
@@ -108,7 +109,7 @@ class TensorStore:
             )
             raise InvalidArgumentError(msg)
         with self._changes:
-            self._tidy_evicted(len(source))
+            self._tidy_evicted(min(len(source), TIDY_GROUPS))
             start = max(first - 1, 0)
             there = [False] * start + self._namespace.contains(keys[start:stop]).tolist()
             missing = [i for i in range(first, stop) if not there[i]]
@@ -219,37 +220,41 @@ class TensorStore:
         assert len(keys) == len(sizes)
         self._evicted.update(key[:ANCHOR_BYTES] for key in keys)
 
-    def _tidy_evicted(self, pages: int) -> None:
-        """Tidy some groups that lost pages, in step with the pages that come in. Takes place under the lock."""
-        for _ in range(min(pages, TIDY_GROUPS, len(self._evicted))):
-            self._tidy(self._evicted.pop(), {})
+    def _tidy_evicted(self, groups: int) -> None:
+        """Tidy some of the groups that lost pages, with the lock held."""
+        for _ in range(min(groups, len(self._evicted))):
+            self._tidy(self._evicted.pop())
 
     def _tidy_all(self) -> None:
-        """Tidy every group, and again those whose last reason to be kept was a group that vanished; one lock a group."""
-        above: dict[bytes, bytes] = {}  # group -> the one above it, where no page but only that group keeps the trail
+        """Tidy every group; the lock is taken a group at a time."""
+        with self._changes:
+            self._above.clear()
         anchor = b""
         for last, _ in self._namespace.records():
-            if last[:ANCHOR_BYTES] == anchor:
-                continue
-            anchor = last[:ANCHOR_BYTES]
-            todo: bytes | None = anchor
-            while todo is not None:
+            if last[:ANCHOR_BYTES] != anchor:
+                anchor = last[:ANCHOR_BYTES]
                 with self._changes:
-                    todo = above.pop(todo, None) if self._tidy(todo, above) else None
+                    self._tidy(anchor)
+        while self._evicted:
+            with self._changes:
+                self._tidy_evicted(1)
 
-    def _tidy(self, anchor: bytes, above: dict[bytes, bytes]) -> bool:
-        """Bring the trails of one group in line with its pages; whether the group is empty now."""
+    def _tidy(self, anchor: bytes) -> None:
+        """Bring the trails of one group in line with its pages. If none is left, the group above may be next."""
 
         def occupied(child: bytes) -> bool:
-            above[child] = anchor
-            return any(True for _ in self._namespace.records(child))
+            if not any(True for _ in self._namespace.records(child)):
+                return False
+            self._above[child] = anchor
+            return True
 
         self._evicted.discard(anchor)
         records = dict(self._namespace.records(anchor))
         changes = dict(tidy(list(records.items()), self._namespace.contains, occupied))
         if changes:
             self._namespace.write_records(changes)
-        return not any(path is not None for path in {**records, **changes}.values())
+        if not any(path is not None for path in (records | changes).values()) and anchor in self._above:
+            self._evicted.add(self._above.pop(anchor))
 
 
 def _page_number(first_page: int) -> int:

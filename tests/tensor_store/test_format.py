@@ -51,13 +51,13 @@ def test_a_format_does_not_change():
 
 @pytest.mark.parametrize("page_tokens", [0, -1, 1.5, True, "64", None])
 def test_page_tokens_is_a_positive_integer(page_tokens):
-    with pytest.raises(InvalidArgumentError, match="PageFormat.page_tokens"):
+    with pytest.raises(InvalidArgumentError, match=r"PageFormat.page_tokens"):
         PageFormat(page_tokens, (2,), torch.int8)
 
 
 @pytest.mark.parametrize("shape", [(), (2, 0), (2, -1), (2, 1.0), "ab", 5, None, (True, 2)])
 def test_a_shape_is_positive_integers(shape):
-    with pytest.raises(InvalidArgumentError, match="PageFormat.shape"):
+    with pytest.raises(InvalidArgumentError, match=r"PageFormat.shape"):
         PageFormat(4, shape, torch.int8)
 
 

@@ -62,7 +62,7 @@ def test_views_keep_the_owner_alive():
     class Owner:
         pass
 
-    memory, spans = pool(1, [4])
+    _memory, spans = pool(1, [4])
     owner = Owner()
     alive = weakref.ref(owner)
     views = page_views(PageSpans(spans.addresses, spans.sizes, owner), 1, 4)
@@ -147,13 +147,13 @@ def test_a_buffer_that_is_no_page_is_named(page, told):
 @pytest.mark.parametrize("page", [b"12345678", np.frombuffer(b"12345678", np.uint8), [bytearray(4), bytes(4)]])
 def test_read_only_memory_cannot_be_read_into(page):
     page_views([page], 1, 8)
-    with pytest.raises(InvalidArgumentError, match="page 0: .* read-only"):
+    with pytest.raises(InvalidArgumentError, match=r"page 0: .* read-only"):
         page_views([page], 1, 8, writable=True)
 
 
 @pytest.mark.parametrize("buffers", [[], [bytes(8)] * 3, np.zeros((1, 16), np.uint8), pool(3, [8])[1]])
 def test_one_buffer_per_key(buffers):
-    with pytest.raises(InvalidArgumentError, match="pages.* for 2 keys"):
+    with pytest.raises(InvalidArgumentError, match=r"pages.* for 2 keys"):
         page_views(buffers, 2, 8)
 
 
