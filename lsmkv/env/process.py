@@ -26,6 +26,7 @@ def watch_forks(handle: Forkable) -> None:
 
 
 def _in_child() -> None:
+    """Tell every live handle."""
     for handle in list(_handles):
         handle.forked()
 

@@ -49,8 +49,6 @@ class Manifest:
         """Bytes of header and frames."""
         self.durable = 0
         """Bytes known to be on disk: up to the last edit, since the mark behind it is not synced."""
-        self.durable = 0
-        """Bytes known to be on disk: a mark behind them is not yet."""
         self.base = 0
         """Length after the snapshot."""
         self.allocated = 0
