@@ -41,6 +41,7 @@ bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for th
 
 docs: $(VENV)/.set-dev ## write again the documentation that is made by a command
 	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
+	$(BIN)/python docs/readme_tree.py README.md
 
 format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
 	$(BIN)/ruff check --fix .
