@@ -31,10 +31,9 @@ from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import text_picture
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.observe.tree import render_tree
-from lsmkv_tensor.cli.demo_child import CHILD_LOCK
 from lsmkv_tensor.cli.demo_report import Report, evaluate
 from lsmkv_tensor.cli.demo_run import run_child
-from lsmkv_tensor.cli.demo_spec import DemoError, Spec
+from lsmkv_tensor.cli.demo_spec import CHILD_LOCK, DemoError, Spec
 from lsmkv_tensor.cli.demo_view import show
 from lsmkv_tensor.runtime.process import cpu_count, environment
 

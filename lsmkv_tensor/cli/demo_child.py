@@ -13,13 +13,11 @@ from typing import Any
 
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import LsmError
-from lsmkv_tensor.cli.demo_spec import DemoError, Reporter, Spec
+from lsmkv_tensor.cli.demo_spec import CHILD_LOCK, DemoError, Reporter, Spec
 from lsmkv_tensor.cli.weights import WeightsError, ensure_weights
 from lsmkv_tensor.runtime.process import end_with_stdin
 
-__all__ = ["CHILD_LOCK", "main"]
-
-CHILD_LOCK = "child.lock"
+__all__ = ["main"]
 
 
 def main(argument: str) -> int:

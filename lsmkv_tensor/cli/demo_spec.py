@@ -21,9 +21,12 @@ from typing import IO, Any, Literal, TypeAlias
 
 from lsmkv.env.clock import SystemClock
 
-__all__ = ["DemoError", "Reporter", "Spec", "Task"]
+__all__ = ["CHILD_LOCK", "DemoError", "Reporter", "Spec", "Task"]
 
 Task: TypeAlias = Literal["prepare", "first", "second"]
+
+CHILD_LOCK = "child.lock"
+"""Name of the lock that a child holds in the demo's directory."""
 
 EVERY_S = 0.05
 """Least time between two progress lines."""

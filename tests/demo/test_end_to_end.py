@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+COMMAND = "import typer; from lsmkv_tensor.cli.demo import demo; typer.run(demo)"
 SHORT = ["--model", "random", "--tokens", "300", "--threads", "1"]
 
 
@@ -23,7 +24,7 @@ def start(tmp_path, monkeypatch):
 
     def begin(*arguments):
         process = subprocess.Popen(
-            [sys.executable, "-m", "lsmkv.cli", "demo", *SHORT, "--path", str(tmp_path / "demo"), *arguments],
+            [sys.executable, "-c", COMMAND, *SHORT, "--path", str(tmp_path / "demo"), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
