@@ -76,7 +76,7 @@ def _measure(options: argparse.Namespace) -> int:
     print(f"{result.seconds:.0f} s")
     if options.json:
         save(result, options.json)
-    return 1 if any(OURS in row.missing for row in session.rows) else 0
+    return 1 if OURS in session.missing or any(OURS in row.missing for row in session.rows) else 0
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

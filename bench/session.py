@@ -33,6 +33,7 @@ class Request:
 
 
 PeerT = TypeVar("PeerT", bound=Peer)
+T = TypeVar("T")
 
 
 def progress_bar() -> Progress:
@@ -77,12 +78,14 @@ class Session:
         task = self.progress.add_task(what, total=None)
         return lambda: self.progress.remove_task(task)
 
-    def open_each(self, kinds: Iterable[type[PeerT]], open_one: Callable[[type[PeerT]], PeerT]) -> dict[str, PeerT]:
-        """Open a subject of every kind; those that cannot are noted as missing."""
-        opened: dict[str, PeerT] = {}
+    def open_each(self, kinds: Iterable[type[PeerT]], open_one: Callable[[type[PeerT]], T]) -> dict[str, T]:
+        """Open a subject of every kind; those that cannot are noted as missing, with the reason."""
+        opened: dict[str, T] = {}
         for kind in kinds:
             try:
                 opened[kind.name] = open_one(kind)
             except UnavailableError as error:
                 self.missing[kind.name] = str(error)
+            except Exception as error:  # noqa: BLE001 - whatever a store throws while it is filled, the others go on
+                self.missing[kind.name] = f"failed: {type(error).__name__}: {error}"
         return opened

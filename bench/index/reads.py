@@ -12,7 +12,7 @@ from functools import partial
 from bench.harness import Effort
 from bench.index.process import measure_memories, measure_reopen
 from bench.index.scale import BATCH, RUNS, SCAN, Bench
-from bench.index.stores import Opened, load, verify, warm
+from bench.index.stores import Opened, load
 from bench.peers import IndexPeer, Settings
 
 __all__ = ["measure_reads", "measure_runs"]
@@ -36,9 +36,6 @@ def measure_reads(bench: Bench) -> None:
         return
     with contextlib.ExitStack() as stack:
         peers = load(bench, stack, "one", Settings(), parts=1)
-        for peer in peers.values():
-            verify(peer, bench.entries)
-            warm(peer, bench.entries)
         _point_reads(bench, peers)
         _batch_reads(bench, peers)
         for peer in peers.values():
@@ -145,6 +142,4 @@ def measure_runs(bench: Bench) -> None:
     buffer_bytes = 256 << 20  # a third must not be cut into several runs by a full write buffer
     with contextlib.ExitStack() as stack:
         peers = load(bench, stack, "runs", Settings(write_buffer_bytes=buffer_bytes, compact=False), parts=RUNS)
-        for peer in peers.values():
-            warm(peer, bench.entries)
         _row(bench, peers, what, "get_many runs", "us/key", _calls(lambda peer: peer.get_many, drawn))

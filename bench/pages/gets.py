@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ def measure_gets(bench: Bench) -> None:
     if not bench.session.request.wants(*map(bench.label, (cold, warm, delete))):
         return
     with contextlib.ExitStack() as stack:
-        stored = {name: _store(bench, name, stack) for name in bench.kinds if name not in _NOT_READING}
+        kinds = [kind for name, kind in bench.kinds.items() if name not in _NOT_READING]
+        stored = bench.session.open_each(kinds, lambda kind: _store(bench, kind, stack))
+        bench = replace(bench, kinds={name: bench.kinds[name] for name in stored})
         rng = random.Random(bench.session.request.seed)
         key = "get_batch cold small" if bench.scale.page_bytes <= _SMALL_BYTES else "get_batch cold"
         bench.measure(cold, key, "MB/s", _NOT_READING, lambda name: _reading_cold(bench, stored[name], rng))
@@ -66,10 +68,11 @@ def measure_gets(bench: Bench) -> None:
         bench.measure(delete, "delete", "us/page", _NOT_DELETING, lambda name: _deleting(stored[name], bench.scale.batches))
 
 
-def _store(bench: Bench, name: str, stack: contextlib.ExitStack) -> _Stored:
+def _store(bench: Bench, kind: type[PagePeer], stack: contextlib.ExitStack) -> _Stored:
     """Store every batch; close and open twice, so that nothing is left in a log; check one batch byte by byte."""
+    name, size = kind.name, bench.scale.page_bytes
     done = bench.session.busy(f"storing {name}")
-    kind, home, size = bench.kinds[name], bench.home("stored", name), bench.scale.page_bytes
+    home = bench.home("stored", name)
     peer = kind(home, size)
     keys = peer.keys_for(chain_digests(len(bench.pages) + 1, bench.session.request.seed))
     for i in range(bench.scale.batches):

@@ -50,24 +50,22 @@ def _probe(session: Session, kinds: Kinds, probe: Probe, name: str, key: str, ma
     random.Random(seed).shuffle(digests)
     page = random_pages(1, 4096, seed)
     with contextlib.ExitStack() as stack:
-        work: dict[str, Callable[[], float]] = {}
-        for subject, kind in kinds.items():
-            if subject in _NOT_PROBING:
-                continue
-            done = session.busy(f"storing {subject}")
-            shared = root / "hicachefile"
-            home = shared if subject == "hicachefile-scan" else root / subject
+
+        def store(kind: type[PagePeer]) -> Callable[[], float]:
+            done = session.busy(f"storing {kind.name}")
+            home = root / ("hicachefile" if kind.name == "hicachefile-scan" else kind.name)  # they query the same files
             home.parent.mkdir(parents=True, exist_ok=True)
-            filled = home.exists()
-            peer = kind(home, 4096)
-            if not filled:
+            if not home.exists():
+                peer = kind(home, 4096)
                 _fill(peer, digests, page)
                 peer.close()
-                peer = kind(home, 4096)
+            peer = kind(home, 4096)
             stack.callback(peer.close)
-            work[subject] = _probing(peer, peer.keys_for(asked))
             done()
-        missing = {name: why for name, why in session.missing.items() if name not in _NOT_PROBING}
+            return _probing(peer, peer.keys_for(asked))
+
+        work = session.open_each((kind for subject, kind in kinds.items() if subject not in _NOT_PROBING), store)
+        missing = {subject: why for subject, why in session.missing.items() if subject not in _NOT_PROBING}
         session.measure(Case(name, key, "us", "lower", work, missing), probe.reads)
     shutil.rmtree(root, ignore_errors=True)
 

@@ -27,8 +27,6 @@ class LsmkvIndex(IndexPeer):
         except ImportError as error:
             msg = f"lsmkv cannot be imported ({error})"
             raise UnavailableError(msg) from error
-        if not hasattr(lsmkv, "open"):
-            raise UnavailableError("not landed")
         options = lsmkv.Options(
             block_cache_bytes=settings.cache_bytes,
             memtable_bytes=settings.write_buffer_bytes,
