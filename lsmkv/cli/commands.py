@@ -14,7 +14,7 @@ from lsmkv.cli.output import FAILED, console, emit_json, emit_records, guard, pl
 from lsmkv.cli.tools import Tools
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import load_manifest
-from lsmkv.observe.picture import human_bytes, rows, text_picture
+from lsmkv.observe.picture import human_bytes, policy_line, rows, text_picture
 from lsmkv.observe.tree import render_tree
 from lsmkv.observe.verify import VerifyReport
 
@@ -80,7 +80,7 @@ def _explain(name: str, value: object, indent: int) -> None:
         for inner, fact in value.items():
             _explain(inner, fact, indent + 2)
         return
-    shown = plain(value)
+    shown = policy_line(value) if isinstance(value, Mapping) else plain(value)
     if (name == "bytes" or name.endswith("_bytes")) and isinstance(value, int):
         shown = f"{value:,} ({human_bytes(value)})"
     typer.echo(f"{'':{indent}}{name.replace('_', ' '):<{28 - indent}}{shown if shown not in ('', '[]') else '-'}")

@@ -91,11 +91,10 @@ def _line(record: Mapping[str, object]) -> str:
 
 
 def plain(value: object) -> str:
-    """A value for people: numbers grouped, bytes as a literal, cut short."""
+    """A value for people: numbers grouped, bytes as text where they are text and else in hexadecimal, cut short."""
     match value:
         case bytes():
-            clipped = repr(value[:CLIP_BYTES])[1:]
-            shown = clipped if len(value) <= CLIP_BYTES else f"{clipped}... ({len(value):,} bytes)"
+            shown = _bytes(value)
         case bool():
             shown = "yes" if value else "no"
         case int():
@@ -109,6 +108,14 @@ def plain(value: object) -> str:
         case _:
             shown = str(value)
     return shown
+
+
+def _bytes(value: bytes) -> str:
+    """Bytes for people."""
+    head = value[:CLIP_BYTES]
+    readable = all(32 <= byte < 127 for byte in head)
+    shown = f"'{head.decode('ascii')}'" if readable else f"0x{head.hex()}"
+    return shown if len(value) <= CLIP_BYTES else f"{shown}... ({len(value):,} bytes)"
 
 
 def _jsonable(value: object) -> object:

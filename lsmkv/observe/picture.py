@@ -146,7 +146,7 @@ def text_picture(shape: TreeShape, policy: Mapping[str, object]) -> str:
         )
     strips = strip_lines(shape)
     if strips:
-        lines += ["", f"level  {'key space, newest run on top':<{STRIP_CELLS}}"]
+        lines += ["", "level  key space, newest run on top"]
         lines += [f"{level:>5}  {strip}  {note}".rstrip() for level, strip, note in strips]
     return "\n".join(lines)
 
