@@ -28,7 +28,7 @@ def render_tree(shape: TreeShape, policy: Mapping[str, object], *, title: str = 
     """
     head = Text()
     if title:
-        head.append(f"{title}  ", style="bold")
+        head.append(f"{title}: ", style="bold")
     head.append(f"{shape.entries:,} entries in {len(shape.tables):,} tables, {human_bytes(shape.bytes)}; {policy_line(policy)}")
     parts: list[RenderableType] = [head, _levels(rows(shape, policy))]
     strips = strip_lines(shape)
