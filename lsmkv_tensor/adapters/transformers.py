@@ -135,7 +135,7 @@ class PrefixCache:
 
         I/O: as :meth:`restore` and :meth:`save`.
         """
-        _check_arguments(self.model, kwargs)
+        _check_arguments(self.model, _sequence(input_ids), kwargs)
         cache = self.restore(input_ids)
         out = self.model.generate(input_ids, past_key_values=cache, **kwargs)
         try:
@@ -191,20 +191,25 @@ def _sequence(input_ids: Any) -> NDArray[np.uint32]:  # noqa: ANN401  # a tensor
     return token_ids(input_ids)
 
 
-def _check_arguments(model: Model, kwargs: dict[str, Any]) -> None:
+def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, Any]) -> None:
     """Refuse what would make the cache something else than a function of the tokens of one sequence."""
     for name in kwargs.keys() & _REFUSED:
         _refuse_argument(name, "the cache would not be what the tokens alone give")
     if kwargs.get("use_cache") is False:
         _refuse_argument("use_cache=False", "there would be no cache to restore into")
-    mask = kwargs.get("attention_mask")
+    config = kwargs.get("generation_config") or model.generation_config
+    wanted = {name: kwargs.get(name, getattr(config, name, None)) for name in _ASKED}
+    for name in ("num_beams", "num_return_sequences"):
+        if (wanted[name] or 1) != 1:
+            _refuse_argument(f"{name}={wanted[name]}", "only one sequence at a time")
+    mask, pad = kwargs.get("attention_mask"), wanted["pad_token_id"]
+    ends = [] if wanted["eos_token_id"] is None else np.atleast_1d(wanted["eos_token_id"])
     if mask is not None and not bool((mask == 1).all()):
         _refuse_argument("attention_mask with zeros", "padding shifts the tokens: pass the prompt without it")
-    config = kwargs.get("generation_config") or model.generation_config
-    for name in ("num_beams", "num_return_sequences"):
-        value = kwargs.get(name, getattr(config, name, None)) or 1
-        if value != 1:
-            _refuse_argument(f"{name}={value}", "only one sequence at a time")
+    if mask is None and pad is not None and pad in ids and pad not in ends:
+        _refuse_argument(
+            f"a prompt with the padding token {pad}", "pass attention_mask=torch.ones_like(input_ids) if it is meant"
+        )
 
 
 def _refuse_argument(name: str, why: str) -> NoReturn:
@@ -225,6 +230,9 @@ def _transformers_classes() -> tuple[Any, Any]:
         raise ImportError(msg) from error
     return DynamicCache, DynamicLayer
 
+
+_ASKED = ("num_beams", "num_return_sequences", "pad_token_id", "eos_token_id")
+"""Settings of ``generate`` that come from its arguments or else from its configuration."""
 
 _REFUSED = frozenset(
     {
