@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import islice
+from operator import le
 
 import numpy as np
 from mmh3 import mmh3_x64_128_digest, mmh3_x64_128_utupledigest
@@ -56,6 +58,11 @@ class KeyBatch:
         """The keys as a column, in their given order."""
         return ByteColumn.from_list(self.keys)
 
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether all keys are of one width."""
+        return len(set(map(len, self.keys))) <= 1
+
     @property
     def width(self) -> int:
         """Common length of all keys, or -1."""
@@ -75,6 +82,8 @@ class KeyBatch:
     def order(self) -> I64:
         """Indices that sort the keys (stable)."""
         keys = self.keys
+        if all(map(le, keys, islice(keys, 1, None))):
+            return np.arange(len(keys), dtype=np.int64)
         if len(keys) < 64 or self.width <= 0:
             return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
         return np.argsort(self.column.as_fixed(), kind="stable").astype(np.int64, copy=False)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv.base.columns import I64, ByteColumn, Columns
+from lsmkv.base.keys import DELETE
 from lsmkv.base.order import equal_to_previous
-from lsmkv.sstable.block import HEADER, MIXED, REPEATS, TAG_DTYPES
+from lsmkv.sstable.block import DELETES, HEADER, MIXED, REPEATS, TAG_DTYPES
 from lsmkv.sstable.fences import common_prefix
 
 __all__ = ["cut", "encode_blocks"]
@@ -58,6 +59,7 @@ def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
     same = equal_to_previous(keys.slice(0, bounds[-1]))
     same[starts] = False
     repeats = np.logical_or.reduceat(same, starts).tolist()
+    deletes = np.logical_or.reduceat((tags & np.uint64(0xFF)) == DELETE, starts).tolist()
     prefixes = _prefixes(keys, bounds)
     lows: list[int] = low.tolist()
     for b, (start, stop) in enumerate(itertools.pairwise(bounds)):
@@ -67,7 +69,7 @@ def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
             tag_part = (tags[start:stop] - low[b]).astype(TAG_DTYPES[tag_width]).tobytes()
         prefix, key_width, key_ends, key_part = _key_parts(keys, start, stop, skip)
         value_width, value_ends, value_part = _value_parts(values, start, stop)
-        flags = REPEATS if repeats[b] else 0
+        flags = (REPEATS if repeats[b] else 0) | (DELETES if deletes[b] else 0)
         header = HEADER.pack(n, skip, key_width, value_width, lows[b], tag_width, flags, 0, 0)
         yield b"".join((header, tag_part, key_ends, value_ends, prefix, key_part, value_part))
 

@@ -69,6 +69,8 @@ def _block_problems(table: TableFile, index: int, block: Block, columns: Columns
         found.append("keys outside the block's fences")
     if block.repeats != bool(equal_to_previous(columns.keys).any()):
         found.append("the flag for repeated keys is wrong")
+    if block.deletes != bool((kinds == 0).any()):
+        found.append("the flag for tombstones is wrong")
     if table.filter is not None and not table.filter.check_many(hash_column(columns.keys)).all():
         found.append("the filter denies a key of this block")
     seqs = columns.tags >> np.uint64(8)
