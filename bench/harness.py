@@ -10,15 +10,16 @@ means faster, whether the row counts microseconds (less is better) or megabytes 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["Better", "Case", "Effort", "Row", "Work", "run_case"]
+__all__ = ["Better", "Case", "Effort", "Row", "Work", "run_case", "still_heap"]
 
 Better: TypeAlias = Literal["lower", "higher"]
 
@@ -91,12 +92,24 @@ class Row:
         return (min if self.better == "lower" else max)(present, key=self.median)
 
 
+@contextlib.contextmanager
+def still_heap() -> Iterator[None]:
+    """Keep everything alive now out of garbage collections meanwhile: the harness's data is not to be walked in anybody's time."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def run_case(
     case: Case,
     effort: Effort,
     rng: random.Random,
     *,
     now: Callable[[], float] = time.perf_counter,
+    tidy: Callable[[], object] = gc.collect,
     tick: Callable[[str], None] = lambda _: None,
 ) -> Row:
     """Measure ``case``: whole rounds, each subject once a round, in an order drawn from ``rng``.
@@ -114,7 +127,7 @@ def run_case(
         rng.shuffle(order)
         for name in order:
             tick(name)
-            gc.collect()  # one subject's garbage is not to be collected at another's expense
+            tidy()  # one subject's garbage is not to be collected at another's expense
             try:
                 figure = case.work[name]()
             except Exception as error:  # noqa: BLE001 - whatever a third-party binding throws, the other subjects go on

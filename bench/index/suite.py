@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 
 from bench.data import make_entries
+from bench.harness import still_heap
 from bench.index.reads import measure_reads, measure_runs
 from bench.index.scale import Bench, Scale
 from bench.index.writes import measure_writes
@@ -19,13 +19,11 @@ def run_index(session: Session, scales: tuple[Scale, ...]) -> None:
     for scale in scales:
         done = session.busy("making entries")
         entries = make_entries(scale.entries, scale.value_bytes, session.request.seed)
-        gc.collect()
-        gc.freeze()  # a million tuples of ours are not to be walked by every collection in the subjects' time
         done()
         root = session.request.scratch / f"index-{scale.value_bytes}"
         bench = Bench(session, scale, entries, root)
-        measure_writes(bench)
-        measure_reads(bench)
-        measure_runs(bench)
-        gc.unfreeze()
+        with still_heap():
+            measure_writes(bench)
+            measure_reads(bench)
+            measure_runs(bench)
         shutil.rmtree(root, ignore_errors=True)

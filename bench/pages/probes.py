@@ -14,6 +14,7 @@ import numpy as np
 from bench.data import GROUP, chain_digests, random_pages
 from bench.harness import Case
 from bench.pages.scale import PROBE, Kinds, Probe
+from bench.pages.tokens import measure_token_probe
 from bench.peers import PagePeer
 from bench.peers.base import Pages
 from bench.session import Session
@@ -40,6 +41,7 @@ def measure_probes(session: Session, kinds: Kinds, probe: Probe) -> None:
         name = f"probe {PROBE}, half present, {shape} keys"
         if session.request.wants(name):
             _probe(session, kinds, probe, name, f"probe {shape}", make)
+    measure_token_probe(session, probe)
 
 
 def _probe(session: Session, kinds: Kinds, probe: Probe, name: str, key: str, make: Callable[[int, int], list[bytes]]) -> None:
@@ -75,7 +77,7 @@ def _fill(peer: PagePeer, digests: list[bytes], page: Pages) -> None:
     for start in range(0, len(keys), 256):
         part = keys[start : start + 256]
         peer.put_batch(part, np.broadcast_to(page, (len(part), page.shape[1])))
-    peer.sync()
+    peer.settle()
 
 
 def _probing(peer: PagePeer, keys: list[Any]) -> Callable[[], float]:

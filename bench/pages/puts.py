@@ -16,15 +16,17 @@ _NOT_WRITING = ("bare preads", "hicachefile-scan")
 
 
 def measure_puts(bench: Bench) -> None:
-    """Batches of 32 into an empty store, one sync at the end."""
+    """Batches of 32 into a store that holds one page, one sync at the end."""
     counter = itertools.count(bench.session.request.seed * 1_000)
 
     def put(name: str) -> Callable[[], float]:
         def once() -> float:
             home = bench.home("fresh", name)
             peer = bench.kinds[name](home, bench.scale.page_bytes)
-            keys = peer.keys_for(chain_digests(len(bench.pages), next(counter)))
+            keys = peer.keys_for(chain_digests(len(bench.pages) + 1, next(counter)))
             try:
+                peer.put_batch(keys[-1:], bench.pages[:1])  # creating files is not what is measured
+                peer.sync()
                 began = time.perf_counter()
                 for i in range(bench.scale.batches):
                     peer.put_batch(keys[i * BATCH : (i + 1) * BATCH], bench.batch(i))

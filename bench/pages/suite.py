@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import shutil
 
 from bench.data import random_pages
+from bench.harness import still_heap
 from bench.pages.gets import measure_gets
 from bench.pages.probes import measure_probes
 from bench.pages.puts import measure_puts
@@ -23,15 +23,16 @@ def run_pages(session: Session, plan: tuple[tuple[Scale, ...], Probe]) -> None:
     scales, probe = plan
     kinds = _available(session)
     for scale in scales:
-        gc.collect()
         root = session.request.scratch / f"pages-{scale.page_bytes}"
         pages = random_pages(scale.batches * BATCH, scale.page_bytes, session.request.seed)
         out = aligned_bytes(BATCH * scale.page_bytes).reshape(BATCH, scale.page_bytes)
         bench = Bench(session, scale, root, kinds, pages, out)
-        measure_puts(bench)
-        measure_gets(bench)
+        with still_heap():
+            measure_puts(bench)
+            measure_gets(bench)
         shutil.rmtree(root, ignore_errors=True)
-    measure_probes(session, kinds, probe)
+    with still_heap():
+        measure_probes(session, kinds, probe)
 
 
 def _available(session: Session) -> Kinds:

@@ -7,7 +7,7 @@ missing binding raises :class:`UnavailableError` before anything is measured.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -74,7 +74,7 @@ class IndexPeer(Peer):
     def get_many(self, keys: list[bytes]) -> Sequence[bytes | None]:
         """The values in the order of the keys, by the store's fastest batch call."""
 
-    def contains_many(self, keys: list[bytes]) -> Sequence[bool]:
+    def contains_many(self, keys: list[bytes]) -> Iterable[bool]:
         """Which keys are present, by the store's fastest exact way."""
         return [value is not None for value in self.get_many(keys)]
 
@@ -114,6 +114,10 @@ class PagePeer(Peer):
     @abstractmethod
     def sync(self) -> None:
         """Make everything stored so far durable and bring it to where it is read from."""
+
+    def settle(self) -> None:
+        """Bring everything stored so far to where it is read from, durable or not."""
+        self.sync()
 
     @abstractmethod
     def get_batch(self, keys: list[Any], out: Pages) -> None:

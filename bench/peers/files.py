@@ -56,6 +56,9 @@ class HiCacheFiles(PagePeer):
         """Fsync the files and the directory."""
         sync_tree(Path(self._root))
 
+    def settle(self) -> None:
+        """A renamed file is where reads find it."""
+
     def get_batch(self, keys: list[str], out: Pages) -> None:
         """Per page: open unbuffered, read into the row."""
         for key, row in zip(keys, out, strict=True):

@@ -6,7 +6,7 @@ LMDB file may be damaged. It is left at that, in its favour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class LmdbIndex(IndexPeer):
         values = dict(found)
         return list(map(values.get, keys))
 
-    def contains_many(self, keys: list[bytes]) -> Sequence[bool]:
+    def contains_many(self, keys: list[bytes]) -> Iterable[bool]:
         """One cursor seek per key."""
         return list(map(self._cursor.set_key, keys))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class LsmkvIndex(IndexPeer):
         """One call."""
         return self._db.get_many(keys)
 
-    def contains_many(self, keys: list[bytes]) -> Sequence[bool]:
+    def contains_many(self, keys: list[bytes]) -> Iterable[bool]:
         """One call; the answer is a NumPy array of bool."""
         return self._db.contains_many(keys)
 

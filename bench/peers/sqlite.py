@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench.peers.base import IndexPeer, PagePeer, Pages, Pairs, Settings
@@ -58,7 +58,7 @@ class SqliteIndex(IndexPeer):
         values = dict(self._run(f"SELECT k, v FROM t WHERE k IN ({marks})", keys))
         return list(map(values.get, keys))
 
-    def contains_many(self, keys: list[bytes]) -> Sequence[bool]:
+    def contains_many(self, keys: list[bytes]) -> Iterable[bool]:
         """``IN (...)`` over the keys alone."""
         marks = ",".join("?" * len(keys))
         found = {key for (key,) in self._run(f"SELECT k FROM t WHERE k IN ({marks})", keys)}
