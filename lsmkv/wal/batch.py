@@ -32,6 +32,9 @@ PUTS, MIXED = 1, 2
 LARGE_BYTES = 16 << 10
 """Mean value size from which values are handed to the kernel one by one instead of being copied together."""
 
+FEW = 1 << 16
+"""A frame of more entries has at least a byte of payload for each: what a reader allocates is bounded by what is there."""
+
 _SAME = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
 _ARRAYS = {1: "B", 2: "H", 4: "I"}
@@ -82,7 +85,7 @@ def encode_batch(batch: WalBatch, number: int, offset: int, durable: int) -> tup
 def _pack_lengths(items: Sequence[bytes]) -> tuple[int, bytes, int]:
     """(code, bytes, sum) of the lengths: one number if all agree, else the narrowest array."""
     different = set(map(len, items))
-    if len(different) == 1:
+    if len(different) == 1 and (len(items) <= FEW or different != {0}):
         (width,) = different
         return 0, _SAME.pack(width), width * len(items)
     size = 1 if (top := max(different)) < 1 << 8 else 2 if top < 1 << 16 else 4
@@ -98,6 +101,8 @@ def decode_batch(frame: Frame, path: str) -> WalBatch:
     n, data = frame.entries, bytes(frame.payload)
     if frame.kind not in (PUTS, MIXED) or not n:
         raise CorruptionError(path, frame.offset, f"a frame of kind {frame.kind} with {n} entries")
+    if n > max(FEW, len(data)):
+        raise CorruptionError(path, frame.offset, f"a payload of {len(data)} bytes cannot hold {n} entries")
     at = n if frame.kind == MIXED else 0
     key_lengths, at = _unpack_lengths(data, at, frame.codes[0], n, path, frame.offset)
     value_lengths, at = _unpack_lengths(data, at, frame.codes[1], n, path, frame.offset)
