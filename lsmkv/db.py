@@ -93,7 +93,7 @@ class DB:
         scheduler: Scheduler = options.scheduler if options.scheduler is not None else ThreadedScheduler()
         upkeep = self._upkeep
         inline = (lambda: upkeep.step() is not None) if scheduler.manual else None
-        self._gate = StallGate(core.box, options, core.clock, upkeep.wake, inline)
+        self._gate = StallGate(core.path, core.box, options, core.clock, upkeep.wake, inline)
         self._committer = Committer(core, self._gate, opened.last_seq, upkeep.wake)
         upkeep.attach(self._committer, self._gate)
         upkeep.start(scheduler)
@@ -341,6 +341,7 @@ class DB:
         with self._close_lock:
             if self._box.current is None:
                 return
+            self._gate.close()
             self._upkeep.stop()
             try:
                 self._flush_finally()

@@ -20,7 +20,7 @@ class Scan(Iterator[tuple[bytes, bytes]]):
     It pins tables and old versions until it is exhausted, closed or dropped; use it as a context manager to leave early.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_items")
+    __slots__ = ("__weakref__", "_finalizer", "_items", "_state")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Scan(Iterator[tuple[bytes, bytes]]):
         *,
         reverse: bool,
     ) -> None:
+        self._state: ReadState | None = state  # its view keeps the tables from being unlinked
         self._items = scan(state, tables, *bounds, reverse=reverse, seq=seq)
         self._finalizer = weakref.finalize(self, snapshots.release, seq)
         self._finalizer.atexit = False
@@ -47,6 +48,7 @@ class Scan(Iterator[tuple[bytes, bytes]]):
     def close(self) -> None:
         """Let go of tables and versions; iteration ends. A second call does nothing."""
         self._items = iter(())
+        self._state = None
         self._finalizer()
 
     def __enter__(self) -> Self:

@@ -69,6 +69,8 @@ class Core:
     install_lock: Lock = field(default_factory=Lock)
     obsolete: set[int] = field(default_factory=set)
     """Tables no version names any more but some reader may still use."""
+    building: set[int] = field(default_factory=set)
+    """Tables being written, or written and not installed yet."""
     stopping: bool = False
     """Asks a compaction in flight to give up between slices."""
     poison: PoisonedError | None = None

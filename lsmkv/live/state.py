@@ -83,4 +83,5 @@ class StateBox:
 
     def numbers_in_use(self) -> set[int]:
         """Tables that some reader, iterator or the current state can still reach."""
-        return set().union(*(view.numbers for view in list(self._views)))
+        with self.lock:
+            return set().union(*(view.numbers for view in self._views))

@@ -24,13 +24,15 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     """
     done: list[TableMeta] = []
     builder: TableBuilder | None = None
+    number = 0
     try:
         for columns in stream:
             _give_way(core)
             if not len(columns):
                 continue
             if builder is None:
-                builder = _start(core, level)
+                number = next(core.numbers)
+                builder = _start(core, number, level)
             builder.add(columns)
             if table_bytes is not None and builder.bytes >= table_bytes:
                 done.append(builder.finish())
@@ -42,6 +44,7 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     except BaseException:
         if builder is not None:
             builder.abandon()
+            core.building.discard(number)
         discard(core, [t.number for t in done])
         raise
     return done
@@ -63,9 +66,10 @@ def _give_way(core: Core) -> None:
         raise BusyError("closing")
 
 
-def _start(core: Core, level: int) -> TableBuilder:
+def _start(core: Core, number: int, level: int) -> TableBuilder:
+    """Begin a table of the kind that ``level`` holds."""
     options = core.options
-    number = next(core.numbers)
+    core.building.add(number)
     return TableBuilder(
         core.fs,
         table_path(core.path, number),
@@ -80,6 +84,7 @@ def discard(core: Core, numbers: Iterable[int]) -> None:
     """Unlink tables that nobody names; what cannot be unlinked now is removed at the next opening."""
     for number in numbers:
         core.tables.forget(number)
+        core.building.discard(number)
         try:
             core.fs.unlink(table_path(core.path, number))
         except OSError:

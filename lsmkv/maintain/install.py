@@ -48,6 +48,7 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
             core.box.swap(ReadState(now.mem, kept, view, now.wal_number))
     core.obsolete.update(edit.removed)
     core.obsolete.difference_update(view.numbers)
+    core.building.difference_update(view.numbers)
 
 
 def _next_number(core: Core) -> int:
@@ -61,8 +62,8 @@ def collect(core: Core) -> int:
         return 0
     with core.install_lock:
         dead = core.obsolete - core.box.numbers_in_use()
+        discard(core, dead)
         core.obsolete -= dead
-    discard(core, dead)
     return len(dead)
 
 

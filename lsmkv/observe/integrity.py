@@ -29,11 +29,12 @@ def check_store(core: Core, state: ReadState) -> None:
                     raise CorruptionError(
                         table_path(core.path, table.number), -1, f"has {size} bytes, the manifest says {table.bytes}"
                     )
+            known = {t.number for t in shape.tables} | core.obsolete | core.building
             names = core.fs.listdir(core.path)
         except OSError as error:
             raise io_failed("check", core.path, error) from error
         limit = core.state.next_file
-        known = {t.number for t in shape.tables} | core.obsolete
+        known |= core.building
         for name in names:
             stem, _, kind = name.partition(".")
             if kind == "sst" and stem.isdigit() and int(stem) < limit and int(stem) not in known:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from lsmkv.env.clock import Clock
 from lsmkv.env.sync import Condition
-from lsmkv.errors import BusyError, LsmError
+from lsmkv.errors import BusyError, ClosedError, LsmError
 from lsmkv.live.state import StateBox
 from lsmkv.options import Options
 
@@ -24,22 +24,38 @@ POLL_S = 0.05
 class StallGate:
     """Makes a writer wait until memtables and level 0 have room again."""
 
-    __slots__ = ("_box", "_clock", "_failures", "_inline", "_options", "_wake", "changed", "count", "last_error", "seconds")
+    __slots__ = (
+        "_box",
+        "_clock",
+        "_closed",
+        "_failures",
+        "_inline",
+        "_options",
+        "_path",
+        "_wake",
+        "changed",
+        "count",
+        "last_error",
+        "seconds",
+    )
 
     def __init__(
         self,
+        path: str,
         box: StateBox,
         options: Options,
         clock: Clock,
         wake: Callable[[], None],
         inline: Callable[[], bool] | None,
     ) -> None:
+        self._path = path
         self._box = box
         self._options = options
         self._clock = clock
         self._wake = wake
         self._inline = inline
         self._failures = 0
+        self._closed = False
         self.changed = Condition()
         self.last_error: LsmError | None = None
         self.count: Counter[str] = Counter()
@@ -84,6 +100,8 @@ class StallGate:
 
     def _once(self, sentence: str, start: float) -> None:
         """Let background work happen once: here when the scheduler is manual, else by waiting for it."""
+        if self._closed:
+            raise ClosedError(self._path)
         if self._inline is not None:
             if not self._inline():
                 raise BusyError(sentence)
@@ -98,6 +116,12 @@ class StallGate:
     def progress(self) -> None:
         """Background work installed something: let waiters look again."""
         with self.changed:
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        """The store is closing: nobody will make room any more, waiters get ClosedError."""
+        with self.changed:
+            self._closed = True
             self.changed.notify_all()
 
     def failed(self, error: LsmError) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from lsmkv.testing.memfs import MemoryFileSystem
 
 import lsmkv
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.testing.memfs import MemoryFileSystem
 
 Opener = Callable[..., lsmkv.DB]
 

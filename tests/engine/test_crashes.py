@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
-from lsmkv.testing.memfs import MemoryFileSystem
 
 import lsmkv
+from lsmkv.testing.memfs import MemoryFileSystem
 
 
 class _CutError(BaseException):

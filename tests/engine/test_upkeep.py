@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 
 import pytest
-from lsmkv.testing.faults import FailOp, FaultFileSystem
 
 import lsmkv
 from lsmkv.maintain.scheduler import ThreadedScheduler
+from lsmkv.testing.faults import FailOp, FaultFileSystem
 
 
 def fill(db, rounds, per_round=60):
