@@ -79,10 +79,24 @@ class KeyBatch:
         return self.column.span().reshape(len(self.keys), self.width)
 
     @cached_property
+    def presorted(self) -> bool:
+        """Whether the keys came in order."""
+        return all(map(le, self.keys, islice(self.keys, 1, None)))
+
+    def at(self, pick: I64) -> Sequence[bytes]:
+        """The keys at these indices, which must be in key order."""
+        keys, n = self.keys, len(pick)
+        if n and self.presorted:
+            first = int(pick[0])
+            if int(pick[-1]) - first == n - 1:
+                return keys if n == len(keys) else keys[first : first + n]
+        return list(map(keys.__getitem__, pick.tolist()))
+
+    @cached_property
     def order(self) -> I64:
         """Indices that sort the keys (stable)."""
         keys = self.keys
-        if all(map(le, keys, islice(keys, 1, None))):
+        if self.presorted:
             return np.arange(len(keys), dtype=np.int64)
         if len(keys) < 64 or self.width <= 0:
             return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)

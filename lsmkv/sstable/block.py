@@ -20,7 +20,7 @@ make bisection faster in theory, weigh three times as much, and be slower in fac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from struct import Struct, unpack_from
 
@@ -30,7 +30,7 @@ from lsmkv.base.columns import I64, U8, U64, ByteColumn
 from lsmkv.base.keys import Entry
 from lsmkv.errors import CorruptionError
 
-__all__ = ["DELETES", "HEADER", "MIXED", "REPEATS", "TAG_DTYPES", "Block"]
+__all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block"]
 
 HEADER = Struct("<IIIIQBBHI")
 HEADER_BYTES = HEADER.size
@@ -61,7 +61,6 @@ class Block:
         "_few",
         "_key_ends_at",
         "_tag_at_byte",
-        "_tag_width",
         "_value_ends_at",
         "base_tag",
         "deletes",
@@ -72,6 +71,7 @@ class Block:
         "prefix",
         "prefix_bytes",
         "repeats",
+        "tag_width",
         "value_width",
         "values_at",
     )
@@ -86,7 +86,7 @@ class Block:
         self.key_width: int = key_width
         self.value_width: int = value_width
         self.base_tag: int = base
-        self._tag_width: int = tag_width
+        self.tag_width: int = tag_width
         self.repeats = bool(flags & REPEATS)
         self.deletes = bool(flags & DELETES)
         self._key_ends_at = at = HEADER_BYTES + n * tag_width
@@ -141,7 +141,7 @@ class Block:
 
     def entry(self, i: int) -> Entry:
         """Sequence number and value (None: tombstone) of entry i."""
-        payload, width = self.payload, self._tag_width
+        payload, width = self.payload, self.tag_width
         tag = self.base_tag
         if width:
             tag += self._tag_at_byte(payload, HEADER_BYTES + i * width)[0]
@@ -175,7 +175,7 @@ class Block:
         row = self.find(key)
         if row < 0:
             return None
-        payload, width, tag = self.payload, self._tag_width, self.base_tag
+        payload, width, tag = self.payload, self.tag_width, self.base_tag
         if width:
             tag += self._tag_at_byte(payload, HEADER_BYTES + row * width)[0]
         width = self.value_width
@@ -184,7 +184,7 @@ class Block:
         at = self.values_at + row * width
         return tag >> 8, payload[at : at + width]
 
-    def holds(self, keys: list[bytes], start: int) -> bool:
+    def holds(self, keys: Sequence[bytes], start: int) -> bool:
         """Whether the entries from ``start`` on are exactly these sorted keys.
 
         Requires ``vectorisable``, keys as wide as the block's, and that so many entries follow.
@@ -218,7 +218,7 @@ class Block:
 
     def tags(self) -> U64:
         """Tag of every entry."""
-        width, n = self._tag_width, self.entries
+        width, n = self.tag_width, self.entries
         if not width:
             return np.full(n, self.base_tag, np.uint64)
         return np.frombuffer(self.payload, TAG_DTYPES[width], n, HEADER_BYTES) + np.uint64(self.base_tag)
@@ -295,11 +295,19 @@ class Block:
 
     def tags_list(self, start: int, stop: int) -> list[int]:
         """Tags start..stop-1."""
-        width, base = self._tag_width, self.base_tag
+        width, base = self.tag_width, self.base_tag
         if not width:
             return [base] * (stop - start)
         more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, HEADER_BYTES + start * width)
         return [base + m for m in more]
+
+    def seqs_list(self, start: int, stop: int) -> list[int]:
+        """Sequence numbers of entries start..stop-1."""
+        width, base = self.tag_width, self.base_tag
+        if not width:
+            return [base >> 8] * (stop - start)
+        more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, HEADER_BYTES + start * width)
+        return [base + m >> 8 for m in more]
 
     def _ends_list(self, at: int, start: int, stop: int) -> tuple[int, ...]:
         """Entries start..stop of a column of ends: one more than strings."""

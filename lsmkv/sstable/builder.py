@@ -13,7 +13,7 @@ from lsmkv.env.fs import FileSystem, write_all
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.sstable import bloom
 from lsmkv.sstable.compression import CODECS, Compression, compress
-from lsmkv.sstable.encode import cut, encode_blocks
+from lsmkv.sstable.encode import cut, encode_blocks, separators
 from lsmkv.sstable.fences import encode_index, separator
 from lsmkv.sstable.layout import FILTER, FOOTER_BYTES, PROPERTIES, Footer, pack_footer, seal_frame
 from lsmkv.version.shape import TableMeta
@@ -121,13 +121,14 @@ class TableBuilder:
 
     def _encode(self, columns: Columns, bounds: list[int]) -> None:
         """Frame the full blocks and extend the fences."""
-        keys = columns.keys
-        for b, payload in enumerate(encode_blocks(columns, bounds)):
-            if self._fences:
-                self._fences[-1] = separator(self._fences[-1], keys[bounds[b]])
+        if len(bounds) < 2:
+            return
+        if self._fences:
+            self._fences[-1] = separator(self._fences[-1], columns.keys[0])
+        self._fences += separators(columns.keys, bounds)
+        for payload in encode_blocks(columns, bounds):
             self._frame(payload, self._codec)
             self._offsets.append(self._offsets[-1] + len(self._frames[-1]))
-            self._fences.append(keys[bounds[b + 1] - 1])
             if self._gathered >= WRITE_BYTES:
                 self._write()
 

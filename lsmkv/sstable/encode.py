@@ -6,19 +6,19 @@ is a header and a few copies.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.base.columns import I64, ByteColumn, Columns
+from lsmkv.base.columns import I64, U64, ByteColumn, Columns
 from lsmkv.base.keys import DELETE
 from lsmkv.base.order import equal_to_previous
 from lsmkv.sstable.block import DELETES, HEADER, MIXED, REPEATS, TAG_DTYPES
-from lsmkv.sstable.fences import common_prefix
+from lsmkv.sstable.fences import common_prefix, separator
 
-__all__ = ["cut", "encode_blocks"]
+__all__ = ["cut", "encode_blocks", "separators"]
 
 ENTRY_OVERHEAD = 8
 """Bytes an entry is counted for beside key and value when blocks are cut: tag, and ends where widths are mixed."""
@@ -52,26 +52,55 @@ def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
     if len(bounds) < 2:
         return
     keys, values = columns.keys, columns.values
-    tags = columns.tags[: bounds[-1]]
     starts = np.array(bounds[:-1])
-    low, high = np.minimum.reduceat(tags, starts), np.maximum.reduceat(tags, starts)
-    tag_widths = _tag_widths(high - low)
-    same = equal_to_previous(keys.slice(0, bounds[-1]))
-    same[starts] = False
-    repeats = np.logical_or.reduceat(same, starts).tolist()
-    deletes = np.logical_or.reduceat((tags & np.uint64(0xFF)) == DELETE, starts).tolist()
+    tags = _tag_parts(columns.tags[: bounds[-1]], bounds, starts)
+    flags = _flags(columns, bounds, starts)
     prefixes = _prefixes(keys, bounds)
-    lows: list[int] = low.tolist()
-    for b, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        n, skip, tag_width = stop - start, prefixes[b], tag_widths[b]
-        tag_part = b""
-        if tag_width:
-            tag_part = (tags[start:stop] - low[b]).astype(TAG_DTYPES[tag_width]).tobytes()
-        prefix, key_width, key_ends, key_part = _key_parts(keys, start, stop, skip)
-        value_width, value_ends, value_part = _value_parts(values, start, stop)
-        flags = (REPEATS if repeats[b] else 0) | (DELETES if deletes[b] else 0)
-        header = HEADER.pack(n, skip, key_width, value_width, lows[b], tag_width, flags, 0, 0)
+    raw_values = memoryview(np.ascontiguousarray(values.data))
+    for b, (start, stop) in enumerate(pairwise(bounds)):
+        low, tag_width, tag_part = tags[b]
+        prefix, key_width, key_ends, key_part = _key_parts(keys, start, stop, prefixes[b])
+        value_width, value_ends = _value_ends(values, start, stop)
+        value_part = raw_values[int(values.offsets[start]) : int(values.offsets[stop])]
+        header = HEADER.pack(stop - start, len(prefix), key_width, value_width, low, tag_width, flags[b], 0, 0)
         yield b"".join((header, tag_part, key_ends, value_ends, prefix, key_part, value_part))
+
+
+def separators(keys: ByteColumn, bounds: list[int]) -> list[bytes]:
+    """The fence of each block: a separator to the next, for the last block its last key."""
+    last = keys[bounds[-1] - 1]
+    if keys.width <= 0:
+        return [*(separator(keys[at - 1], keys[at]) for at in bounds[1:-1]), last]
+    width = keys.width
+    rows = keys.span().reshape(len(keys), width)
+    inner = np.array(bounds[1:-1], np.int64)
+    above, below = rows[inner], rows[inner - 1]
+    differ = above != below
+    cuts = np.where(differ.any(axis=1), differ.argmax(axis=1) + 1, width).tolist()
+    highs, lows = above.tobytes(), below.tobytes()
+    fences = [
+        highs[i * width : i * width + cut] if cut < width else lows[i * width : (i + 1) * width] for i, cut in enumerate(cuts)
+    ]
+    return [*fences, last]
+
+
+def _tag_parts(tags: U64, bounds: list[int], starts: NDArray[np.int64]) -> list[tuple[int, int, bytes]]:
+    """Base tag, width and encoded differences of each block."""
+    low, high = np.minimum.reduceat(tags, starts), np.maximum.reduceat(tags, starts)
+    widths = _tag_widths(high - low)
+    more = tags - np.repeat(low, np.diff(bounds))
+    raw = {width: more.astype(TAG_DTYPES[width]).tobytes() if width else b"" for width in set(widths)}
+    lows: list[int] = low.tolist()
+    return [(base, w, raw[w][a * w : b * w]) for base, w, (a, b) in zip(lows, widths, pairwise(bounds), strict=True)]
+
+
+def _flags(columns: Columns, bounds: list[int], starts: NDArray[np.int64]) -> list[int]:
+    """The flags of each block."""
+    same = equal_to_previous(columns.keys.slice(0, bounds[-1]))
+    same[starts] = False
+    gone = (columns.tags[: bounds[-1]] & np.uint64(0xFF)) == DELETE
+    flags: list[int] = (np.logical_or.reduceat(same, starts) * REPEATS + np.logical_or.reduceat(gone, starts) * DELETES).tolist()
+    return flags
 
 
 def _tag_widths(spread: NDArray[np.uint64]) -> list[int]:
@@ -89,7 +118,7 @@ def _prefixes(keys: ByteColumn, bounds: list[int]) -> list[int]:
         differ = rows[bounds[:-1]] != rows[np.array(bounds[1:]) - 1]
         found: list[int] = np.where(differ.any(axis=1), differ.argmax(axis=1), keys.width).tolist()
         return found
-    return [common_prefix(keys[a], keys[b - 1]) for a, b in itertools.pairwise(bounds)]
+    return [common_prefix(keys[a], keys[b - 1]) for a, b in pairwise(bounds)]
 
 
 def _key_parts(keys: ByteColumn, start: int, stop: int, skip: int) -> tuple[bytes, int, bytes, bytes]:
@@ -108,17 +137,16 @@ def _key_parts(keys: ByteColumn, start: int, stop: int, skip: int) -> tuple[byte
     raw = part.span().tobytes()
     if skip:
         at_list = offsets.tolist()
-        raw = b"".join([raw[a + skip : b] for a, b in itertools.pairwise(at_list)])
+        raw = b"".join([raw[a + skip : b] for a, b in pairwise(at_list)])
     return prefix, MIXED, ends.astype("<u4").tobytes(), raw
 
 
-def _value_parts(values: ByteColumn, start: int, stop: int) -> tuple[int, bytes, bytes]:
-    """Width, ends and bytes of the values of one block."""
-    part = values.data[int(values.offsets[start]) : int(values.offsets[stop])].tobytes()
+def _value_ends(values: ByteColumn, start: int, stop: int) -> tuple[int, bytes]:
+    """Width and ends of the values of one block."""
     if values.width >= 0:
-        return values.width, b"", part
+        return values.width, b""
     offsets = values.offsets[start : stop + 1]
     lengths = np.diff(offsets)
     if (lengths == lengths[0]).all():
-        return int(lengths[0]), b"", part
-    return MIXED, (offsets - offsets[0]).astype("<u4").tobytes(), part
+        return int(lengths[0]), b""
+    return MIXED, (offsets - offsets[0]).astype("<u4").tobytes()

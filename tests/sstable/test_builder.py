@@ -49,7 +49,7 @@ def test_blocks_are_full_but_not_fuller_than_asked(tables, mixed):
 def test_fences_are_short(tables):
     entries = [(b"%032d" % (i * 7919), i, b"v" * 40) for i in range(2000)]
     fs, _ = tables.build(entries)
-    fences = tables.reader(fs)._fences
+    fences = tables.reader(fs).fences
     assert max(map(len, fences[:-1])) < 32
     assert fences[-1] == entries[-1][0]
 

@@ -93,7 +93,7 @@ def test_swapped_blocks_and_foreign_tables_are_found(tables):
     fs, _ = tables.build(entries, block_bytes=32)
     good = fs.open(tables.PATH).pread(1 << 20, 0)
     table = tables.reader(fs)
-    first, second, third = table._table.offsets[:3]
+    first, second, third = table.file.offsets[:3]
     assert second - first == third - second
     swapped = good[second:third] + good[first:second] + good[third:]
     assert len(tables.reader(file_of(swapped, tables.PATH)).verify()) == 2
@@ -123,7 +123,7 @@ def test_lying_but_checksummed_blocks_are_refused(tables):
     fs, _ = tables.build(FIXED[:4], block_bytes=4096)
     good = fs.open(tables.PATH).pread(1 << 20, 0)
     table = tables.reader(fs)
-    end = table._table.offsets[1]
+    end = table.file.offsets[1]
     payload = good[16:end]
     for at in [*range(16), 24, 25, 26, 28]:
         bad = bytearray(payload)
@@ -143,7 +143,7 @@ def test_lying_but_checksummed_blocks_are_refused(tables):
 def test_lying_but_checksummed_metadata_is_refused(tables, part):
     fs, _ = tables.build(FIXED, block_bytes=128)
     good = fs.open(tables.PATH).pread(1 << 20, 0)
-    footer = tables.reader(fs)._table.footer
+    footer = tables.reader(fs).file.footer
     start = footer[part]
     stop = [*footer[1:4], len(good) - FOOTER_BYTES][part]
     body = good[start + 16 : stop]

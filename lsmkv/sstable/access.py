@@ -1,0 +1,88 @@
+"""What every way of reading a table shares: its fences, its filter, and its blocks through the cache."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from functools import cached_property
+
+from lsmkv.base.counters import Counters
+from lsmkv.base.keys import Entry
+from lsmkv.cache.blockcache import BlockCache, block_key
+from lsmkv.env.fs import FileSystem
+from lsmkv.sstable.block import Block
+from lsmkv.sstable.tablefile import TableFile
+
+__all__ = ["TableAccess"]
+
+
+class TableAccess:
+    """An open table with its cache and counters.
+
+    ``likely`` is True while most lookups find their key here; lookups then try a cached block before the filter.
+
+    I/O and errors of opening: see :class:`~lsmkv.sstable.tablefile.TableFile`.
+    """
+
+    def __init__(self, fs: FileSystem, path: str, number: int, cache: BlockCache | None, counters: Counters) -> None:
+        self.file = file = TableFile(fs, path, number)
+        self.cache = cache
+        self.cache_base = block_key(number, 0)
+        self.counters = counters
+        self.bloom = file.filter
+        self.filters = int(file.filter is not None)
+        """1 with a filter, 0 without: what a lookup adds to ``filter_checks``."""
+        self.blocks = file.blocks
+        self.max_seq = file.properties.meta.max_seq
+        self.likely = False
+
+    @cached_property
+    def fences(self) -> list[bytes]:
+        """The fences as Python bytes for bisection, made at the first lookup."""
+        return self.file.fences.tolist()
+
+    def block(self, index: int) -> Block:
+        """One block through the cache.
+
+        I/O: one read on a miss.
+
+        Raises:
+            IOFailedError: the read failed.
+            CorruptionError: the block is damaged.
+        """
+        cache, counters = self.cache, self.counters
+        if cache is not None:
+            block: Block | None = cache.get(self.cache_base + index)
+            if block is not None:
+                counters.cache_hits += 1
+                return block
+        block = self.file.block(index)
+        counters.block_reads += 1
+        counters.block_bytes += self.file.block_extent(index)
+        if cache is not None:
+            cache.put(self.cache_base + index, block, block.charge)
+        return block
+
+    def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:
+        """The block for sorted key i, looking from block ``index`` on, and where the keys for that block end."""
+        fences, end = self.fences, i + 1
+        index = bisect_left(fences, keys[i], index)
+        if index == self.blocks:
+            return index, len(keys)
+        if end < len(keys) and keys[end] <= fences[index]:
+            end = bisect_right(keys, fences[index], end)
+        return index, end
+
+    def older(self, key: bytes, index: int, seq: int) -> Entry | None:
+        """The newest version of ``key`` that is <= ``seq``, looking from block ``index`` on."""
+        while True:
+            block = self.block(index)
+            i = max(0, block.find(key))
+            while i < block.entries and block.key(i) == key:
+                entry = block.entry(i)
+                if entry[0] <= seq:
+                    return entry
+                i += 1
+            index += 1
+            if i < block.entries or index == self.blocks or self.fences[index - 1] != key:
+                return None

@@ -1,0 +1,149 @@
+"""Many keys of one table at once: grouped by block, each block searched once.
+
+Two rounds at most. If the table likely holds the keys, the first looks into cached blocks without asking the filter; the
+counters are kept as if it had been asked. The second asks the filter about what is left, all keys in one step, and reads
+the blocks of those it lets through.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+
+from lsmkv.base.columns import I64
+from lsmkv.base.hashing import KeyBatch, hash_key
+from lsmkv.base.keys import Entry
+from lsmkv.cache.blockcache import BlockCache
+from lsmkv.sstable.access import TableAccess
+from lsmkv.sstable.bloom import Bloom
+from lsmkv.sstable.decode import find_group
+
+__all__ = ["BatchLookup"]
+
+SCALAR_FILTER = 8
+"""Up to so many keys, asking the filter one by one beats NumPy's fixed cost."""
+
+
+class BatchLookup:
+    """One lookup of the keys at ``pick``: positions found (``at``) and their newest entries (``got``)."""
+
+    __slots__ = ("_batch", "_keys", "_pick", "_table", "_uniform", "_values", "at", "got")
+
+    def __init__(self, table: TableAccess, batch: KeyBatch, pick: I64, *, values: bool) -> None:
+        self._table = table
+        self._batch = batch
+        self._pick = pick
+        self._keys = batch.at(pick)
+        self._uniform = batch.uniform
+        self._values = values
+        self.at: list[int] = []
+        self.got: list[Entry] = []
+
+    def run(self, seq: int) -> tuple[I64, list[Entry]]:
+        """The indices found and the version of each that is visible at ``seq``.
+
+        I/O: at most one read per block that may hold one of the keys.
+        """
+        table, n = self._table, len(self._keys)
+        rest: Sequence[int] = range(n)
+        if table.likely and table.cache is not None:
+            rest = self._find_cached(table.cache)
+        if rest:
+            early = len(self.at)
+            self._find_filtered(self._filtered(rest))
+            if early:
+                order = sorted(range(len(self.at)), key=self.at.__getitem__)
+                self.at, self.got = [self.at[i] for i in order], [self.got[i] for i in order]
+        table.likely = 2 * len(self.at) >= n
+        if seq < table.max_seq:
+            self._replace_newer(seq)
+        return self._pick[self.at] if len(self.at) < n else self._pick, self.got
+
+    def _find_cached(self, cache: BlockCache) -> list[int]:
+        """Look into cached blocks; the positions whose blocks are not cached."""
+        table, keys, counters = self._table, self._keys, self._table.counters
+        base, blocks, bloom = table.cache_base, table.blocks, table.bloom
+        rest: list[int] = []
+        i = index = 0
+        while i < len(keys):
+            index, end = table.group(keys, i, index)
+            block = cache.get(base + index) if index < blocks else None
+            if block is None:
+                rest += range(i, end)
+                i = end
+                continue
+            found = len(self.at)
+            if end == i + 1:
+                entry = block.newest(keys[i])
+                if entry is not None:
+                    self.at.append(i)
+                    self.got.append(entry if self._values or entry[1] is None else (entry[0], b""))
+            else:
+                which, entries = find_group(block, keys[i:end], uniform=self._uniform, values=self._values)
+                self.at += range(i, end) if len(which) == end - i else [i + w for w in which]
+                self.got += entries
+            passed = 0
+            if bloom is not None:
+                counters.filter_checks += end - i
+                if len(self.at) - found < end - i:
+                    passed = self._count_misses(bloom, i, end, found)
+            if passed or bloom is None or len(self.at) > found:
+                counters.cache_hits += 1
+            i = end
+        return rest
+
+    def _count_misses(self, bloom: Bloom, i: int, end: int, found: int) -> int:
+        """Count keys i..end-1 that were not found (see ``at[found:]``) as the filter answers; how many it lets through."""
+        held = set(self.at[found:])
+        asked = [self._keys[t] for t in range(i, end) if t not in held]
+        passed = sum(bloom.may_contain(*hash_key(key)) for key in asked)
+        self._table.counters.filter_negatives += len(asked) - passed
+        self._table.counters.filter_false_positives += passed
+        return passed
+
+    def _filtered(self, where: Sequence[int]) -> list[int]:
+        """Those of the positions whose keys the filter lets through."""
+        bloom, counters, n = self._table.bloom, self._table.counters, len(where)
+        if bloom is None:
+            return list(where)
+        if n <= SCALAR_FILTER:
+            passed = [t for t in where if bloom.may_contain(*hash_key(self._keys[t]))]
+        else:
+            hashes = self._batch.hashes[self._pick if n == len(self._pick) else self._pick[list(where)]]
+            passed = [where[i] for i in np.flatnonzero(bloom.check_many(hashes)).tolist()]
+        counters.filter_checks += n
+        counters.filter_negatives += n - len(passed)
+        return passed
+
+    def _find_filtered(self, where: list[int]) -> None:
+        """Look up the keys at these positions, reading blocks as needed."""
+        table, some, found = self._table, [self._keys[t] for t in where], len(self.at)
+        i = index = 0
+        while i < len(some):
+            index, end = table.group(some, i, index)
+            if index == table.blocks:
+                break
+            which, entries = find_group(table.block(index), some[i:end], uniform=self._uniform, values=self._values)
+            self.at += [where[i + w] for w in which]
+            self.got += entries
+            i = end
+        if table.bloom is not None:
+            table.counters.filter_false_positives += len(some) - (len(self.at) - found)
+
+    def _replace_newer(self, seq: int) -> None:
+        """Replace entries newer than ``seq`` by the version visible there, or leave them out."""
+        at: list[int] = []
+        got: list[Entry] = []
+        for t, newest in zip(self.at, self.got, strict=True):
+            entry: Entry | None = newest
+            if newest[0] > seq:
+                key = self._keys[t]
+                entry = self._table.older(key, bisect_left(self._table.fences, key), seq)
+                if entry is not None and entry[1] is not None and not self._values:
+                    entry = (entry[0], b"")
+            if entry is not None:
+                at.append(t)
+                got.append(entry)
+        self.at, self.got = at, got

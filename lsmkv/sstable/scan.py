@@ -1,0 +1,81 @@
+"""Ranges of one table, ascending or descending, in chunks that start small and double.
+
+Versions of one key may continue in the next block. Ascending, the key's visible version comes first and later ones are
+skipped; descending, the version found waits until the block before has had its say.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from lsmkv.sstable.access import TableAccess
+from lsmkv.sstable.block import Block
+from lsmkv.sstable.decode import Pair, visible_pairs
+
+__all__ = ["backward", "forward"]
+
+FIRST_CHUNK = 16
+"""Entries in the first chunk of a scan, so that a short scan does not decode a whole block."""
+
+
+def _extent(block: Block, start: bytes | None, stop: bytes | None) -> tuple[int, int]:
+    """The entries of a block with keys in [start, stop)."""
+    return (0 if start is None else block.lower(start)), (block.entries if stop is None else block.lower(stop))
+
+
+def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None) -> Iterator[list[Pair]]:
+    """Ascending chunks of the keys in [start, stop) as visible at ``seq`` (None: every version is).
+
+    I/O: one read per block, when the consumer gets there.
+    """
+    index = 0 if start is None else bisect_left(table.fences, start)
+    emitted: bytes | None = None
+    size = FIRST_CHUNK
+    while index < table.blocks:
+        block = table.block(index)
+        last = stop is not None and table.fences[index] >= stop
+        low, high = _extent(block, start, stop if last else None)
+        start = None
+        while low < high:
+            end = high if block.repeats else min(low + size, high)
+            pairs = visible_pairs(block, low, end, seq)
+            if pairs and pairs[0][0] == emitted:
+                del pairs[0]
+            if pairs:
+                yield pairs
+                emitted = pairs[-1][0]
+            low, size = end, size * 2
+        if last:
+            return
+        index += 1
+
+
+def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None) -> Iterator[list[Pair]]:
+    """Descending chunks; as :func:`forward`."""
+    fences = table.fences
+    index = table.blocks - 1 if stop is None else min(bisect_left(fences, stop), table.blocks - 1)
+    waiting: list[Pair] = []
+    size = FIRST_CHUNK
+    while index >= 0:
+        block = table.block(index)
+        low, high = _extent(block, start, stop)
+        stop = None
+        continued = index > 0 and low == 0 and fences[index - 1] == block.key(0)
+        while low < high:
+            begin = low if block.repeats else max(high - size, low)
+            pairs = visible_pairs(block, begin, high, seq)
+            if waiting and not (pairs and pairs[-1][0] == waiting[0][0]):
+                pairs += waiting
+            waiting = []
+            if continued and begin == 0 and pairs and pairs[0][0] == fences[index - 1]:
+                waiting, pairs = pairs[:1], pairs[1:]
+            if pairs:
+                pairs.reverse()
+                yield pairs
+            high, size = begin, size * 2
+        if low > 0:
+            break
+        index -= 1
+    if waiting:
+        yield waiting
