@@ -17,7 +17,7 @@ from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv_tensor import PageFormat, StoreOptions, TensorStore
 from lsmkv_tensor.keys import anchored, chain, trails
-from lsmkv_tensor.testing.memory import MemoryNamespace
+from lsmkv_tensor.testing import MemoryNamespace
 
 FORMAT = PageFormat(page_tokens=2, shape=(2, 4), dtype=torch.float8_e5m2)
 prompts = st.lists(st.sampled_from([(1, 1), (1, 2), (2, 2)]), max_size=11).map(lambda pages: [t for page in pages for t in page])

@@ -1,1 +1,1 @@
-"""Room lsmkv_tensor.adapters (see its modules)."""
+"""Engines that keep their KV caches here. Each module loads without its engine and says clearly when it is missing."""

@@ -98,8 +98,9 @@ class PrefixCache:
         whole = PageFormat(len(ids), (layers, two, heads, len(ids), width), self.store.format.dtype)
         memory = new_pages(whole, 1)[0]
         tokens = self.store.get_into(ids, _spans(list(memory.flatten(0, 1)), pages, page_tokens)) * page_tokens
-        for i, (keys, values) in enumerate(memory[..., :tokens, :] if tokens else ()):
-            cache.update(keys[None].to(self.model.device), values[None].to(self.model.device), i)
+        for i, (keys, values) in enumerate(memory[..., :tokens, :].to(self.model.device) if tokens else ()):
+            cache.update(keys[None, :, :0], values[None, :, :0], i)
+            cache.layers[i].keys, cache.layers[i].values = keys[None], values[None]  # update would copy: half of a restore
         return cache
 
     def save(self, input_ids: Any, cache: Cache) -> int:  # noqa: ANN401  # a tensor, an array or a list

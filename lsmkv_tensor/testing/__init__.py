@@ -1,1 +1,5 @@
-"""Room lsmkv_tensor.testing (see its modules)."""
+"""For tests of what is built on the tensor store."""
+
+from lsmkv_tensor.testing.memory import MemoryNamespace
+
+__all__ = ["MemoryNamespace"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lsmkv_tensor import PageFormat, StoreOptions, TensorStore
-from lsmkv_tensor.testing.memory import MemoryNamespace
+from lsmkv_tensor.testing import MemoryNamespace
 
 SMALL = PageFormat(page_tokens=2, shape=(2, 3), dtype=torch.int8)
 

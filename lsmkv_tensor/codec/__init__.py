@@ -1,1 +1,0 @@
-"""Room lsmkv_tensor.codec (see its modules)."""
