@@ -73,6 +73,7 @@ class Manifest:
         except OSError as error:
             manifest.close()
             raise io_failed("create", manifest.path, error) from error
+        manifest._take_name()  # noqa: SLF001  an object of this class
         return manifest
 
     @classmethod
@@ -228,6 +229,16 @@ class Manifest:
         self._file, self.generation = fresh._file, fresh.generation  # noqa: SLF001  another object of this class
         self.length, self.base, self.allocated = fresh.length, fresh.base, fresh.allocated
         self.frames, self.durable = fresh.frames, fresh.durable
+        self._take_name()
+
+    def _take_name(self) -> None:
+        """Open the file anew under the name it was given, so that whatever watches files by name sees the right one."""
+        try:
+            file = self._fs.open(self.path, "rw")
+        except OSError:
+            return  # the old handle is the same file
+        self._file.close()
+        self._file = file
 
 
 def _is_there(fs: FileSystem, path: str) -> bool:
