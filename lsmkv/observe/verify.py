@@ -17,7 +17,7 @@ from posixpath import join
 from lsmkv.base.counters import Counters
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
-from lsmkv.errors import CorruptionError, FormatTooNewError, IOFailedError
+from lsmkv.errors import CorruptionError, IOFailedError
 from lsmkv.observe.files import list_files, load_contents, load_manifest
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.recover.replay import replay
@@ -28,6 +28,9 @@ from lsmkv.version.state import ManifestState
 from lsmkv.wal.reader import read_wal
 
 __all__ = ["Problem", "VerifyReport", "verify"]
+
+ATTEMPTS = 8
+"""Times the logs of a busy store are looked at again before giving up on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,14 @@ class _Findings:
     def add(self, error: CorruptionError) -> None:
         """Note damage."""
         self.problems.append(Problem(error.file, error.offset, error.what))
+
+    def add_all(self, other: _Findings) -> None:
+        """Note what another found."""
+        self.files += other.files
+        self.bytes += other.bytes
+        self.entries += other.entries
+        self.problems += other.problems
+        self.warnings += other.warnings
 
     def read(self, size: int, entries: int) -> None:
         """Note a file that was read."""
@@ -170,8 +181,21 @@ def _difference(says: TableMeta, has: TableMeta) -> str:
 
 
 def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) -> None:
+    """Check the logs of one moment: if some were flushed and removed meanwhile, those of a later one."""
+    for _ in range(ATTEMPTS):
+        now = _Findings()
+        _check_logs(fs, path, state.wal_floor, state.last_seq, now)
+        later = load_manifest(fs, path)
+        if later.wal_floor == state.wal_floor:
+            findings.add_all(now)
+            return
+        state = later
+    findings.warnings.append(f"{path}: logs come and go faster than they can be checked")
+
+
+def _check_logs(fs: FileSystem, path: str, floor: int, last_seq: int, findings: _Findings) -> None:
     """Check each log by itself, then that replaying them all gives a prefix of the commits."""
-    numbers = sorted(n for n in list_files(fs, path).logs if n >= state.wal_floor)
+    numbers = sorted(n for n in list_files(fs, path).logs if n >= floor)
     sound = True
     for number in numbers:
         file = join(path, f"{number:06d}.wal")
@@ -180,20 +204,20 @@ def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) 
         except CorruptionError as error:
             findings.add(error)
             sound = False
-            continue
         except IOFailedError:
             if fs.exists(file):
                 raise
-            continue
-        findings.read(contents.valid_length + contents.dropped_bytes, sum(len(b.keys) for b in contents.batches))
+            return  # removed: the manifest has moved on
+        else:
+            findings.read(contents.valid_length + contents.dropped_bytes, sum(len(b.keys) for b in contents.batches))
     if not sound:
         return
     try:
-        findings.warnings += replay(fs, path, numbers, state.last_seq).report
+        findings.warnings += replay(fs, path, numbers, last_seq).report
     except CorruptionError as error:
         findings.add(error)
-    except (IOFailedError, FormatTooNewError):
-        if load_manifest(fs, path).wal_floor == state.wal_floor:
+    except IOFailedError:
+        if all(fs.exists(join(path, f"{number:06d}.wal")) for number in numbers):
             raise
 
 
