@@ -49,7 +49,7 @@ def divide(capacity_bytes: int, segment_bytes: int | None, index_bytes: int | No
     index = index_bytes if index_bytes is not None else max(capacity_bytes // 32, MIN_INDEX_BYTES)
     left = capacity_bytes - index - STAMP_BYTES
     if segment_bytes is None:
-        segment_bytes = min(max(capacity_bytes // 64, SMALLEST_CHOSEN), LARGEST_CHOSEN, max(left // 8, 16 * BLOCK))
+        segment_bytes = min(max(capacity_bytes // 64, SMALLEST_CHOSEN), LARGEST_CHOSEN, max(left // 8 & -BLOCK, 16 * BLOCK))
     segment_bytes = padded(segment_bytes)
     segments = left // segment_bytes
     if segments < MIN_SEGMENTS:

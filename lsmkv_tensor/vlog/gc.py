@@ -80,9 +80,12 @@ class Collector:
         live = moved = 0
         self._read = 0
         with self._lock:
+            self._log.check_usable()
             tried: set[int] = set()
-            while True:
-                candidates = [s for s in list(self._log.space.segments.values()) if s.number not in tried]
+            newest = max((s.generation for s in list(self._log.space.segments.values())), default=0)
+            while True:  # segments started by this run hold its own copies: collecting them would never end
+                segments = list(self._log.space.segments.values())
+                candidates = [s for s in segments if s.number not in tried and s.generation <= newest]
                 victim = next_victim(candidates, size, max_live)
                 if victim is None:
                     reason = self._why_none(max_live, victims)

@@ -56,6 +56,7 @@ __all__ = [
     "Place",
     "SegmentHeader",
     "frame_header_bytes",
+    "header_check",
     "pack_frame",
     "pack_segment_header",
     "padded",
@@ -166,7 +167,7 @@ def unpack_segment_header(raw: bytes, path: str) -> SegmentHeader:
     if len(raw) < BLOCK:
         raise CorruptionError(path, len(raw), f"segment header cut short: {len(raw)} of {BLOCK} bytes")
     magic, version, number, generation, _, segment_bytes, store_id, check = _SEGMENT.unpack_from(raw)
-    if _check_of(raw[:BLOCK], _SEGMENT_CHECK_AT, 0) != check or magic != _SEGMENT_MAGIC:
+    if header_check(raw[:BLOCK], _SEGMENT_CHECK_AT) != check or magic != _SEGMENT_MAGIC:
         raise CorruptionError(path, 0, "segment header fails its checksum")
     if version > SEGMENT_VERSION:
         raise FormatTooNewError(path, version, SEGMENT_VERSION)
@@ -228,7 +229,7 @@ def unpack_frame(raw: bytes, head: FrameHead, store_id: bytes, segment: int, blo
     if len(raw) != head.header_bytes or head.header_bytes != frame_header_bytes(head.pages):
         return None
     (check,) = _U64.unpack_from(raw, _HEAD_CHECK_AT)
-    if _check_of(raw, _HEAD_CHECK_AT, _frame_seed(store_id, head)) != check:
+    if header_check(raw, _HEAD_CHECK_AT, _frame_seed(store_id, head)) != check:
         return None
     stop = _HEAD.size + head.pages * _ENTRY.size
     return [FrameEntry(*e) for e in _ENTRY.iter_unpack(raw[_HEAD.size : stop])]
@@ -238,7 +239,8 @@ def _frame_seed(store_id: bytes, head: FrameHead) -> int:
     return xxh3_64_intdigest(_SEED.pack(store_id, head.segment, head.generation, head.block))
 
 
-def _check_of(raw: bytes, at: int, seed: int) -> int:
+def header_check(raw: bytes, at: int, seed: int = 0) -> int:
+    """xxh3-64 of a header with its checksum field (8 bytes at ``at``) taken as zero."""
     digest = xxh3_64(raw[:at], seed=seed)
     digest.update(bytes(8))
     digest.update(raw[at + 8 :])

@@ -53,7 +53,7 @@ class ValueLog:
         I/O: one gathered write and one index commit per frame.
         """
         with self.lock:
-            self._usable()
+            self.check_usable()
             present = self.contains([p.entry.key for p in pages])
             todo = [i for i, there in enumerate(present) if not there]
             stored = present.tolist()
@@ -144,7 +144,7 @@ class ValueLog:
         """
         deleted = 0
         with self.lock:
-            self._usable()
+            self.check_usable()
             for start in range(0, len(keys), DELETE_BATCH):
                 part = list(dict.fromkeys(keys[start : start + DELETE_BATCH]))
                 found = self.places(part)
@@ -185,7 +185,7 @@ class ValueLog:
         """
         moved = 0
         with self.lock:
-            self._usable()
+            self.check_usable()
             for start in range(0, len(moves), DELETE_BATCH):
                 part = moves[start : start + DELETE_BATCH]
                 batch = WriteBatch()
@@ -207,7 +207,7 @@ class ValueLog:
 
         I/O: one gathered write.
         """
-        self._usable()
+        self.check_usable()
         lengths = [place.length for _, place, _ in copies]
         n = self._fit(lengths)
         if not n and self.space.roll(spare=True):
@@ -230,7 +230,7 @@ class ValueLog:
         Errors as the engine's ``write``. I/O: one commit.
         """
         with self.lock:
-            self._usable()
+            self.check_usable()
             self._liveness.commit(_with_records(WriteBatch(), records), Change())
             if sync:
                 self.db.sync()
@@ -238,13 +238,13 @@ class ValueLog:
     def sync(self) -> None:
         """Make everything stored so far durable. IOFailedError, PoisonedError.
 
-        I/O: one fdatasync of the segment, one of the log.
+        I/O: one fdatasync of each segment written to, one of the log.
         """
         with self.lock:
-            self._usable()
-            active = self.space.active
-        if active is not None:
-            self.space.sync_segment(active)
+            self.check_usable()
+            segments = list(self.space.segments.values())
+        for segment in segments:
+            self.space.sync_segment(segment)
         self.db.sync()
 
     def take_evicted(self) -> list[tuple[bytes, int]]:
@@ -255,7 +255,8 @@ class ValueLog:
             evicted, self.space.evicted = self.space.evicted, []
         return evicted
 
-    def _usable(self) -> None:
+    def check_usable(self) -> None:
+        """PoisonedError if an earlier failure forbids writing."""
         if self.space.poison is not None:
             raise PoisonedError(self.space.poison.path, self.space.poison.first)
 

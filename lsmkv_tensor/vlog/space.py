@@ -170,9 +170,14 @@ class Space:
         with self._sync_lock:
             if not segment.dirty:
                 return
+            try:
+                file = self._files.writer(segment.number)
+            except OSError as error:  # nothing was asked of the disk: it may be asked again
+                op = "opening a segment to sync it"
+                raise io_failed(op, path, error) from error
             segment.dirty = False
             try:
-                self._files.writer(segment.number).sync()
+                file.sync()
                 self.syncs += 1
             except OSError as error:
                 op = "syncing a segment"

@@ -13,18 +13,17 @@ import struct
 from posixpath import join
 from typing import NamedTuple
 
-from xxhash import xxh3_64_intdigest
-
 from lsmkv.env.fs import FileSystem, write_all
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError, io_failed
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
-from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
+from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES, header_check
 
 __all__ = ["STORE_VERSION", "Stamp", "direct_io_works", "read_stamp", "write_stamp"]
 
 STORE_VERSION = 1
 _NAME = "STORE"
 _STAMP = struct.Struct("<8sI4xQ16sQ")
+_CHECK_AT = 40
 _MAGIC = b"LSMKVPGS"
 
 
@@ -48,9 +47,7 @@ def read_stamp(fs: FileSystem, directory: str) -> Stamp | None:
     if len(raw) != BLOCK:
         raise CorruptionError(path, len(raw), f"stamp has {len(raw)} of {BLOCK} bytes")
     magic, version, segment_bytes, store_id, check = _STAMP.unpack_from(raw)
-    if magic != _MAGIC or check != xxh3_64_intdigest(
-        _STAMP.pack(magic, version, segment_bytes, store_id, 0) + raw[_STAMP.size :]
-    ):
+    if magic != _MAGIC or check != header_check(raw, _CHECK_AT):
         raise CorruptionError(path, 0, "stamp fails its checksum")
     if version > STORE_VERSION:
         raise FormatTooNewError(path, version, STORE_VERSION)
@@ -63,7 +60,7 @@ def write_stamp(fs: FileSystem, directory: str, stamp: Stamp) -> None:
     """Stamp a new store, durably. IOFailedError. I/O: one file, synced; one directory sync."""
     raw = bytearray(BLOCK)
     _STAMP.pack_into(raw, 0, _MAGIC, STORE_VERSION, *stamp, 0)
-    _STAMP.pack_into(raw, 0, _MAGIC, STORE_VERSION, *stamp, xxh3_64_intdigest(raw))
+    _STAMP.pack_into(raw, 0, _MAGIC, STORE_VERSION, *stamp, header_check(bytes(raw), _CHECK_AT))
     path = join(directory, _NAME)
     temporary = path + ".tmp"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.memfs import MemoryFileSystem
+from lsmkv_tensor.errors import LsmError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 
@@ -88,10 +90,8 @@ def world():
     world = World()
     yield world
     if world.store is not None:
-        try:
+        with contextlib.suppress(LsmError):
             world.store.close()
-        except OSError:
-            pass
 
 
 @pytest.fixture

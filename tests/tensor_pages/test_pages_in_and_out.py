@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import pytest
 
@@ -107,8 +109,6 @@ def test_several_buffers_a_page(world):
 
 
 def test_aligned_memory_is_written_from_where_it_is(world):
-    import mmap
-
     store = world.open()
     ns = store.namespace({"m": 1}, 8192)
     memory = memoryview(mmap.mmap(-1, 3 * 8192))
@@ -185,7 +185,7 @@ def test_a_closed_store_says_so(world):
         lambda: world.put(ns, [1]),
         lambda: world.read(ns, [1]),
         lambda: ns.contains([b"x"]),
-        lambda: ns.keys(),
+        ns.keys,
         lambda: ns.delete_many([b"x"]),
         store.sync,
         store.gc,

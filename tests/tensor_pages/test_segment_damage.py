@@ -83,7 +83,7 @@ def test_every_truncation_is_reported(segment):
 
 
 def test_every_changed_byte_is_reported_outside_padding(segment):
-    data, keys, places, pages = segment
+    data, _, places, _ = segment
     padding = [range(p.offset + SIZE, p.offset + BLOCK) for p in places]
     for at in range(len(data)):
         changed = bytearray(data)
