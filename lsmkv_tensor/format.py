@@ -69,9 +69,11 @@ class PageFormat:
 
 
 def _positive(value: object) -> bool:
+    """Whether it is an integer of at least 1 (True is not)."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _refuse(name: str, value: object, allowed: str) -> NoReturn:
+    """Raise InvalidArgumentError for one field."""
     msg = f"PageFormat.{name} = {value!r}: must be {allowed}"
     raise InvalidArgumentError(msg)

@@ -146,6 +146,7 @@ def _view(part: Any, page: int, writable: bool) -> memoryview:  # noqa: ANN401  
 
 
 def _buffer_view(part: object, page: int) -> memoryview:
+    """A view of anything with the buffer protocol."""
     if isinstance(part, np.ndarray):
         if not part.flags.c_contiguous:
             _refuse(f"page {page}: its array is not C-contiguous (strides {part.strides}, shape {part.shape})")
@@ -168,6 +169,7 @@ def _is_tensor(part: object) -> bool:
 
 
 def _tensor_view(tensor: Any, page: int) -> memoryview:  # noqa: ANN401  # duck-typed: torch may not be installed
+    """A view of a CPU tensor's memory."""
     if tensor.device.type != "cpu":
         _refuse(f"page {page}: its tensor is on {tensor.device}: bring it to the CPU first")
     if str(tensor.layout) != "torch.strided" or not tensor.is_contiguous():
@@ -176,6 +178,7 @@ def _tensor_view(tensor: Any, page: int) -> memoryview:  # noqa: ANN401  # duck-
 
 
 def _integers(name: str, value: object, ndim: int) -> NDArray[Any]:
+    """The array, if it holds integers that are not negative in this many dimensions."""
     array = np.asarray(value)
     if array.ndim != ndim or (array.size and array.dtype.kind not in "iu"):
         _refuse(f"PageSpans: {name} must be integers of {ndim} dimension(s), not {array.dtype} {list(array.shape)}")
@@ -185,4 +188,5 @@ def _integers(name: str, value: object, ndim: int) -> NDArray[Any]:
 
 
 def _refuse(what: str) -> NoReturn:
+    """Raise InvalidArgumentError."""
     raise InvalidArgumentError(what)

@@ -8,11 +8,12 @@ budget and durability to the page store. A page is useful only if all pages befo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.errors import BusyError, InvalidArgumentError, NoSpaceError
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
 from lsmkv_tensor.keys.chain import KeyChain
@@ -109,7 +110,8 @@ class TensorStore:
             )
             raise InvalidArgumentError(msg)
         with self._changes:
-            self._tidy_evicted(min(len(source), TIDY_GROUPS))
+            with suppress(NoSpaceError, BusyError):  # upkeep can wait; the put says itself what it could not do
+                self._tidy_evicted(min(len(source), TIDY_GROUPS))
             start = max(first - 1, 0)
             there = [False] * start + self._namespace.contains(keys[start:stop]).tolist()
             missing = [i for i in range(first, stop) if not there[i]]
@@ -208,6 +210,7 @@ class TensorStore:
     # helpers
 
     def _keys(self, tokens: Tokens) -> Sequence[bytes]:
+        """The page keys of a prompt."""
         return self._chain.keys(token_ids(tokens))
 
     def _read(self, keys: Sequence[bytes], buffers: PageBuffers) -> int:
@@ -243,6 +246,7 @@ class TensorStore:
         """Bring the trails of one group in line with its pages. If none is left, the group above may be next."""
 
         def occupied(child: bytes) -> bool:
+            """Whether a group below has trails; if so it is what keeps this one from being tidied away."""
             if not any(True for _ in self._namespace.records(child)):
                 return False
             self._above[child] = anchor
@@ -252,12 +256,17 @@ class TensorStore:
         records = dict(self._namespace.records(anchor))
         changes = dict(tidy(list(records.items()), self._namespace.contains, occupied))
         if changes:
-            self._namespace.write_records(changes)
+            try:
+                self._namespace.write_records(changes)
+            except BaseException:
+                self._evicted.add(anchor)
+                raise
         if not any(path is not None for path in (records | changes).values()) and anchor in self._above:
             self._evicted.add(self._above.pop(anchor))
 
 
 def _page_number(first_page: int) -> int:
+    """``first_page`` if it is a count, else InvalidArgumentError."""
     if isinstance(first_page, bool) or not isinstance(first_page, int) or first_page < 0:
         msg = f"first_page = {first_page!r}: must be an integer of at least 0"
         raise InvalidArgumentError(msg)

@@ -127,6 +127,7 @@ def _check(fmt: PageFormat, pages: Any, name: str) -> None:  # noqa: ANN401  # a
 
 
 def _check_tensor(fmt: PageFormat, tensor: Any, where: str, shape: str) -> None:  # noqa: ANN401  # duck-typed tensor
+    """Raise InvalidArgumentError unless the tensor has the dtype of pages, and bytes."""
     if tensor.dtype != fmt.dtype:
         _refuse(f"{where}: dtype {tensor.dtype}, expected {fmt.dtype} {shape}")
     if str(tensor.layout) != "torch.strided" or tensor.device.type == "meta":
@@ -134,10 +135,12 @@ def _check_tensor(fmt: PageFormat, tensor: Any, where: str, shape: str) -> None:
 
 
 def _is_tensor(value: object) -> bool:
+    """Whether it looks like a torch tensor."""
     return hasattr(value, "data_ptr") and hasattr(value, "is_contiguous")
 
 
 def _addressable(tensor: Any) -> bool:  # noqa: ANN401  # duck-typed tensor
+    """Whether its bytes are one piece of this machine's memory."""
     return tensor.device.type == "cpu" and bool(tensor.is_contiguous())
 
 
@@ -147,4 +150,5 @@ def _home(tensor: Any) -> Any:  # noqa: ANN401  # duck-typed tensor
 
 
 def _refuse(what: str) -> NoReturn:
+    """Raise InvalidArgumentError."""
     raise InvalidArgumentError(what)

@@ -146,6 +146,7 @@ class PrefixCache:
         return out
 
     def _check_layers(self, cache: Cache) -> None:
+        """Raise UnsupportedCacheError unless all layers are full-attention ones, as many as pages have."""
         layers = self.store.format.shape[0]
         for i, layer in enumerate(cache.layers):
             if type(layer) is not self._layer_class:
@@ -154,6 +155,7 @@ class PrefixCache:
             _unsupported(f"a cache of {len(cache.layers)} layers, the store's pages have {layers}")
 
     def _check_tensors(self, tensors: Sequence[Any]) -> None:
+        """Raise UnsupportedCacheError unless keys and values of every layer are what pages hold, for one sequence."""
         layers, two, heads, _, width = self.store.format.shape
         if len(tensors) != layers * two:
             _unsupported(f"{len(tensors) // 2} of {layers} layers hold anything (do layers share their cache?)")
@@ -204,7 +206,7 @@ def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, An
         if (wanted[name] or 1) != 1:
             _refuse_argument(f"{name}={wanted[name]}", "only one sequence at a time")
     mask, pad = kwargs.get("attention_mask"), wanted["pad_token_id"]
-    ends = [] if wanted["eos_token_id"] is None else np.atleast_1d(wanted["eos_token_id"])
+    ends = np.ravel(() if wanted["eos_token_id"] is None else wanted["eos_token_id"])
     if mask is not None and not bool((mask == 1).all()):
         _refuse_argument("attention_mask with zeros", "padding shifts the tokens: pass the prompt without it")
     if mask is None and pad is not None and pad in ids and pad not in ends:
@@ -214,11 +216,13 @@ def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, An
 
 
 def _refuse_argument(name: str, why: str) -> NoReturn:
+    """Raise InvalidArgumentError for one argument of ``generate``."""
     msg = f"generate: {name} is not supported here: {why}"
     raise InvalidArgumentError(msg)
 
 
 def _unsupported(what: str) -> NoReturn:
+    """Raise UnsupportedCacheError."""
     raise UnsupportedCacheError(what)
 
 

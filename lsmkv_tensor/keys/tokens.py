@@ -42,6 +42,7 @@ def token_ids(tokens: Tokens) -> NDArray[np.uint32]:
 
 
 def _from_list(tokens: list[Any] | tuple[Any, ...]) -> NDArray[np.uint32]:
+    """Ids of a list or tuple."""
     try:
         ids = np.frombuffer(array.array("I", tokens), np.uint32)
     except (TypeError, OverflowError, ValueError):
@@ -52,6 +53,7 @@ def _from_list(tokens: list[Any] | tuple[Any, ...]) -> NDArray[np.uint32]:
 
 
 def _from_array(ids: NDArray[Any]) -> NDArray[np.uint32]:
+    """Ids of an array of any integer type and byte order."""
     if ids.ndim != 1:
         _refuse(f"an array of shape {list(ids.shape)}")
     if ids.dtype.kind not in "iu" and ids.size:
@@ -71,5 +73,6 @@ def _refuse_element(tokens: list[Any] | tuple[Any, ...] | NDArray[Any]) -> NoRet
 
 
 def _refuse(what: str) -> NoReturn:
+    """Raise InvalidArgumentError for tokens of the wrong kind."""
     msg = f"tokens must be a flat run of integers (list, tuple, 1-D integer array or tensor), not {what}"
     raise InvalidArgumentError(msg)

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lsmkv_tensor.errors import BusyError
+from lsmkv_tensor.errors import BusyError, NoSpaceError
 from lsmkv_tensor.keys.chain import KeyChain
 from lsmkv_tensor.keys.tokens import token_ids
 from lsmkv_tensor.keys.trails import group_keys
@@ -181,3 +181,23 @@ def test_a_wide_group_is_dropped_whole(in_memory, page_of):
     stored = len(in_memory.namespace.pages)
     assert in_memory.drop([1, 1]) == stored > 1024
     assert not in_memory.namespace.notes
+
+
+def test_upkeep_that_finds_no_space_does_not_fail_a_put(in_memory, pages_of, monkeypatch):
+    in_memory.put_batch(LEFT, pages_of(LEFT))
+    in_memory.namespace.evict(keys_of(in_memory, LEFT))
+    write = in_memory.namespace.write_records
+
+    def full(records):
+        if None in records.values() and not any(records.values()):
+            raise NoSpaceError("write", "index")
+        write(records)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(in_memory.namespace, "write_records", full)
+        assert in_memory.put_batch(RIGHT, pages_of(RIGHT)) == 200
+        with pytest.raises(NoSpaceError):
+            in_memory.gc()
+    in_memory.gc()
+    check_trails(in_memory)
+    assert len(in_memory.namespace.notes) == 4
