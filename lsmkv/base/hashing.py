@@ -15,6 +15,7 @@ import numpy as np
 from mmh3 import mmh3_x64_128_digest, mmh3_x64_128_utupledigest
 
 from lsmkv.base.columns import I64, U8, U64, ByteColumn
+from lsmkv.base.murmur import murmur_rows
 
 __all__ = ["KeyBatch", "hash_column", "hash_key", "hash_keys"]
 
@@ -34,6 +35,8 @@ def hash_keys(keys: Sequence[bytes]) -> U64:
 def hash_column(keys: ByteColumn) -> U64:
     """Hashes of a key column: uint64 of shape (n, 2)."""
     n = len(keys)
+    if keys.width >= 0:
+        return murmur_rows(keys.span().reshape(n, keys.width))
     parts = [hash_keys(keys.slice(i, min(i + SLICE, n)).tolist()) for i in range(0, n, SLICE)]
     return np.concatenate(parts) if parts else np.empty((0, 2), np.uint64)
 

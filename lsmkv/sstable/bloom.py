@@ -35,11 +35,11 @@ def build(hashes: U64, bits_per_key: float) -> tuple[bytes, int, int]:
     m, k = max(64, ceil(n * bits_per_key)) | 1, probes_for(bits_per_key)
     marks = np.zeros(m, np.bool_)
     for i in range(0, n, SLICE):
-        at, step = (hashes[i : i + SLICE, 0] % m).astype(np.int64), (hashes[i : i + SLICE, 1] % m).astype(np.int64)
+        at, step = np.ascontiguousarray((hashes[i : i + SLICE] % np.uint64(m)).T)
         for _ in range(k):
-            marks[at] = True
+            marks[at.view(np.int64)] = True
             at += step
-            at[at >= m] -= m
+            np.minimum(at, at - np.uint64(m), out=at)  # below m the difference wraps around to something huge
     return np.packbits(marks, bitorder="little").tobytes(), m, k
 
 
@@ -69,9 +69,11 @@ class Bloom:
 
     def check_many(self, hashes: U64) -> NDArray[np.bool_]:
         """:meth:`may_contain` for each row of (n, 2)."""
-        reduced = hashes % np.uint64(self._m)
-        probes = np.arange(len(self._probes), dtype=np.uint64)
-        at = (reduced[:, :1] + reduced[:, 1:] * probes) % np.uint64(self._m)
-        bits = self._array[at >> np.uint64(3)] >> (at & np.uint64(7)).astype(np.uint8)
-        hit: NDArray[np.bool_] = np.all(bits & np.uint8(1), axis=1)
+        first, step = np.ascontiguousarray((hashes % np.uint64(self._m)).T)
+        probes = np.arange(len(self._probes), dtype=np.uint64)[:, None]  # one row per probe: NumPy reduces rows fast
+        at = (first + step * probes) % np.uint64(self._m)
+        bits = self._array.take((at >> np.uint64(3)).view(np.int64))
+        bits >>= (at & np.uint64(7)).astype(np.uint8)
+        bits &= np.uint8(1)
+        hit: NDArray[np.bool_] = np.all(bits, axis=0)
         return hit

@@ -7,8 +7,6 @@ block that may hold the key, its newest version included. The last fence is the 
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from lsmkv.base.columns import I64, ByteColumn
@@ -53,11 +51,11 @@ def decode_index(file: str, at: int, data: bytes | memoryview, end: int) -> tupl
     body = INDEX.size + 8 * (blocks + 1) + 4 * blocks
     if zero or not blocks or body > len(data):
         raise CorruptionError(file, at, f"index of {len(data)} bytes cannot hold {blocks} blocks")
-    offsets: list[int] = np.frombuffer(data, "<u8", blocks + 1, INDEX.size).tolist()
+    offsets = np.frombuffer(data, "<u8", blocks + 1, INDEX.size)
     lengths: I64 = np.frombuffer(data, "<u4", blocks, INDEX.size + 8 * (blocks + 1)).astype(np.int64)
     fences = ByteColumn.from_parts(np.frombuffer(data, np.uint8, offset=body), lengths)
     if int(fences.offsets[-1]) != len(fences.data):
         raise CorruptionError(file, at, "fence lengths do not add up")
-    if offsets[0] != 0 or offsets[-1] != end or any(a >= b for a, b in pairwise(offsets)):
+    if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] <= offsets[:-1]).any():
         raise CorruptionError(file, at, "block offsets do not ascend to the end of the blocks")
-    return offsets, fences
+    return offsets.tolist(), fences
