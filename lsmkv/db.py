@@ -182,10 +182,12 @@ class DB:
         self._core.snapshots.release(seq)
 
     def _acquire(self) -> int:
+        """Register the newest visible sequence number."""
         self._state()
         return self._committer.register_snapshot()
 
     def _scan(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
+        """A scan at a registered sequence number, which it takes over."""
         try:
             bounds = prefix_range(start, stop, prefix)
             return Scan(self._state(), self._tables, self._core.snapshots, seq, bounds, reverse=reverse)
@@ -194,6 +196,7 @@ class DB:
             raise
 
     def _state(self) -> ReadState:
+        """What readers see now; ClosedError if the store is closed."""
         state = self._box.current
         if state is None:
             raise ClosedError(self.path)
@@ -243,6 +246,7 @@ class DB:
             chunk = following
 
     def _put_frames(self, keys: Sequence[bytes], values: Sequence[bytes], sync: bool) -> None:
+        """Commit pairs in halves until each fits a frame."""
         size = sum(map(len, keys)) + sum(map(len, values))
         if size <= FRAME_BYTES or len(keys) == 1:
             self._committer.commit(keys, values, size, sync)
@@ -349,6 +353,7 @@ class DB:
                 self._finalizer()
 
     def _flush_finally(self) -> None:
+        """Put what is in memory where the next opening finds it, and answer no more reads."""
         committer = self._committer
         try:
             committer.seal()

@@ -117,5 +117,6 @@ _LOWEST: dict[str, float] = {
 
 
 def _refuse(name: str, value: object, allowed: str) -> None:
+    """Raise InvalidArgumentError naming the field, its value and what is allowed."""
     msg = f"Options.{name} = {value!r}: must be {allowed}"
     raise InvalidArgumentError(msg)

@@ -34,6 +34,7 @@ class Snapshot:
         self._finalizer.atexit = False
 
     def _open(self) -> DB:
+        """The store, if the snapshot is not closed."""
         if not self._finalizer.alive:
             raise ClosedError("snapshot")
         return self._db

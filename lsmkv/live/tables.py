@@ -56,6 +56,7 @@ class TableCache:
         return reader
 
     def _touch(self, number: int) -> None:
+        """Count a use."""
         with self._lock:
             if number in self._open:
                 self._open.move_to_end(number)

@@ -91,6 +91,7 @@ def _is_move(shape: TreeShape, task: Task, merged: list[TableMeta]) -> bool:
 
 
 def _range(tables: list[TableMeta]) -> tuple[bytes, bytes]:
+    """Smallest and largest key of some tables."""
     return min(t.smallest for t in tables), max(t.largest for t in tables)
 
 

@@ -72,6 +72,7 @@ class Upkeep:
         return self._due_flush() or self._core.policy.pick(self._core.state.shape)
 
     def _due_flush(self) -> Task | None:
+        """The flush that is due, if any."""
         state = self._core.box.current
         if state is None or not state.imms:
             return None
@@ -114,6 +115,7 @@ class Upkeep:
         self._installed()
 
     def _installed(self) -> None:
+        """After an edit: unlink what died, wake who waits and who may have new work."""
         collect(self._core)
         if self._gate is not None:
             self._gate.progress()
@@ -138,6 +140,7 @@ class Upkeep:
         return done is not None
 
     def _failed(self, kind: str, error: LsmError) -> None:
+        """Remember a failure, tell stalled writers, try again after a pause."""
         self._core.work.failures += 1
         self.last_error = error
         if self._gate is not None:

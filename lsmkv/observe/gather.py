@@ -19,6 +19,7 @@ def level_stats(shape: TreeShape) -> tuple[LevelStats, ...]:
 
 
 def _one_level(number: int, level: Level) -> LevelStats:
+    """The record of one level."""
     tables = [t for run in level.runs for t in run.tables]
     entries = sum(t.entries for t in tables)
     return LevelStats(

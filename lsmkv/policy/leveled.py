@@ -105,6 +105,7 @@ class Leveled:
         return Task(_whole(shape.levels, 0, target), target, None, reason)
 
     def _surplus_runs(self, shape: TreeShape) -> Task | None:
+        """Merge the runs of a level that has more than one."""
         for number, level in enumerate(shape.levels[1:], 1):
             if len(level.runs) > 1:
                 reason = f"level {number} has {len(level.runs)} runs, one is enough"
@@ -112,6 +113,7 @@ class Leveled:
         return None
 
     def _overfull(self, shape: TreeShape) -> Task | None:
+        """Move on what a level holds far beyond its capacity."""
         buffer = shape.buffer_entries
         for number, level in enumerate(shape.levels[1 : _last(shape)], 1):
             if buffer and not self._fits(level.entries, number, buffer, halves=2):
@@ -146,4 +148,5 @@ def _whole(levels: Sequence[Level], first: int, last: int) -> tuple[RunInput, ..
 
 
 def _goes_to(target: int, nearest: int) -> str:
+    """The end of a reason: where the arrival goes, and why not to the nearest level."""
     return f"merge into level {target}" + (f", level {target - 1} has no room" if target > nearest else "")

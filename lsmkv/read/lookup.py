@@ -38,6 +38,7 @@ def find_at(state: ReadState, tables: TableCache, key: bytes, seq: int) -> Entry
 
 
 def _in_tables(state: ReadState, tables: TableCache, key: bytes, seq: int) -> Entry | None:
+    """The newest entry up to ``seq`` in the runs; the key is hashed once for all filters."""
     hashed = None
     for run in state.view.runs:
         table = run.table_for(key)

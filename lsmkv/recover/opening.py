@@ -82,6 +82,7 @@ def open_store(path: str, options: Options) -> Opened:
 
 
 def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock: FileLock) -> Opened:
+    """The rest of opening, with the lock held."""
     manifest, state, policy = _manifest(fs, path, options)
     report = list(_tidy(fs, path, state))
     logs = sorted(n for n in _numbered(fs, path, "wal") if n >= state.wal_floor)
@@ -154,6 +155,7 @@ def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
 
 
 def _check_present(fs: FileSystem, path: str, number: int, table: TableMeta) -> None:
+    """Raise CorruptionError unless a named table is there at its size."""
     file = table_path(path, number)
     if not fs.exists(file):
         raise CorruptionError(file, -1, "the manifest names this table, but it is missing")

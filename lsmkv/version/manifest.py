@@ -146,6 +146,7 @@ class Manifest:
         self._file.close()
 
     def _header(self, kind: int, stamp: int, durable: int, payload: bytes) -> bytes:
+        """The header of the frame that would come next."""
         return frame_header(self.generation, self.length, kind, (0, 0), 0, stamp, durable, [payload], len(payload))
 
     def _make_names_durable(self, edit: VersionEdit) -> None:
@@ -171,6 +172,7 @@ class Manifest:
         self.allocated = grown
 
     def _sync(self) -> None:
+        """Make the file durable."""
         try:
             self._file.sync()
         except OSError as error:
@@ -195,6 +197,7 @@ class Manifest:
             raise self._poison(cause) from cause
 
     def _poison(self, cause: OSError) -> PoisonedError:
+        """Refuse every later write because of ``cause``."""
         self.failed = PoisonedError(self.path, cause)
         return self.failed
 
@@ -242,6 +245,7 @@ class Manifest:
 
 
 def _is_there(fs: FileSystem, path: str) -> bool:
+    """Whether a file exists."""
     try:
         return fs.exists(path)
     except OSError:
@@ -275,6 +279,7 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
 
 
 def _discard(fs: FileSystem, tmp: str, file: File | None) -> None:
+    """Close and unlink an unfinished snapshot."""
     if file is not None:
         file.close()
     try:

@@ -32,6 +32,7 @@ def problems(shape: TreeShape) -> tuple[str, ...]:
 
 
 def _twice(shape: TreeShape) -> Iterator[str]:
+    """Numbers and ids that occur more than once."""
     for number, times in Counter(t.number for t in shape.tables).items():
         if times > 1:
             yield f"table {number} is named {times} times"
@@ -41,6 +42,7 @@ def _twice(shape: TreeShape) -> Iterator[str]:
 
 
 def _within_runs(shape: TreeShape) -> Iterator[str]:
+    """Tables of a run that overlap or are out of order."""
     for number, level in enumerate(shape.levels):
         for run in level.runs:
             where = f"run {run.id} of level {number}"
@@ -55,6 +57,7 @@ def _within_runs(shape: TreeShape) -> Iterator[str]:
 
 
 def _table(table: TableMeta) -> str:
+    """What is wrong with one table by itself."""
     if table.smallest > table.largest:
         return "ends before it begins"
     if table.min_seq > table.max_seq:
@@ -65,6 +68,7 @@ def _table(table: TableMeta) -> str:
 
 
 def _order_of_runs(shape: TreeShape) -> Iterator[str]:
+    """Runs of a level that are not newest first."""
     for number, level in enumerate(shape.levels):
         for newer, older in pairwise(level.runs):
             if newer.id <= older.id:
@@ -74,10 +78,12 @@ def _order_of_runs(shape: TreeShape) -> Iterator[str]:
 
 
 def _min_seq(run: Run) -> int:
+    """Smallest sequence number of a run."""
     return min((t.min_seq for t in run.tables), default=0)
 
 
 def _max_seq(run: Run) -> int:
+    """Largest sequence number of a run."""
     return max((t.max_seq for t in run.tables), default=0)
 
 

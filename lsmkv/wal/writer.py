@@ -109,9 +109,11 @@ class WalWriter:
         self._file.close()
 
     def _refused(self) -> ClosedError | PoisonedError:
+        """Why the log takes no more frames."""
         return PoisonedError(self.path, self.failed.first) if self.failed is not None else ClosedError(self.path)
 
     def _write(self, buffers: list[Buffer], size: int) -> None:
+        """Write the buffers at the end of the log."""
         if size > COPY_BYTES:
             write_all(self._file, buffers, self.length)
             return
@@ -129,11 +131,13 @@ class WalWriter:
             raise self._poison(cause) from cause
 
     def _poison(self, cause: OSError) -> PoisonedError:
+        """Refuse every later write because of ``cause``."""
         self.failed = PoisonedError(self.path, cause)
         return self.failed
 
 
 def _remove(fs: FileSystem, file: File) -> None:
+    """Close and unlink a log that could not be begun."""
     file.close()
     try:
         fs.unlink(file.path)

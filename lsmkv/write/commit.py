@@ -116,6 +116,7 @@ class Committer:
             _answer(group, None)
 
     def _write(self, group: list[_Request]) -> None:
+        """Log a group, make it durable if asked, show it."""
         state = self._ready()
         seq = self.last_seq + 1
         batches: list[WalBatch] = []
@@ -163,6 +164,7 @@ class Committer:
         return state
 
     def _usable(self) -> ReadState:
+        """The state, if writes are possible."""
         if self.poison is not None:
             raise PoisonedError(self._path, self.poison.first)
         state = self._box.current
