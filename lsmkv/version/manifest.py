@@ -146,6 +146,7 @@ class Manifest:
         self._file.close()
 
     def _header(self, kind: int, stamp: int, durable: int, payload: bytes) -> bytes:
+        """The header of a frame to be written at the end."""
         """The header of the frame that would come next."""
         return frame_header(self.generation, self.length, kind, (0, 0), 0, stamp, durable, [payload], len(payload))
 
@@ -172,6 +173,7 @@ class Manifest:
         self.allocated = grown
 
     def _sync(self) -> None:
+        """fdatasync; PoisonedError if it fails."""
         """Make the file durable."""
         try:
             self._file.sync()
@@ -197,6 +199,7 @@ class Manifest:
             raise self._poison(cause) from cause
 
     def _poison(self, cause: OSError) -> PoisonedError:
+        """Write no more: it is unknown what is on disk."""
         """Refuse every later write because of ``cause``."""
         self.failed = PoisonedError(self.path, cause)
         return self.failed
@@ -245,6 +248,7 @@ class Manifest:
 
 
 def _is_there(fs: FileSystem, path: str) -> bool:
+    """Whether the file exists; False if that cannot be found out."""
     """Whether a file exists."""
     try:
         return fs.exists(path)
@@ -279,6 +283,7 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
 
 
 def _discard(fs: FileSystem, tmp: str, file: File | None) -> None:
+    """Give up an unfinished file."""
     """Close and unlink an unfinished snapshot."""
     if file is not None:
         file.close()

@@ -32,6 +32,7 @@ def problems(shape: TreeShape) -> tuple[str, ...]:
 
 
 def _twice(shape: TreeShape) -> Iterator[str]:
+    """Numbers and ids that are not unique."""
     """Numbers and ids that occur more than once."""
     for number, times in Counter(t.number for t in shape.tables).items():
         if times > 1:
@@ -42,6 +43,7 @@ def _twice(shape: TreeShape) -> Iterator[str]:
 
 
 def _within_runs(shape: TreeShape) -> Iterator[str]:
+    """Runs that are not one sorted, disjoint sequence of sound tables."""
     """Tables of a run that overlap or are out of order."""
     for number, level in enumerate(shape.levels):
         for run in level.runs:
@@ -57,6 +59,7 @@ def _within_runs(shape: TreeShape) -> Iterator[str]:
 
 
 def _table(table: TableMeta) -> str:
+    """What is wrong with one table; empty if nothing is."""
     """What is wrong with one table by itself."""
     if table.smallest > table.largest:
         return "ends before it begins"
@@ -69,6 +72,7 @@ def _table(table: TableMeta) -> str:
 
 def _order_of_runs(shape: TreeShape) -> Iterator[str]:
     """Runs of a level that are not newest first."""
+    """Runs of a level that are not newest first."""
     for number, level in enumerate(shape.levels):
         for newer, older in pairwise(level.runs):
             if newer.id <= older.id:
@@ -78,11 +82,13 @@ def _order_of_runs(shape: TreeShape) -> Iterator[str]:
 
 
 def _min_seq(run: Run) -> int:
+    """Oldest sequence number of a run."""
     """Smallest sequence number of a run."""
     return min((t.min_seq for t in run.tables), default=0)
 
 
 def _max_seq(run: Run) -> int:
+    """Newest sequence number of a run."""
     """Largest sequence number of a run."""
     return max((t.max_seq for t in run.tables), default=0)
 
