@@ -7,7 +7,6 @@ memtables only gain entries, and a flush or compaction publishes a new triple in
 from __future__ import annotations
 
 import weakref
-from bisect import bisect_left
 from typing import NamedTuple
 
 from lsmkv.env.sync import Lock
@@ -25,21 +24,18 @@ class Immutable(NamedTuple):
 
 
 class RunView:
-    """One run as lookups use it: the table that may hold a key is found by one bisect."""
+    """One run as lookups use it: parallel lists in key order, so that one bisect finds the table that may hold a key.
 
-    __slots__ = ("lasts", "tables")
+    They are built once and never change.
+    """
+
+    __slots__ = ("firsts", "lasts", "numbers", "tables")
 
     def __init__(self, run: Run) -> None:
         self.tables: tuple[TableMeta, ...] = run.tables
+        self.firsts: list[bytes] = [t.smallest for t in run.tables]
         self.lasts: list[bytes] = [t.largest for t in run.tables]
-
-    def table_for(self, key: bytes) -> TableMeta | None:
-        """The only table whose range covers ``key``, if any."""
-        i = bisect_left(self.lasts, key)
-        if i == len(self.lasts):
-            return None
-        table = self.tables[i]
-        return table if table.smallest <= key else None
+        self.numbers: list[int] = [t.number for t in run.tables]
 
 
 class View:

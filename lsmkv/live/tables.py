@@ -24,7 +24,7 @@ class TableCache:
     A reader closes its file when its last user drops it, so dropping one here never disturbs a lookup in flight.
     """
 
-    __slots__ = ("_cache", "_counters", "_directory", "_fs", "_limit", "_lock", "_open", "opened")
+    __slots__ = ("_cache", "_counters", "_directory", "_fs", "_limit", "_lock", "crowded", "opened", "readers")
 
     def __init__(self, fs: FileSystem, directory: str, cache: BlockCache | None, counters: Counters, limit: int) -> None:
         self._fs = fs
@@ -33,7 +33,10 @@ class TableCache:
         self._counters = counters
         self._limit = limit
         self._lock = Lock()
-        self._open: OrderedDict[int, TableReader] = OrderedDict()
+        self.readers: OrderedDict[int, TableReader] = OrderedDict()
+        """Open tables; a lookup may peek here before it calls :meth:`get`."""
+        self.crowded = False
+        """At the limit: lookups must go through :meth:`get`, so that recency is known."""
         self.opened = 0
         """Times a table file was opened."""
 
@@ -42,37 +45,38 @@ class TableCache:
 
         I/O: none when open; else its footer, index and filter.
         """
-        reader = self._open.get(number)
+        reader = self.readers.get(number)
         if reader is not None:
-            if len(self._open) >= self._limit:  # recency matters only when there is pressure
+            if self.crowded:  # recency matters only when there is pressure
                 self._touch(number)
             return reader
         reader = TableReader(self._fs, table_path(self._directory, number), number, self._cache, self._counters)
         with self._lock:
             self.opened += 1
-            reader = self._open.setdefault(number, reader)
-            while len(self._open) > self._limit:
-                self._open.popitem(last=False)
+            reader = self.readers.setdefault(number, reader)
+            while len(self.readers) > self._limit:
+                self.readers.popitem(last=False)
+            self.crowded = len(self.readers) == self._limit
         return reader
 
     def _touch(self, number: int) -> None:
         """Count a use."""
         with self._lock:
-            if number in self._open:
-                self._open.move_to_end(number)
+            if number in self.readers:
+                self.readers.move_to_end(number)
 
     def forget(self, number: int) -> None:
         """Drop a table that is about to be unlinked, and its cached blocks."""
         with self._lock:
-            self._open.pop(number, None)
+            self.readers.pop(number, None)
         if self._cache is not None:
             self._cache.drop(number)
 
     def clear(self) -> None:
         """Drop all readers."""
         with self._lock:
-            self._open.clear()
+            self.readers.clear()
 
     def __len__(self) -> int:
         """Tables open now."""
-        return len(self._open)
+        return len(self.readers)
