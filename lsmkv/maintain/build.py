@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lsmkv.base.columns import Columns
-from lsmkv.errors import BusyError, io_failed
+from lsmkv.errors import BusyError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.sstable.builder import TableBuilder
@@ -20,7 +20,7 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     The stream's slices must not divide the versions of one key. On any failure, and when the store is closing, every
     output is removed again.
 
-    I/O: writes the tables, one fdatasync each and one of the directory.
+    I/O: writes the tables, one fdatasync each; their names become durable with the edit that installs them.
     """
     done: list[TableMeta] = []
     builder: TableBuilder | None = None
@@ -40,7 +40,6 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
         if builder is not None:
             done.append(builder.finish())
             builder = None
-        _make_names_durable(core, done)
     except BaseException:
         if builder is not None:
             builder.abandon()
@@ -48,16 +47,6 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
         discard(core, [t.number for t in done])
         raise
     return done
-
-
-def _make_names_durable(core: Core, tables: list[TableMeta]) -> None:
-    """A manifest must not name a file that a power cut can still unname."""
-    if not tables:
-        return
-    try:
-        core.fs.sync_dir(core.path)
-    except OSError as error:
-        raise io_failed("sync", core.path, error) from error
 
 
 def _give_way(core: Core) -> None:
