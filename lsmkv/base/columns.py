@@ -96,9 +96,12 @@ class ByteColumn:
     def take(self, index: NDArray[Any]) -> ByteColumn:
         """The strings at ``index``, in that order (copies)."""
         if self.width >= 0:
-            width, n = self.width, len(self)
-            rows = self.span().reshape(n, width)[index] if width else np.empty(0, np.uint8)
-            return ByteColumn.fixed(rows.reshape(-1), len(index), width)
+            return ByteColumn.fixed(_rows(self.span(), self.width, index), len(index), self.width)
+        width = self._only_length()
+        if width:
+            starts, stops = self.offsets[index], self.offsets[np.asarray(index) + 1]
+            rows = (starts - self.offsets[0])[starts < stops] // width
+            return ByteColumn.from_parts(_rows(self.span(), width, rows), stops - starts)
         starts, lengths = self.offsets[index], self.offsets[np.asarray(index) + 1] - self.offsets[index]
         total = int(lengths.sum())
         if total > LONG_BYTES * len(index):
@@ -109,6 +112,12 @@ class ByteColumn:
         ends = np.cumsum(lengths)
         where = np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
         return ByteColumn.from_parts(self.data[where], lengths)
+
+    def _only_length(self) -> int:
+        """The one length of all strings that are not empty (values beside tombstones), or 0."""
+        lengths = np.diff(self.offsets)
+        longest = int(lengths.max(initial=0))
+        return longest if bool(((lengths == 0) | (lengths == longest)).all()) else 0
 
     def tolist(self) -> list[bytes]:
         """All strings as Python bytes."""
@@ -158,6 +167,13 @@ class Columns:
         """All entries of all parts, in order (copies)."""
         tags = np.concatenate([p.tags for p in parts]) if parts else np.empty(0, np.uint64)
         return cls(ByteColumn.concat([p.keys for p in parts]), tags, ByteColumn.concat([p.values for p in parts]))
+
+
+def _rows(data: U8, width: int, index: NDArray[Any]) -> U8:
+    """Rows of ``width`` bytes, end to end (as opaque items: ten times faster than indexing a uint8 matrix)."""
+    if not width:
+        return np.empty(0, np.uint8)
+    return np.ascontiguousarray(data).view(f"V{width}").take(index).view(np.uint8)
 
 
 def _common_width(lengths: NDArray[Any]) -> int:
