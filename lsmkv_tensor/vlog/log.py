@@ -56,7 +56,7 @@ class ValueLog:
             self.check_usable()
             present = self.contains([p.entry.key for p in pages])
             todo = [i for i, there in enumerate(present) if not there]
-            stored = present.tolist()
+            stored: list[bool] = present.tolist()
             self.counters.present_pages += len(pages) - len(todo)
             pending = dict(records)
             first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages

@@ -64,7 +64,7 @@ class Story:
 
     def ns_pages(self):
         known = {self.world.key(i): i for i in range(100)}
-        return {known[k] for k in self.ns.keys()}
+        return set(map(known.__getitem__, self.ns.keys()))
 
     def delete(self, ids):
         self.synced -= set(ids)
