@@ -84,13 +84,13 @@ def demo(
         spec = _spec(model, path, tokens, capacity, threads, weights)
         with _directory(Path(spec.path), keep=keep):
             report = _play(spec, console)
+            text = json.dumps(report.to_dict(), indent=1)
+            if json_file is not None and not to_stdout:
+                _write(json_file, text)
             show(report, console)
             _tree(Path(spec.path) / "store", console)
-            text = json.dumps(report.to_dict(), indent=1)
             if to_stdout:
                 typer.echo(text)
-            elif json_file is not None:
-                _write(json_file, text)
     except KeyboardInterrupt:
         console.print("interrupted: nothing is left half done; run the demo again whenever you like", highlight=False)
         raise typer.Exit(130) from None
