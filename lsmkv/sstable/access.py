@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from functools import cached_property
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
@@ -33,13 +32,9 @@ class TableAccess:
         self.filters = int(file.filter is not None)
         """1 with a filter, 0 without: what a lookup adds to ``filter_checks``."""
         self.blocks = file.blocks
+        self.fences = file.fences
         self.max_seq = file.properties.meta.max_seq
         self.likely = False
-
-    @cached_property
-    def fences(self) -> list[bytes]:
-        """The fences as Python bytes for bisection, made at the first lookup."""
-        return self.file.fences.tolist()
 
     def block(self, index: int) -> Block:
         """One block through the cache.

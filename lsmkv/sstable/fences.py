@@ -39,8 +39,8 @@ def encode_index(offsets: list[int], fences: list[bytes]) -> bytes:
     return b"".join([head, np.array(offsets, "<u8").tobytes(), lengths.tobytes(), *fences])
 
 
-def decode_index(file: str, at: int, data: bytes | memoryview, end: int) -> tuple[list[int], ByteColumn]:
-    """Block offsets (blocks + 1 of them, the last is ``end``) and fences.
+def decode_index(file: str, at: int, data: bytes | memoryview, end: int) -> tuple[memoryview[int], list[bytes]]:
+    """Block offsets (blocks + 1 of them, the last is ``end``; packed, 8 bytes each) and fences.
 
     Raises:
         CorruptionError: lengths that do not add up, or offsets that do not ascend from 0 to ``end``.
@@ -58,4 +58,4 @@ def decode_index(file: str, at: int, data: bytes | memoryview, end: int) -> tupl
         raise CorruptionError(file, at, "fence lengths do not add up")
     if offsets[0] != 0 or offsets[-1] != end or (offsets[1:] <= offsets[:-1]).any():
         raise CorruptionError(file, at, "block offsets do not ascend to the end of the blocks")
-    return offsets.tolist(), fences
+    return memoryview(offsets.astype(np.int64)), fences.tolist()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from lsmkv.env.fs import File, FileSystem, read_exact
 from lsmkv.errors import CorruptionError, io_failed
 from lsmkv.sstable.block import Block
@@ -22,6 +23,10 @@ __all__ = ["TableFile", "TableProperties"]
 
 TAIL_BYTES = 64 << 10
 """Read at once from the end of the file: a small table's filter and index lie within, so it opens with one read."""
+
+
+LARGEST_ENTRY = MAX_KEY_BYTES + MAX_VALUE_BYTES + 4096
+"""A block exceeds twice the size it aims at (tags and ends of tiny entries) by no more than one entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,8 @@ class TableFile:
     def _decode(self, at: int, data: bytes | memoryview) -> Block:
         """Check and decode the block frame at ``at``."""
         stored, raw = open_frame(self.path, self.number, at, data)
+        if raw > 2 * self.properties.block_bytes + LARGEST_ENTRY:
+            raise CorruptionError(self.path, at, f"block of {raw} bytes is larger than any this table can hold")
         try:
             payload = decompress(stored, raw)
         except ValueError as error:

@@ -185,6 +185,38 @@ def test_counters_tell_logical_from_physical_reads(tables):
     assert counters.block_fetches == table.properties.blocks
 
 
+@relaxed
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(0, 120).map(lambda i: [i]),
+            st.tuples(st.integers(0, 100), st.integers(2, 40)).map(lambda p: list(range(p[0], p[0] + p[1]))),
+            st.lists(st.integers(0, 120), max_size=20),
+        ),
+        max_size=12,
+    ),
+    st.booleans(),
+)
+def test_looking_before_asking_the_filter_changes_no_answer_and_no_count(tables, questions, mixed):
+    entries = [(b"%04d" % i + b"x" * (i % 3 if mixed else 0), i + 1, b"v" * 20) for i in range(0, 120, 2)]
+    entries += [(b"9" * 5, 3, None), (b"9" * 5, 2, b"older")]
+    names = {i: b"%04d" % i + b"x" * (i % 3 if mixed else 0) for i in range(150)} | {120: b"9" * 5}
+    fs, _ = tables.build(entries, block_bytes=200, bits=3)
+    quick, slow = Counters(), Counters()
+    eager = tables.reader(fs, cache=BlockCache(1 << 20), counters=quick)
+    plain = tables.reader(fs, cache=BlockCache(1 << 20), counters=slow)
+    for question in questions:
+        plain.likely = False
+        keys = [names[i] for i in question]
+        if len(keys) == 1:
+            assert eager.get(keys[0], None, 50) == plain.get(keys[0], None, 50)
+        else:
+            batch = KeyBatch(keys)
+            (at, got), (at2, got2) = eager.get_many(batch, batch.order, 50), plain.get_many(batch, batch.order, 50)
+            assert (at.tolist(), got) == (at2.tolist(), got2)
+        assert quick.as_dict() == slow.as_dict()
+
+
 def test_without_a_cache_every_lookup_reads(tables):
     fs, _ = tables.build([(b"k", 1, b"v")], bits=0)
     counters = Counters()
