@@ -94,7 +94,7 @@ class Row:
 
 @contextlib.contextmanager
 def still_heap() -> Iterator[None]:
-    """Keep everything alive now out of garbage collections meanwhile: the harness's data is not to be walked in anybody's time."""
+    """Keep everything alive now out of garbage collections meanwhile: nobody is to walk the harness's data in his time."""
     gc.collect()
     gc.freeze()
     try:

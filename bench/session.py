@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,12 @@ class Request:
         return not self.only or any(part in name for part in self.only for name in names)
 
 
+HURRY_AFTER_S = 24.0
+"""Seconds after which a quick run, on a machine busy with other things, makes do with fewer rounds ..."""
+
+HURRY_S = 0.3
+"""... and so many seconds a row."""
+
 PeerT = TypeVar("PeerT", bound=Peer)
 T = TypeVar("T")
 
@@ -56,6 +63,7 @@ class Session:
     rng: random.Random
     progress: Progress
     rows: list[Row] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
     missing: dict[str, str] = field(default_factory=dict)
     """Subjects that could not be opened, with the reason."""
 
@@ -63,6 +71,8 @@ class Session:
         """Run the case if it is asked for."""
         if not self.request.wants(case.name):
             return None
+        if self.request.quick and time.monotonic() - self.began > HURRY_AFTER_S:
+            effort = replace(effort, least_rounds=1, budget_s=HURRY_S)
         task = self.progress.add_task(case.name, total=(effort.rounds + effort.warmups) * len(case.work))
 
         def tick(subject: str) -> None:
