@@ -42,6 +42,8 @@ class BlockCache:
         self.evictions = 0
         self._lock = Lock()
         self._entries: OrderedDict[int, list[Any]] = OrderedDict()
+        self.slot = self._entries.get
+        """The lookup itself, for loops that count for themselves: ``[object, charge, used]`` or None; set used."""
 
     def __len__(self) -> int:
         """Number of blocks held."""

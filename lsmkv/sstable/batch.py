@@ -7,7 +7,7 @@ the blocks of those it lets through.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +17,7 @@ from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import Entry
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.sstable.access import TableAccess
+from lsmkv.sstable.block import Block
 from lsmkv.sstable.bloom import Bloom
 from lsmkv.sstable.decode import find_group
 
@@ -29,7 +30,7 @@ SCALAR_FILTER = 8
 class BatchLookup:
     """One lookup of the keys at ``pick``: positions found (``at``) and their newest entries (``got``)."""
 
-    __slots__ = ("_batch", "_keys", "_pick", "_table", "_uniform", "_values", "at", "got")
+    __slots__ = ("_batch", "_direct", "_keys", "_pick", "_table", "_uniform", "_values", "at", "got")
 
     def __init__(self, table: TableAccess, batch: KeyBatch, pick: I64, *, values: bool) -> None:
         self._table = table
@@ -38,6 +39,7 @@ class BatchLookup:
         self._keys = batch.at(pick)
         self._uniform = batch.uniform
         self._values = values
+        self._direct = 0
         self.at: list[int] = []
         self.got: list[Entry] = []
 
@@ -63,36 +65,51 @@ class BatchLookup:
 
     def _find_cached(self, cache: BlockCache) -> list[int]:
         """Look into cached blocks; the positions whose blocks are not cached."""
-        table, keys, counters = self._table, self._keys, self._table.counters
-        base, blocks, bloom = table.cache_base, table.blocks, table.bloom
+        table, keys, slot, n = self._table, self._keys, cache.slot, len(self._keys)
+        fences, base, blocks = table.fences, table.cache_base, table.blocks
+        at, got, values = self.at, self.got, self._values
         rest: list[int] = []
         i = index = 0
-        while i < len(keys):
-            index, end = table.group(keys, i, index)
-            block = cache.get(base + index) if index < blocks else None
-            if block is None:
+        while i < n:
+            key = keys[i]
+            index = bisect_left(fences, key, index)
+            if index == blocks:
+                rest += range(i, n)
+                break
+            end = i + 1
+            if end < n and keys[end] <= fences[index]:
+                end = bisect_right(keys, fences[index], end)
+            held = slot(base + index)
+            if held is None:
                 rest += range(i, end)
-                i = end
-                continue
-            found = len(self.at)
-            if end == i + 1:
-                entry = block.newest(keys[i])
-                if entry is not None:
-                    self.at.append(i)
-                    self.got.append(entry if self._values or entry[1] is None else (entry[0], b""))
+            elif end == i + 1 and (entry := held[0].newest(key)) is not None:
+                held[2] = True
+                self._direct += 1
+                at.append(i)
+                got.append(entry if values or entry[1] is None else (entry[0], b""))
             else:
-                which, entries = find_group(block, keys[i:end], uniform=self._uniform, values=self._values)
-                self.at += range(i, end) if len(which) == end - i else [i + w for w in which]
-                self.got += entries
-            passed = 0
-            if bloom is not None:
-                counters.filter_checks += end - i
-                if len(self.at) - found < end - i:
-                    passed = self._count_misses(bloom, i, end, found)
-            if passed or bloom is None or len(self.at) > found:
-                counters.cache_hits += 1
+                held[2] = True
+                self._find_group(held[0], i, end)
             i = end
+        counters, direct = table.counters, self._direct
+        cache.hits += direct
+        counters.cache_hits += direct
+        counters.filter_checks += direct * table.filters
         return rest
+
+    def _find_group(self, block: Block, i: int, end: int) -> None:
+        """Look for keys i..end-1 in their cached block, counting as if the filter had been asked about each first."""
+        table, found = self._table, len(self.at)
+        which, entries = find_group(block, self._keys[i:end], uniform=self._uniform, values=self._values)
+        self.at += range(i, end) if len(which) == end - i else [i + w for w in which]
+        self.got += entries
+        passed = 0
+        if table.bloom is not None:
+            table.counters.filter_checks += end - i
+            if len(which) < end - i:
+                passed = self._count_misses(table.bloom, i, end, found)
+        if passed or table.bloom is None or which:
+            table.counters.cache_hits += 1
 
     def _count_misses(self, bloom: Bloom, i: int, end: int, found: int) -> int:
         """Count keys i..end-1 that were not found (see ``at[found:]``) as the filter answers; how many it lets through."""

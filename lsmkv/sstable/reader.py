@@ -67,10 +67,12 @@ class TableReader(TableAccess):
         if self.likely and cache is not None:
             index = bisect_left(self.fences, key)
             if index < self.blocks:
-                block = cache.get(self.cache_base + index)
-                if block is not None:
-                    entry: Entry | None = block.newest(key)
+                held = cache.slot(self.cache_base + index)
+                if held is not None:
+                    held[2] = True
+                    entry: Entry | None = held[0].newest(key)
                     if entry is not None:
+                        cache.hits += 1
                         counters = self.counters
                         counters.cache_hits += 1
                         counters.filter_checks += self.filters
