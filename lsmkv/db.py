@@ -23,6 +23,7 @@ from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock
 from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError
 from lsmkv.iterator import Scan
+from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
 from lsmkv.maintain.scheduler import ThreadedScheduler
 from lsmkv.maintain.upkeep import Upkeep
@@ -151,12 +152,11 @@ class DB:
         ``reverse`` yields the same entries in descending order. I/O: about one block per run, then the range once.
         """
         check_bounds(start, stop, prefix)
-        seq = self._acquire()
-        return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
+        return self._scan(self._pin(), start, stop, prefix=prefix, reverse=reverse)
 
     def snapshot(self) -> Snapshot:
         """A view that keeps showing this moment; close it."""
-        return Snapshot(self, self._acquire())
+        return Snapshot(self, self._pin())
 
     # reading at a snapshot (what Snapshot calls)
 
@@ -174,26 +174,18 @@ class DB:
     def scan_at(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
         """Scan as of a registered sequence number. I/O: as ``scan``."""
         check_bounds(start, stop, prefix)
-        self._core.snapshots.acquire(seq)
-        return self._scan(seq, start, stop, prefix=prefix, reverse=reverse)
+        snapshots = self._core.snapshots
+        snapshots.acquire(seq)
+        return self._scan(Pin(snapshots, seq), start, stop, prefix=prefix, reverse=reverse)
 
-    def release_snapshot(self, seq: int) -> None:
-        """Forget one registration of ``seq``."""
-        self._core.snapshots.release(seq)
-
-    def _acquire(self) -> int:
-        """Register the newest visible sequence number."""
+    def _pin(self) -> Pin:
+        """A registration of the newest visible sequence number."""
         self._state()
-        return self._committer.register_snapshot()
+        return Pin(self._core.snapshots, self._committer.register_snapshot())
 
-    def _scan(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
-        """A scan at a registered sequence number, which it takes over."""
-        try:
-            bounds = prefix_range(start, stop, prefix)
-            return Scan(self._state(), self._tables, self._core.snapshots, seq, bounds, reverse=reverse)
-        except BaseException:
-            self._core.snapshots.release(seq)
-            raise
+    def _scan(self, pin: Pin, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
+        """A scan under a pin, which it takes over."""
+        return Scan(self._state(), self._tables, pin, prefix_range(start, stop, prefix), reverse=reverse)
 
     def _state(self) -> ReadState:
         """What readers see now; ClosedError if the store is closed."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from typing import Self
 
-from lsmkv.live.snapshots import SnapshotRegistry
+from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
 from lsmkv.read.scan import scan
@@ -20,36 +19,33 @@ class Scan(Iterator[tuple[bytes, bytes]]):
     It pins tables and old versions until it is exhausted, closed or dropped; use it as a context manager to leave early.
     """
 
-    __slots__ = ("__weakref__", "_finalizer", "_items", "_state")
+    __slots__ = ("_items", "_pin")
 
     def __init__(
         self,
         state: ReadState,
         tables: TableCache,
-        snapshots: SnapshotRegistry,
-        seq: int,
+        pin: Pin,
         bounds: tuple[bytes | None, bytes | None],
         *,
         reverse: bool,
     ) -> None:
-        self._state: ReadState | None = state  # its view keeps the tables from being unlinked
-        self._items = scan(state, tables, *bounds, reverse=reverse, seq=seq)
-        self._finalizer = weakref.finalize(self, snapshots.release, seq)
-        self._finalizer.atexit = False
+        pin.holds = state  # its view keeps the tables from being unlinked
+        self._pin = pin
+        self._items: Iterator[tuple[bytes, bytes]] = scan(state, tables, *bounds, reverse=reverse, pin=pin)
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:  # noqa: PYI034 - the inner iterator saves a Python call an entry
+        """The entries still to come; one underlying sequence, however often it is asked for."""
+        return self._items
 
     def __next__(self) -> tuple[bytes, bytes]:
         """The next entry. CorruptionError or IOFailedError if a block cannot be read. I/O: a block now and then."""
-        try:
-            return next(self._items)
-        except BaseException:
-            self.close()
-            raise
+        return next(self._items)
 
     def close(self) -> None:
         """Let go of tables and versions; iteration ends. A second call does nothing."""
         self._items = iter(())
-        self._state = None
-        self._finalizer()
+        self._pin.release()
 
     def __enter__(self) -> Self:
         """Return self."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from lsmkv.errors import ClosedError
 from lsmkv.iterator import Scan
+from lsmkv.live.snapshots import Pin
 
 if TYPE_CHECKING:
     from lsmkv.db import DB
@@ -24,18 +24,17 @@ class Snapshot:
     It is a sequence number, not a copy: making one costs nothing, keeping one costs the versions it protects.
     """
 
-    __slots__ = ("__weakref__", "_db", "_finalizer", "seq")
+    __slots__ = ("_db", "_pin", "seq")
 
-    def __init__(self, db: DB, seq: int) -> None:
+    def __init__(self, db: DB, pin: Pin) -> None:
         self._db = db
-        self.seq = seq
+        self._pin = pin
+        self.seq = pin.seq
         """The newest sequence number it sees."""
-        self._finalizer = weakref.finalize(self, db.release_snapshot, seq)
-        self._finalizer.atexit = False
 
     def _open(self) -> DB:
         """The store, if the snapshot is not closed."""
-        if not self._finalizer.alive:
+        if not self._pin.held:
             raise ClosedError("snapshot")
         return self._db
 
@@ -59,7 +58,7 @@ class Snapshot:
 
     def close(self) -> None:
         """Let old versions go. A second call does nothing."""
-        self._finalizer()
+        self._pin.release()
 
     def __enter__(self) -> Self:
         """Return self."""

@@ -9,7 +9,7 @@ from collections import Counter
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["SnapshotRegistry"]
+__all__ = ["Pin", "SnapshotRegistry"]
 
 
 class SnapshotRegistry:
@@ -41,3 +41,32 @@ class SnapshotRegistry:
         """Registered sequence numbers, ascending."""
         with self._lock:
             return sorted(self._refs)
+
+
+class Pin:
+    """One registration, given back once: by :meth:`release`, or when the last holder drops it.
+
+    It may also keep alive what is read under it (``holds``), such as the tables of a state.
+    """
+
+    __slots__ = ("_registry", "holds", "seq")
+
+    def __init__(self, registry: SnapshotRegistry, seq: int, holds: object = None) -> None:
+        self._registry: SnapshotRegistry | None = registry
+        self.seq = seq
+        self.holds = holds
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not given back yet."""
+        return self._registry is not None
+
+    def release(self) -> None:
+        """Give the registration back. A second call does nothing."""
+        registry, self._registry, self.holds = self._registry, None, None
+        if registry is not None:
+            registry.release(self.seq)
+
+    def __del__(self) -> None:
+        """Give back what was not."""
+        self.release()

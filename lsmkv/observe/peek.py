@@ -13,6 +13,7 @@ from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import BusyError, LsmError
+from lsmkv.live.snapshots import Pin, SnapshotRegistry
 from lsmkv.live.state import ReadState, View
 from lsmkv.live.tables import TableCache
 from lsmkv.memtable import new_memtable
@@ -72,4 +73,7 @@ class Peek:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Live entries with start <= key < stop that begin with ``prefix``, in key order. I/O: reads the range once."""
         low, high = prefix_range(start, stop, prefix)
-        return scan(self._state, self._tables, low, high, reverse=False, seq=MAX_SEQ)
+        snapshots = SnapshotRegistry()
+        snapshots.acquire(MAX_SEQ)
+        pin = Pin(snapshots, MAX_SEQ, self._state)
+        return scan(self._state, self._tables, low, high, reverse=False, pin=pin)

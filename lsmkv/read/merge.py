@@ -19,7 +19,7 @@ import numpy as np
 from lsmkv.base.columns import Columns
 from lsmkv.base.order import equal_to_previous, sort_order
 
-__all__ = ["merge_columns", "merge_scans", "merge_streams", "visible"]
+__all__ = ["merge_chunks", "merge_columns", "merge_scans", "merge_streams", "visible"]
 
 Pair = tuple[bytes, bytes | None]
 
@@ -172,11 +172,12 @@ def merge_scans(sources: Sequence[Iterator[list[Pair]]], reverse: bool) -> Itera
     Each source yields chunks in that order with every key at most once. A chunk is asked for only when the consumer gets
     there.
     """
-    return chain.from_iterable(_merged_chunks([_Scan(s) for s in sources], reverse))
+    return chain.from_iterable(merge_chunks(sources, reverse))
 
 
-def _merged_chunks(scans: list[_Scan], reverse: bool) -> Iterator[list[tuple[bytes, bytes]]]:
-    """The chunks of :func:`merge_scans`."""
+def merge_chunks(sources: Sequence[Iterator[list[Pair]]], reverse: bool) -> Iterator[list[tuple[bytes, bytes]]]:
+    """:func:`merge_scans` chunk by chunk."""
+    scans = [_Scan(s) for s in sources]
     while True:
         for scan in scans:
             scan.fill()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import chain
 
 from lsmkv.base.keys import MAX_KEY_BYTES
+from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
-from lsmkv.read.merge import merge_scans
+from lsmkv.read.merge import merge_chunks
 
 __all__ = ["prefix_range", "scan"]
 
@@ -36,16 +38,25 @@ def _after_prefix(prefix: bytes) -> bytes | None:
 
 
 def scan(
-    state: ReadState, tables: TableCache, start: bytes | None, stop: bytes | None, *, reverse: bool, seq: int
+    state: ReadState, tables: TableCache, start: bytes | None, stop: bytes | None, *, reverse: bool, pin: Pin
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Live entries visible at ``seq`` with start <= key < stop, ascending or (``reverse``) descending.
+    """Live entries visible at ``pin.seq`` with start <= key < stop, ascending or (``reverse``) descending.
+
+    The pin is released when the last entry was taken, and dropped with the iterator.
 
     I/O: about one block per run for the first entry, then each block of the range once.
     """
-    sources: list[Chunks] = [state.mem.scan_chunks(start, stop, reverse=reverse, seq=seq)]
-    sources += [imm.mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for imm in state.imms]
+    seq = pin.seq
+    mems = [mem for mem in (state.mem, *(imm.mem for imm in state.imms)) if mem.entries]
+    sources: list[Chunks] = [mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for mem in mems]
     sources += [_scan_run(run, tables, start, stop, reverse, seq) for run in state.view.runs]
-    return merge_scans(sources, reverse)
+    return chain.from_iterable(_pinned(merge_chunks(sources, reverse), pin))
+
+
+def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin) -> Iterator[list[tuple[bytes, bytes]]]:
+    """The same chunks; the pin lives as long as they do."""
+    yield from chunks
+    pin.release()
 
 
 def _scan_run(run: RunView, tables: TableCache, start: bytes | None, stop: bytes | None, reverse: bool, seq: int) -> Chunks:
