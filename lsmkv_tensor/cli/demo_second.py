@@ -105,9 +105,11 @@ class SecondProcess:
         prefix = self.talk.prompt[: self.tokens]
 
         def from_store() -> int:
+            """Tokens read by the store's batch read."""
             return len(self.store.get_batch(prefix)) * self.spec.page_tokens
 
         def from_file() -> int:
+            """Tokens read by torch."""
             return int(torch.load(file, weights_only=True)[0].shape[2])
 
         return {
