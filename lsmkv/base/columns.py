@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["I64", "U8", "U64", "ByteColumn", "Columns"]
+__all__ = ["I64", "U8", "U64", "ByteColumn", "Columns", "split"]
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -121,10 +122,9 @@ class ByteColumn:
 
     def tolist(self) -> list[bytes]:
         """All strings as Python bytes."""
-        raw = self.span().tobytes()
         if self.width > 0:
-            w = self.width
-            return [raw[i : i + w] for i in range(0, len(raw), w)]
+            return split(np.ascontiguousarray(self.span()), 0, self.width, len(self))
+        raw = self.span().tobytes()
         at = (self.offsets - self.offsets[0]).tolist()
         return [raw[a:b] for a, b in itertools.pairwise(at)]
 
@@ -169,11 +169,26 @@ class Columns:
         return cls(ByteColumn.concat([p.keys for p in parts]), tags, ByteColumn.concat([p.values for p in parts]))
 
 
+@cache
+def _opaque(width: int) -> np.dtype[np.void]:
+    """The type of an item of so many bytes that means nothing to NumPy."""
+    return np.dtype((np.void, width))
+
+
+def split(data: bytes | U8, start: int, width: int, count: int) -> list[bytes]:
+    """``count`` strings of ``width`` > 0 bytes that lie end to end from byte ``start`` on.
+
+    Opaque items become bytes of their full width (``S`` would strip zeros), in a third of the time of slicing.
+    """
+    items: list[bytes] = np.frombuffer(data, _opaque(width), count, start).tolist()
+    return items
+
+
 def _rows(data: U8, width: int, index: NDArray[Any]) -> U8:
     """Rows of ``width`` bytes, end to end (as opaque items: ten times faster than indexing a uint8 matrix)."""
     if not width:
         return np.empty(0, np.uint8)
-    return np.ascontiguousarray(data).view(f"V{width}").take(index).view(np.uint8)
+    return np.ascontiguousarray(data).view(_opaque(width)).take(index).view(np.uint8)
 
 
 def _common_width(lengths: NDArray[Any]) -> int:

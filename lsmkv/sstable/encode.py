@@ -24,6 +24,11 @@ ENTRY_OVERHEAD = 8
 """Bytes an entry is counted for beside key and value when blocks are cut: tag, and ends where widths are mixed."""
 
 
+WORTH = 3
+"""A shared prefix is split off if it is at least one WORTH-th of the block's first key: less saves few bytes, and
+putting keys together again is a quarter of a scan's work."""
+
+
 def cut(columns: Columns, block_bytes: int) -> list[int]:
     """Where blocks begin and end: 0, then every end of a full block (what follows the last one is not full yet).
 
@@ -112,13 +117,19 @@ def _tag_widths(spread: NDArray[np.uint64]) -> list[int]:
 
 
 def _prefixes(keys: ByteColumn, bounds: list[int]) -> list[int]:
-    """Length of the prefix that all keys of each block share (first and last key decide: they are sorted)."""
+    """Length of the prefix to store once for each block: what all its keys share, if that is worth it, else 0.
+
+    First and last key decide: they are sorted.
+    """
     if keys.width > 0:
         rows = keys.span().reshape(len(keys), keys.width)
         differ = rows[bounds[:-1]] != rows[np.array(bounds[1:]) - 1]
-        found: list[int] = np.where(differ.any(axis=1), differ.argmax(axis=1), keys.width).tolist()
+        shared = np.where(differ.any(axis=1), differ.argmax(axis=1), keys.width)
+        found: list[int] = np.where(shared * WORTH >= keys.width, shared, 0).tolist()
         return found
-    return [common_prefix(keys[a], keys[b - 1]) for a, b in pairwise(bounds)]
+    firsts = [keys[a] for a in bounds[:-1]]
+    skips = [common_prefix(first, keys[b - 1]) for first, b in zip(firsts, bounds[1:], strict=True)]
+    return [skip if skip * WORTH >= len(first) else 0 for first, skip in zip(firsts, skips, strict=True)]
 
 
 def _key_parts(keys: ByteColumn, start: int, stop: int, skip: int) -> tuple[bytes, int, bytes, bytes]:

@@ -15,7 +15,7 @@ from lsmkv.sstable.decode import Pair, visible_pairs
 
 __all__ = ["backward", "forward"]
 
-FIRST_CHUNK = 16
+FIRST_CHUNK = 32
 """Entries in the first chunk of a scan, so that a short scan does not decode a whole block."""
 
 
