@@ -1,94 +1,169 @@
-"""A byte-bounded cache of decoded blocks, least recently used first out, by the clock (second chance) approximation.
+"""A byte-bounded cache of decoded blocks: a shelf of slots per table, second chance (clock) eviction over all of them.
 
-A hit only marks the entry; eviction takes from the front and gives a marked entry another round at the back. Exact
-recency (moving the entry at each hit) costs five more cache misses on a big cache, a quarter of a random lookup.
+A lookup reads ``shelf.blocks[i]`` and, on a hit, sets ``shelf.marks[i]``: two list accesses, no lock, no hashing. Exact
+recency would cost five more cache misses a hit, a quarter of a random lookup. Eviction goes around: a marked block loses its
+mark and gets another round, an unmarked one leaves.
 
-Keys are integers, ``file_number << 32 | block_index``: a small integer hashes and compares faster than a tuple. A hit
-takes no lock: the lookup is one C call and the mark one store, each atomic under the GIL. Everything that changes the
-size takes the lock.
+A block that is hit while marked may be *heated*: it then also holds a dict from key to entry, three to five times its
+packed weight, and answers in 0.1 us instead of 0.6. Only free room is spent on that: heating never evicts, and the clock
+takes the heat away before it takes the block. So a working set that fits is fast, and one that does not fit is packed tight.
 
-Entries are charged what the caller says they weigh plus :data:`ENTRY_BYTES`.
+Blocks are charged what they say they weigh plus :data:`ENTRY_BYTES`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Protocol
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["ENTRY_BYTES", "BlockCache", "block_key"]
+__all__ = ["ENTRY_BYTES", "BlockCache", "Cacheable", "Shelf"]
 
-ENTRY_BYTES = 240
-"""Overhead of one entry: its slot in the ordered dict (~120 B), the integer key (32 B) and its list (~90 B)."""
+ENTRY_BYTES = 200
+"""Overhead of one block: its place in the clock (~150 B), the integer keys, slot and mark."""
 
 
-def block_key(file_number: int, block: int) -> int:
-    """The cache key of one block of one file."""
-    return file_number << 32 | block
+class Cacheable(Protocol):
+    """What the cache asks of a block."""
+
+    hot: dict[bytes, Any] | None
+    """From key to newest entry, once heated."""
+
+    @property
+    def charge(self) -> int:
+        """Bytes of memory it holds, packed."""
+        ...
+
+    @property
+    def heat_charge(self) -> int:
+        """Bytes that heating it adds."""
+        ...
+
+    def heated(self) -> dict[bytes, Any]:
+        """What to put into ``hot``."""
+        ...
+
+
+class Shelf:
+    """The cached blocks of one table. ``blocks[i]`` is a block or None; set ``marks[i]`` when it was of use."""
+
+    __slots__ = ("blocks", "cache", "marks", "number")
+
+    def __init__(self, number: int, count: int, cache: BlockCache | None) -> None:
+        self.number = number
+        self.blocks: list[Any] = [None] * count
+        self.marks = bytearray(count)
+        self.cache = cache
+
+    def put(self, index: int, block: Cacheable) -> None:
+        """Hold a block (a shelf without a cache does not)."""
+        if self.cache is not None:
+            self.cache.put(self, index, block)
+
+    def heat(self, index: int, block: Cacheable) -> None:
+        """A marked block was hit again: heat it if there is free room."""
+        cache = self.cache
+        if cache is not None and cache.bytes + block.heat_charge <= cache.capacity_bytes:
+            cache.heat(self, index, block)
 
 
 class BlockCache:
     """Blocks not used lately go first once more than ``capacity_bytes`` are charged. Thread-safe.
 
-    Statistics: ``hits``, ``misses``, ``evictions``, ``bytes`` (charged now), ``len(cache)``.
+    Statistics: ``evictions``, ``heated`` (times), ``cooled`` (times), ``bytes`` (charged now), ``len(cache)``.
     """
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self.bytes = 0
-        self.hits = 0
-        self.misses = 0
         self.evictions = 0
+        self.heated = 0
+        self.cooled = 0
         self._lock = Lock()
-        self._entries: OrderedDict[int, list[Any]] = OrderedDict()
-        self.slot = self._entries.get
-        """The lookup itself, for loops that count for themselves: ``[object, charge, used]`` or None; set used."""
+        self._clock: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._shelves: dict[int, Shelf] = {}
 
     def __len__(self) -> int:
         """Number of blocks held."""
-        return len(self._entries)
+        return len(self._clock)
 
-    def get(self, key: int) -> Any:  # noqa: ANN401 - the cache does not look into what it holds
-        """The object under ``key``, now marked as used, or None."""
-        entry = self._entries.get(key)
-        if entry is None:
-            self.misses += 1
-            return None
-        self.hits += 1
-        entry[2] = True
-        return entry[0]
-
-    def put(self, key: int, obj: object, charge: int) -> None:
-        """Hold ``obj``, replacing what was there; one larger than the whole cache is not held at all."""
-        charge += ENTRY_BYTES
+    def shelf(self, number: int, count: int) -> Shelf:
+        """The shelf of table ``number``, which has ``count`` blocks; the same one at every call until it is dropped."""
         with self._lock:
-            entries = self._entries
-            old = entries.pop(key, None)
-            if old is not None:
-                self.bytes -= old[1]
+            shelf = self._shelves.get(number)
+            if shelf is None or len(shelf.blocks) != count:
+                shelf = self._shelves[number] = Shelf(number, count, self)
+            return shelf
+
+    def put(self, shelf: Shelf, index: int, block: Cacheable) -> None:
+        """Hold a block, replacing what was there; one larger than the whole cache is not held at all."""
+        charge = block.charge + ENTRY_BYTES
+        with self._lock:
+            if self._shelves.get(shelf.number) is not shelf:
+                return  # the table was dropped
+            self._remove(shelf, index)
             if charge > self.capacity_bytes:
                 return
             self.bytes += charge
             while self.bytes > self.capacity_bytes:
-                key_out, out = entries.popitem(last=False)
-                if out[2]:
-                    out[2] = False
-                    entries[key_out] = out
-                else:
-                    self.bytes -= out[1]
-                    self.evictions += 1
-            entries[key] = [obj, charge, False]
+                self._turn()
+            self._clock[shelf.number, index] = None
+            shelf.marks[index] = 0
+            shelf.blocks[index] = block
 
-    def drop(self, file_number: int) -> None:
+    def _turn(self) -> None:
+        """Advance the clock by one block: cool it, let it stay once more, or let it go."""
+        (number, index), _ = self._clock.popitem(last=False)
+        shelf = self._shelves[number]
+        block = shelf.blocks[index]
+        if shelf.marks[index]:
+            shelf.marks[index] = 0
+            self._cool(block)
+            self._clock[number, index] = None
+        else:
+            self._cool(block)
+            shelf.blocks[index] = None
+            self.bytes -= block.charge + ENTRY_BYTES
+            self.evictions += 1
+
+    def _cool(self, block: Cacheable) -> None:
+        """Take the dict of a heated block away."""
+        if block.hot is not None:
+            block.hot = None
+            self.bytes -= block.heat_charge
+            self.cooled += 1
+
+    def _remove(self, shelf: Shelf, index: int) -> None:
+        """Forget one block, if it is held."""
+        block = shelf.blocks[index]
+        if block is not None:
+            self._cool(block)
+            shelf.blocks[index] = None
+            del self._clock[shelf.number, index]
+            self.bytes -= block.charge + ENTRY_BYTES
+
+    def heat(self, shelf: Shelf, index: int, block: Cacheable) -> None:
+        """Heat a block that is still held, if it fits without evicting anything."""
+        extra = block.heat_charge
+        with self._lock:
+            if shelf.blocks[index] is not block or block.hot is not None or self.bytes + extra > self.capacity_bytes:
+                return
+            block.hot = block.heated()
+            self.bytes += extra
+            self.heated += 1
+
+    def drop(self, number: int) -> None:
         """Forget every block of one file (it was deleted)."""
         with self._lock:
-            entries = self._entries
-            for key in [k for k in entries if k >> 32 == file_number]:
-                self.bytes -= entries.pop(key)[1]
+            shelf = self._shelves.pop(number, None)
+            if shelf is not None:
+                for index in range(len(shelf.blocks)):
+                    self._remove(shelf, index)
 
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._entries.clear()
-            self.bytes = 0
+            for shelf in self._shelves.values():
+                for index in range(len(shelf.blocks)):
+                    self._remove(shelf, index)

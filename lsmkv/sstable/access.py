@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
-from lsmkv.cache.blockcache import BlockCache, block_key
+from lsmkv.cache.blockcache import BlockCache, Shelf
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.tablefile import TableFile
@@ -25,8 +25,9 @@ class TableAccess:
 
     def __init__(self, fs: FileSystem, path: str, number: int, cache: BlockCache | None, counters: Counters) -> None:
         self.file = file = TableFile(fs, path, number)
-        self.cache = cache
-        self.cache_base = block_key(number, 0)
+        self.shelf = cache.shelf(number, file.blocks) if cache is not None else Shelf(number, file.blocks, None)
+        self.cached: list[Block | None] = self.shelf.blocks
+        self.marks = self.shelf.marks
         self.counters = counters
         self.bloom = file.filter
         self.filters = int(file.filter is not None)
@@ -45,17 +46,16 @@ class TableAccess:
             IOFailedError: the read failed.
             CorruptionError: the block is damaged.
         """
-        cache, counters = self.cache, self.counters
-        if cache is not None:
-            block: Block | None = cache.get(self.cache_base + index)
-            if block is not None:
-                counters.cache_hits += 1
-                return block
+        counters = self.counters
+        block = self.cached[index]
+        if block is not None:
+            self.marks[index] = 1
+            counters.cache_hits += 1
+            return block
         block = self.file.block(index)
         counters.block_reads += 1
         counters.block_bytes += self.file.block_extent(index)
-        if cache is not None:
-            cache.put(self.cache_base + index, block, block.charge)
+        self.shelf.put(index, block)
         return block
 
     def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:

@@ -15,7 +15,6 @@ import numpy as np
 from lsmkv.base.columns import I64
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import Entry
-from lsmkv.cache.blockcache import BlockCache
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.bloom import Bloom
@@ -50,8 +49,8 @@ class BatchLookup:
         """
         table, n = self._table, len(self._keys)
         rest: Sequence[int] = range(n)
-        if table.likely and table.cache is not None:
-            rest = self._find_cached(table.cache)
+        if table.likely:
+            rest = self._find_cached()
         if rest:
             early = len(self.at)
             self._find_filtered(self._filtered(rest))
@@ -63,10 +62,10 @@ class BatchLookup:
             self._replace_newer(seq)
         return self._pick[self.at] if len(self.at) < n else self._pick, self.got
 
-    def _find_cached(self, cache: BlockCache) -> list[int]:
+    def _find_cached(self) -> list[int]:
         """Look into cached blocks; the positions whose blocks are not cached."""
-        table, keys, slot, n = self._table, self._keys, cache.slot, len(self._keys)
-        fences, base, blocks = table.fences, table.cache_base, table.blocks
+        table, keys, n = self._table, self._keys, len(self._keys)
+        fences, blocks, cached, marks = table.fences, table.blocks, table.cached, table.marks
         at, got, values = self.at, self.got, self._values
         rest: list[int] = []
         i = index = 0
@@ -79,20 +78,26 @@ class BatchLookup:
             end = i + 1
             if end < n and keys[end] <= fences[index]:
                 end = bisect_right(keys, fences[index], end)
-            held = slot(base + index)
-            if held is None:
+            block = cached[index]
+            if block is None:
                 rest += range(i, end)
-            elif end == i + 1 and (entry := held[0].newest(key)) is not None:
-                held[2] = True
+                i = end
+                continue
+            if marks[index] and block.hot is None:
+                table.shelf.heat(index, block)
+            marks[index] = 1
+            hot = block.hot
+            entry = None
+            if end == i + 1:
+                entry = block.newest(key) if hot is None else hot.get(key)
+            if entry is not None:
                 self._direct += 1
                 at.append(i)
                 got.append(entry if values or entry[1] is None else (entry[0], b""))
             else:
-                held[2] = True
-                self._find_group(held[0], i, end)
+                self._find_group(block, i, end)
             i = end
         counters, direct = table.counters, self._direct
-        cache.hits += direct
         counters.cache_hits += direct
         counters.filter_checks += direct * table.filters
         return rest

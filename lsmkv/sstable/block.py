@@ -7,7 +7,7 @@
     tags              entries x (tag - base tag), unsigned, of the tag width: 0 (all equal), 1, 2, 4 or 8 bytes
     key ends          u32 [entries + 1], the first 0; absent when the key width is not MIXED
     value ends        u32 [entries + 1], the first 0; absent when the value width is not MIXED
-    prefix            what all keys of the block start with
+    prefix            what all keys of the block start with (nothing if that is little: see encode.WORTH)
     keys              what follows the prefix in each, end to end (key width: length without the prefix)
     values            end to end; tombstones are empty
 
@@ -26,7 +26,7 @@ from struct import Struct, unpack_from
 
 import numpy as np
 
-from lsmkv.base.columns import I64, U8, U64, ByteColumn
+from lsmkv.base.columns import I64, U8, U64, ByteColumn, split
 from lsmkv.base.keys import Entry
 from lsmkv.errors import CorruptionError
 
@@ -41,6 +41,8 @@ DELETES = 2
 FIND_ENTRIES = 256
 """Blocks of more entries are searched by halving instead of ``bytes.find``, which looks at every byte (0.2-0.4 us for 30
 keys of 32 bytes, 0.5-1.5 us for 120; halving costs 0.2 us a step)."""
+HOT_ENTRY_BYTES = 33 + 33 + 56 + 32 + 50
+"""Of an entry in a heated block: two bytes headers, a tuple, an integer, a dict slot."""
 OBJECT_BYTES = 400
 """What a Block weighs beside its payload and samples: the instance, its integers, the prefix."""
 
@@ -51,7 +53,9 @@ _PAIR = Struct("<II")
 
 
 class Block:
-    """A checked payload and where its columns are. Immutable, so threads may share it.
+    """A checked payload and where its columns are. Immutable but for ``hot``, so threads may share it.
+
+    ``hot`` is None or a dict from each key to its newest entry; the block cache sets and clears it as a whole.
 
     Raises:
         CorruptionError: on construction, if the sizes in the header disagree with the payload.
@@ -65,6 +69,7 @@ class Block:
         "base_tag",
         "deletes",
         "entries",
+        "hot",
         "key_width",
         "keys_at",
         "payload",
@@ -81,6 +86,7 @@ class Block:
             raise CorruptionError(file, offset, "block is shorter than its header")
         n, prefix_bytes, key_width, value_width, base, tag_width, flags, zero16, zero32 = HEADER.unpack_from(payload)
         self.payload = payload
+        self.hot: dict[bytes, Entry] | None = None
         self.entries: int = n
         self.prefix_bytes: int = prefix_bytes
         self.key_width: int = key_width
@@ -120,6 +126,20 @@ class Block:
     def charge(self) -> int:
         """Bytes of memory it holds."""
         return len(self.payload) + OBJECT_BYTES + self.prefix_bytes
+
+    @property
+    def heat_charge(self) -> int:
+        """Bytes that ``heated()`` weighs: its keys and values as objects, a tuple, an integer and a dict slot each."""
+        return len(self.payload) + self.entries * (self.prefix_bytes + HOT_ENTRY_BYTES)
+
+    def heated(self) -> dict[bytes, Entry]:
+        """Each key with its newest entry."""
+        n = self.entries
+        entries = zip(self.seqs_list(0, n), self.values_list(0, n), strict=True)
+        if not self.repeats:
+            return dict(zip(self.keys_list(0, n), entries, strict=True))
+        pairs = list(zip(self.keys_list(0, n), entries, strict=True))
+        return dict(reversed(pairs))
 
     def _ends(self, at: int, i: int) -> tuple[int, int]:
         """Start and end of string i of a column of ends."""
@@ -280,10 +300,8 @@ class Block:
             return [prefix + payload[at + a : at + b] for a, b in pairwise(ends)]
         if not width:
             return [prefix] * (stop - start)
-        span = range(at + start * width, at + stop * width, width)
-        if prefix:
-            return [prefix + payload[a : a + width] for a in span]
-        return [payload[a : a + width] for a in span]
+        suffixes = split(payload, at + start * width, width, stop - start)
+        return [prefix + suffix for suffix in suffixes] if prefix else suffixes
 
     def values_list(self, start: int, stop: int) -> list[bytes | None]:
         """Values start..stop-1; None for tombstones."""
@@ -293,7 +311,7 @@ class Block:
             ends = self._ends_list(self._value_ends_at, start, stop)
             values = [payload[at + a : at + b] for a, b in pairwise(ends)]
         elif width:
-            values = [payload[a : a + width] for a in range(at + start * width, at + stop * width, width)]
+            values = split(payload, at + start * width, width, stop - start)  # type: ignore[assignment]  # none is None yet
         else:
             values = [b""] * (stop - start)
         if self.deletes:

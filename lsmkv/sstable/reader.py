@@ -63,21 +63,25 @@ class TableReader(TableAccess):
 
         I/O: at most one block read, unless the versions of the key span blocks and ``seq`` is old.
         """
-        cache = self.cache
-        if self.likely and cache is not None:
+        if self.likely:
             index = bisect_left(self.fences, key)
-            if index < self.blocks:
-                held = cache.slot(self.cache_base + index)
-                if held is not None:
-                    held[2] = True
-                    entry: Entry | None = held[0].newest(key)
-                    if entry is not None:
-                        cache.hits += 1
-                        counters = self.counters
-                        counters.cache_hits += 1
-                        counters.filter_checks += self.filters
-                        return entry if entry[0] <= seq else self.older(key, index, seq)
-                    self.likely = False
+            block = self.cached[index] if index < self.blocks else None
+            if block is not None:
+                hot = block.hot
+                entry: Entry | None
+                if hot is not None:
+                    entry = hot.get(key)
+                else:
+                    entry = block.newest(key)
+                    if self.marks[index]:
+                        self.shelf.heat(index, block)
+                if entry is not None:
+                    self.marks[index] = 1
+                    counters = self.counters
+                    counters.cache_hits += 1
+                    counters.filter_checks += self.filters
+                    return entry if entry[0] <= seq else self.older(key, index, seq)
+                self.likely = False
         return self._get_filtered(key, h, seq)
 
     def _get_filtered(self, key: bytes, h: tuple[int, int] | None, seq: int) -> Entry | None:
