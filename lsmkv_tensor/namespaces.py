@@ -19,7 +19,7 @@ from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.runtime import CallGate
 from lsmkv_tensor.spans import PageBuffers, page_views
-from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, RAW, FrameEntry, payload_check
+from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, RAW, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.reserved import RECORDS, number_key
@@ -120,10 +120,8 @@ class Namespace:
             for i, key in enumerate(index_keys):
                 if not there[i]:
                     first.setdefault(key, i)
-            pages = []
-            for key, i in first.items():
-                entry = FrameEntry(key, above[i], self.page_bytes, RAW, payload_check(key, views[i]))
-                pages.append(Page(entry, views[i]))
+            size = self.page_bytes
+            pages = [Page(k, above[i], size, RAW, payload_check(k, views[i]), views[i]) for k, i in first.items()]
             self._log.counters.present_pages += len(keys) - len(pages)
             if not pages and not records:
                 return there

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from lsmkv.base.columns import U8
-from lsmkv_tensor.vlog.layout import BLOCK, padded
+from lsmkv_tensor.vlog.layout import padded
 
-__all__ = ["AlignedBuffer", "all_aligned"]
+__all__ = ["AlignedBuffer", "may_be_direct"]
+
+SECTOR = 512
+"""Bytes; what the most lenient common devices ask of memory and lengths."""
 
 
 class AlignedBuffer:
@@ -24,8 +27,12 @@ class AlignedBuffer:
         self.array: U8 = np.frombuffer(self.view, np.uint8)
 
 
-def all_aligned(spans: Sequence[memoryview]) -> bool:
-    """Whether every span starts on a block boundary in memory and is whole blocks long: then O_DIRECT takes it as it is."""
-    if any(len(span) % BLOCK for span in spans):
+def may_be_direct(spans: Sequence[memoryview]) -> bool:
+    """Whether O_DIRECT may take these spans as they are: whole sectors, and the last one on a sector in memory.
+
+    Only the kernel knows what the device needs of memory (EINVAL: more than this), so the rest is left to it.
+    """
+    if any(len(span) % SECTOR for span in spans):
         return False
-    return not any(np.frombuffer(span, np.uint8).__array_interface__["data"][0] % BLOCK for span in spans if len(span))
+    address: int = np.frombuffer(spans[-1], np.uint8).__array_interface__["data"][0]
+    return address % SECTOR == 0

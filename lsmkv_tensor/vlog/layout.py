@@ -36,8 +36,8 @@ namespace, or zeros. This module packs and unpacks; it does no I/O.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
@@ -53,6 +53,7 @@ __all__ = [
     "SEGMENT_VERSION",
     "FrameEntry",
     "FrameHead",
+    "PageLine",
     "Place",
     "SegmentHeader",
     "frame_header_bytes",
@@ -141,7 +142,7 @@ class Place(NamedTuple):
     @classmethod
     def unpack(cls, value: bytes) -> Place | None:
         """The place in an index value, or None if it has the wrong length (the index itself is checksummed)."""
-        return cls(*_PLACE.unpack(value)) if len(value) == _PLACE.size else None
+        return cls._make(_PLACE.unpack(value)) if len(value) == _PLACE.size else None
 
 
 class SegmentHeader(NamedTuple):
@@ -184,6 +185,10 @@ class FrameEntry(NamedTuple):
     check: int
 
 
+PageLine: TypeAlias = tuple[bytes, bytes, int, int, int, Sequence[memoryview]]
+"""The fields of a :class:`FrameEntry` and the spans of the page."""
+
+
 class FrameHead(NamedTuple):
     """The fixed part of a frame header (64 bytes): enough to know how much to read, not yet verified."""
 
@@ -196,17 +201,28 @@ class FrameHead(NamedTuple):
     sequence: int
 
 
-def pack_frame(store_id: bytes, head: FrameHead, entries: Sequence[FrameEntry], into: memoryview) -> None:
-    """Write the header of a frame into ``into`` (exactly ``head.header_bytes`` long)."""
-    assert len(into) == head.header_bytes == frame_header_bytes(len(entries))
-    assert head.pages == len(entries)
+def pack_frame(store_id: bytes, head: FrameHead, pages: Iterable[PageLine], into: memoryview) -> list[bytes]:
+    """Write the header of a frame into ``into`` (exactly ``head.header_bytes`` long); the index values of its pages.
+
+    One loop makes both, as this is what a put spends most of its time on beside the bytes themselves.
+    """
+    assert len(into) == head.header_bytes == frame_header_bytes(head.pages)
     into[:] = bytes(len(into))
     _HEAD.pack_into(into, 0, _FRAME_MAGIC, *head, 0)
+    segment, generation = head.segment, head.generation
+    block = head.block + head.header_bytes // BLOCK
     at = _HEAD.size
-    for entry in entries:
-        _ENTRY.pack_into(into, at, *entry)
+    values: list[bytes] = []
+    entry, place = _ENTRY.pack_into, _PLACE.pack
+    for key, parent, length, codec, check, _ in pages:
+        entry(into, at, key, parent, length, codec, check)
+        values.append(place(segment, generation, block, length, codec, parent, check))
         at += _ENTRY.size
+        block += (length + BLOCK - 1) // BLOCK
+    assert len(values) == head.pages
+    assert (block - head.block) * BLOCK == head.frame_bytes
     _U64.pack_into(into, _HEAD_CHECK_AT, xxh3_64_intdigest(into, _frame_seed(store_id, head)))
+    return values
 
 
 def unpack_head(raw: bytes, segment: int, generation: int, block: int) -> FrameHead | None:

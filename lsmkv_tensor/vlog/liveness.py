@@ -23,17 +23,15 @@ class Change:
         self.pages: Counter[int] = Counter()
         self.bytes: Counter[int] = Counter()
 
-    def add(self, places: Iterable[Place]) -> None:
-        """These pages come alive."""
-        for place in places:
-            self.pages[place.segment] += 1
-            self.bytes[place.segment] += place.disk_bytes
+    def add(self, segment: int, pages: int, nbytes: int) -> None:
+        """Pages come alive in a segment (or die: negative counts)."""
+        self.pages[segment] += pages
+        self.bytes[segment] += nbytes
 
     def remove(self, places: Iterable[Place]) -> None:
         """These pages die."""
         for place in places:
-            self.pages[place.segment] -= 1
-            self.bytes[place.segment] -= place.disk_bytes
+            self.add(place.segment, -1, -place.disk_bytes)
 
 
 class Liveness:

@@ -17,7 +17,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import BusyError, IOFailedError, PoisonedError
 from lsmkv_tensor.retention.fifo import next_victim
 from lsmkv_tensor.vlog.counters import Counters
-from lsmkv_tensor.vlog.layout import FrameEntry, Place
+from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.liveness import Change, Liveness
 from lsmkv_tensor.vlog.segment import Segment
 from lsmkv_tensor.vlog.space import DELETE_BATCH, Space
@@ -54,7 +54,7 @@ class ValueLog:
         """
         with self.lock:
             self.check_usable()
-            present = self.contains([p.entry.key for p in pages])
+            present = self.contains([page.key for page in pages])
             todo = [i for i, there in enumerate(present) if not there]
             stored: list[bool] = present.tolist()
             self.counters.present_pages += len(pages) - len(todo)
@@ -62,7 +62,7 @@ class ValueLog:
             first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages
             try:
                 while todo or pending:
-                    now = self._frame([pages[i].entry.length for i in todo], first) if todo else 0
+                    now = self._frame([pages[i].length for i in todo], first) if todo else 0
                     if todo and not now:
                         break
                     self._append([pages[i] for i in todo[:now]], pending)
@@ -121,13 +121,13 @@ class ValueLog:
         if pages:
             assert segment is not None
             try:
-                places = self.writer.append(segment, pages)
+                values, size = self.writer.append(segment, pages)
             except IOFailedError:
                 self.space.seal()  # that stretch of the disk is not to be trusted with the next batch
                 raise
-            for page, place in zip(pages, places, strict=True):
-                batch.put(page.entry.key, place.pack())
-            change.add(places)
+            for page, value in zip(pages, values, strict=True):
+                batch.put(page.key, value)
+            change.add(segment.number, len(pages), size)
         _with_records(batch, records)
         try:
             self._liveness.commit(batch, change)
@@ -194,7 +194,7 @@ class ValueLog:
                     if now == old and self._liveness.is_current(new):
                         batch.put(key, new.pack())
                         change.remove([old])
-                        change.add([new])
+                        change.add(new.segment, 1, new.disk_bytes)
                         moved += new.disk_bytes
                 if len(batch):
                     self._liveness.commit(batch, change)
@@ -215,10 +215,10 @@ class ValueLog:
         segment = self.space.active
         if not n or segment is None:
             return None
-        pages = [Page(FrameEntry(key, p.parent, p.length, p.codec, p.check), spans) for key, p, spans in copies[:n]]
-        places = self.writer.append(segment, pages)
+        pages = [Page(key, p.parent, p.length, p.codec, p.check, spans) for key, p, spans in copies[:n]]
+        values, _ = self.writer.append(segment, pages)
         self._liveness.note(segment)
-        return segment, places
+        return segment, [place for place in map(Place.unpack, values) if place is not None]
 
     def places(self, keys: Sequence[bytes]) -> list[Place | None]:
         """What the index says of each key. I/O: as the engine's ``get_many``."""

@@ -8,8 +8,7 @@ concerns, not the call.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -51,7 +50,7 @@ class PageReader:
     def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """Fill each target with the page of its key; False: absent or unreadable (contents then undefined).
 
-        ``targets[i]`` are writable spans of together exactly the page's length.
+        ``targets[i]`` are writable spans of together exactly the page's length, the same for all.
 
         I/O: one batched index lookup; one read per stretch of neighbouring pages.
         """
@@ -83,27 +82,31 @@ class PageReader:
         places = self._log.places([keys[i] for i in positions])
         return [Want(i, keys[i], p, targets[i]) for i, p in zip(positions, places, strict=True) if p is not None]
 
-    def _read(self, wants: list[Want]) -> Iterator[tuple[Want, Verdict]]:
+    def _read(self, wants: list[Want]) -> list[tuple[Want, Verdict]]:
         """Read and check, segment by segment, each held in its generation meanwhile."""
         wants.sort(key=itemgetter(2))
-        for _, group in groupby(wants, key=lambda w: w.place[:2]):
-            members = list(group)
-            place = members[0].place
+        results: list[tuple[Want, Verdict]] = []
+        start = 0
+        for stop in range(1, len(wants) + 1):
+            place = wants[start].place
+            if stop < len(wants) and wants[stop].place[:2] == place[:2]:
+                continue
+            members = wants[start:stop]
+            start = stop
             if not self._log.space.acquire(place):
-                yield from ((want, "gone") for want in members)
+                results += [(want, "gone") for want in members]
                 continue
             try:
-                file = self._files.reader(place.segment)
-                results = read_pages(file, members)
+                results += read_pages(self._files.reader(place.segment), members)
             except OSError:
-                results = [(want, "error") for want in members]
+                results += [(want, "error") for want in members]
             finally:
                 self._log.space.release(place.segment)
-            yield from results
+        return results
 
     def _count(self, delivered: Sequence[bool], targets: Sequence[Sequence[memoryview]], errors: int) -> None:
         hits = sum(delivered)
-        size = sum(sum(map(len, spans)) for spans, there in zip(targets, delivered, strict=True) if there)
+        size = hits * sum(map(len, targets[0])) if targets else 0
         counters = self._log.counters
         with self._count_lock:
             counters.hits += hits
@@ -118,70 +121,63 @@ def read_pages(file: File, wants: Sequence[Want]) -> list[tuple[Want, Verdict]]:
     I/O: one read per stretch of neighbours (more only above IOV_MAX spans); after an error each of its pages by itself.
     """
     results: list[tuple[Want, Verdict]] = []
-    for stretch in _stretches(wants):
+    start = 0
+    while start < len(wants):
+        stop, views = _stretch(wants, start)
         try:
-            results += _read_stretch(file, stretch)
+            arrived = _fill(file, views, wants[start].place.block * BLOCK)
+            results += [(want, _judge(want, arrived)) for want in wants[start:stop]]
         except OSError:
-            for want in stretch:
-                try:
-                    results += _read_stretch(file, [want])
-                except OSError:
-                    results.append((want, "error"))
+            if stop - start == 1:
+                results.append((wants[start], "error"))
+            else:
+                for want in wants[start:stop]:
+                    results += read_pages(file, [want])
+        start = stop
     return results
 
 
-def _stretches(wants: Sequence[Want]) -> Iterator[list[Want]]:
-    """Cut where the gap to the next page is too large (or where a page is asked for twice)."""
-    stretch: list[Want] = []
-    end = 0
-    for want in wants:
-        gap = want.place.offset - end
-        if stretch and not 0 <= gap <= MAX_GAP:
-            yield stretch
-            stretch = []
-        stretch.append(want)
-        end = want.place.offset + want.place.length
-    if stretch:
-        yield stretch
+def _stretch(wants: Sequence[Want], start: int) -> tuple[int, list[memoryview]]:
+    """The pages from ``start`` on that one read can bring: where they end, and what to fill, gaps included.
 
-
-def _read_stretch(file: File, wants: Sequence[Want]) -> list[tuple[Want, Verdict]]:
-    start = wants[0].place.offset
-    at = start
+    It ends where the gap to the next page is too large, or where a page is asked for twice.
+    """
     views: list[memoryview] = []
-    waste = memoryview(bytearray(MAX_GAP)) if len(wants) > 1 else memoryview(b"")
-    for want in wants:
-        place = want.place
-        if place.offset > at:
-            views.append(waste[: place.offset - at])
-        views += want.spans
-        at = place.offset + place.length
-    arrived = start + _fill(file, views, start)
-    return [(want, _judge(want, arrived)) for want in wants]
+    end = wants[start].place.block * BLOCK
+    for at in range(start, len(wants)):
+        _, _, place, spans = wants[at]
+        gap = place.block * BLOCK - end
+        if gap:
+            if not 0 < gap <= MAX_GAP:
+                return at, views
+            views.append(memoryview(bytearray(gap)))
+        elif at > start and place.block == wants[at - 1].place.block:
+            return at, views
+        views += spans
+        end = place.block * BLOCK + place.length
+    return len(wants), views
 
 
 def _judge(want: Want, arrived: int) -> Verdict:
-    """Whether the page is complete and its own."""
-    place = want.place
-    if place.offset + place.length > arrived:
-        return "bad"
-    return "ok" if payload_check(want.key, want.spans) == place.check else "bad"
+    """Whether the page is complete (bytes up to ``arrived`` were read) and its own."""
+    _, key, place, spans = want
+    complete = place.block * BLOCK + place.length <= arrived
+    return "ok" if complete and payload_check(key, spans) == place.check else "bad"
 
 
 def _fill(file: File, views: list[memoryview], offset: int) -> int:
-    """Scatter from ``offset`` into the views until they are full or the file ends; bytes read."""
-    views = [v for v in views if len(v)]
-    total = 0
-    while views:
-        done = file.preadv(views[:IOV_MAX], offset + total)
-        if not done:
-            break
-        total += done
+    """Scatter from ``offset`` into the views until they are full or the file ends; the offset reached."""
+    while True:
+        done = file.preadv(views[:IOV_MAX], offset)
+        offset += done
         taken = 0
         while taken < len(views) and done >= len(views[taken]):
             done -= len(views[taken])
             taken += 1
+        if taken == len(views):
+            return offset
+        if not taken and not done:
+            return offset
         views = views[taken:]
         if done:
             views[0] = views[0][done:]
-    return total

@@ -10,20 +10,19 @@ One writer at a time: the caller holds the commit lock. When a call returns, not
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from lsmkv.env.fs import Buffer, File, write_all
+from lsmkv.env.fs import File, write_all
 from lsmkv_tensor.errors import io_failed
-from lsmkv_tensor.vlog.bounce import AlignedBuffer, all_aligned
+from lsmkv_tensor.vlog.bounce import AlignedBuffer, may_be_direct
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import (
     BLOCK,
-    FrameEntry,
     FrameHead,
-    Place,
     SegmentHeader,
     frame_header_bytes,
     pack_frame,
@@ -39,9 +38,13 @@ BOUNCE_BYTES = (8 << 20) + (64 << 10)
 
 
 class Page(NamedTuple):
-    """A page on its way in: what its frame says about it, and its bytes in order."""
+    """A page on its way in: what its frame says about it (see FrameEntry), and its bytes in order."""
 
-    entry: FrameEntry
+    key: bytes
+    parent: bytes
+    length: int
+    codec: int
+    check: int
     spans: Sequence[memoryview]
 
 
@@ -57,6 +60,7 @@ class FrameWriter:
         self._files = files
         self._store_id = store_id
         self._bounce: AlignedBuffer | None = None
+        self._headers: AlignedBuffer | None = None
         self.bytes_written = 0
         """Bytes given to the file system, headers and padding included."""
         self.bounced_bytes = 0
@@ -67,57 +71,64 @@ class FrameWriter:
         header = SegmentHeader(segment.number, segment.generation, self._files.segment_bytes, self._store_id)
         self._write(segment, [memoryview(pack_segment_header(header))], 0)
 
-    def append(self, segment: Segment, pages: Sequence[Page]) -> list[Place]:
-        """Write one frame at the tail (the caller made sure it fits) and advance the tail. IOFailedError: tail unchanged.
+    def append(self, segment: Segment, pages: Sequence[Page]) -> tuple[list[bytes], int]:
+        """Write one frame at the tail (the caller made sure it fits) and advance the tail.
+
+        Returns the index values of the pages and the bytes they take. IOFailedError: the tail is unchanged.
 
         I/O: one gathered write, more only above IOV_MAX buffers or the bounce buffer.
         """
-        lengths = [page.entry.length for page in pages]
         head_bytes = frame_header_bytes(len(pages))
-        total = frame_bytes(lengths)
+        total = frame_bytes([page.length for page in pages])
         first = segment.tail // BLOCK
-        head = FrameHead(head_bytes, len(pages), segment.generation, segment.number, first, total, segment.frames)
-        header = AlignedBuffer(head_bytes)
-        pack_frame(self._store_id, head, [page.entry for page in pages], header.view)
-        spans: list[memoryview] = [header.view]
-        places: list[Place] = []
-        block = first + head_bytes // BLOCK
-        for page, length in zip(pages, lengths, strict=True):
-            spans += page.spans
-            if length % BLOCK:
-                spans.append(_ZEROS[length % BLOCK :])
-            entry = page.entry
-            places.append(Place(segment.number, segment.generation, block, length, entry.codec, entry.parent, entry.check))
-            block += padded(length) // BLOCK
-        assert block * BLOCK == segment.tail + total
         assert segment.tail + total <= self._files.segment_bytes
+        head = FrameHead(head_bytes, len(pages), segment.generation, segment.number, first, total, segment.frames)
+        header = self._header_memory(head_bytes)
+        values = pack_frame(self._store_id, head, pages, header)
+        spans: list[memoryview] = [header]
+        for page in pages:
+            spans += page.spans
+            if page.length % BLOCK:
+                spans.append(_ZEROS[page.length % BLOCK :])
         self._write(segment, spans, segment.tail)
         segment.tail += total
         segment.frames += 1
-        return places
+        return values, total - head_bytes
 
     def seal(self, segment: Segment) -> None:
         """Write the end mark (there is always room for one). IOFailedError. I/O: one write."""
         head = FrameHead(BLOCK, 0, segment.generation, segment.number, segment.tail // BLOCK, BLOCK, segment.frames)
-        mark = AlignedBuffer(BLOCK)
-        pack_frame(self._store_id, head, [], mark.view)
-        self._write(segment, [mark.view], segment.tail)
+        mark = self._header_memory(BLOCK)
+        pack_frame(self._store_id, head, [], mark)
+        self._write(segment, [mark], segment.tail)
+
+    def _header_memory(self, size: int) -> memoryview:
+        """Aligned memory for one header; the next call may give the same."""
+        if self._headers is None or self._headers.size < size:
+            self._headers = AlignedBuffer(size)
+        return self._headers.view[:size]
 
     def _write(self, segment: Segment, spans: list[memoryview], offset: int) -> None:
+        """Write the spans, together whole blocks; directly from where they are if the kernel takes them so."""
         path = self._files.path(segment.number)
         segment.dirty = True
         try:
             file = self._files.writer(segment.number)
-            if not file.direct or all_aligned(spans):
-                self.bytes_written += write_all(file, spans, offset)
-            else:
+            if file.direct and not may_be_direct(spans):
+                self._write_bounced(file, spans, offset)
+                return
+            try:
+                self._flush(file, spans, offset)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not file.direct:
+                    raise
                 self._write_bounced(file, spans, offset)
         except OSError as error:
             op = "writing a segment"
             raise io_failed(op, path, error) from error
 
     def _write_bounced(self, file: File, spans: Sequence[memoryview], offset: int) -> None:
-        """Copy the spans end to end through the bounce buffer; together they are whole blocks."""
+        """Copy the spans end to end through the bounce buffer."""
         if self._bounce is None:
             self._bounce = AlignedBuffer(BOUNCE_BYTES)
         size, array, view = self._bounce.size, self._bounce.array, self._bounce.view
@@ -131,13 +142,14 @@ class FrameWriter:
                 at += n
                 done += n
                 if at == size:
-                    offset += self._flush(file, view, offset)
+                    offset += self._flush(file, [view], offset)
                     at = 0
             self.bounced_bytes += len(source)
-        self._flush(file, view[:at], offset)
+        if at:
+            self._flush(file, [view[:at]], offset)
 
-    def _flush(self, file: File, view: Buffer, offset: int) -> int:
-        done = write_all(file, [view], offset)
+    def _flush(self, file: File, spans: Sequence[memoryview], offset: int) -> int:
+        done = write_all(file, spans, offset)
         self.bytes_written += done
         return done
 

@@ -30,7 +30,7 @@ def frame(n: int) -> tuple[bytearray, FrameHead, list[FrameEntry]]:
     entries = [FrameEntry(bytes([i]) * 32, NO_PARENT, 100 + i, 0, 1000 + i) for i in range(n)]
     head = FrameHead(frame_header_bytes(n), n, 3, 7, 1, frame_header_bytes(n) + n * BLOCK, 5)
     raw = bytearray(head.header_bytes)
-    pack_frame(ID, head, entries, memoryview(raw))
+    pack_frame(ID, head, [(*entry, []) for entry in entries], memoryview(raw))
     return raw, head, entries
 
 
