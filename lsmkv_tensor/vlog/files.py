@@ -32,6 +32,7 @@ class SegmentFiles:
         self._readers: OrderedDict[int, File] = OrderedDict()
         self._lock = Lock()
         self._writer: tuple[int, File] | None = None
+        self._new_names = False
 
     def path(self, number: int) -> str:
         """Path of a segment."""
@@ -55,7 +56,7 @@ class SegmentFiles:
     def create(self, number: int) -> None:
         """A new file with all its blocks reserved. NoSpaceError or IOFailedError; nothing is left behind then.
 
-        I/O: one create, one fallocate, one directory sync.
+        Its name is durable after :meth:`sync_names`. I/O: one create, one fallocate.
         """
         path = self.path(number)
         try:
@@ -64,11 +65,17 @@ class SegmentFiles:
                 file.allocate(self.segment_bytes)
             finally:
                 file.close()
-            self._fs.sync_dir(self.directory)
+            self._new_names = True
         except OSError as error:
             self._forget_file(path)
             op = "allocating a segment"
             raise io_failed(op, path, error) from error
+
+    def sync_names(self) -> None:
+        """Make the names of new files durable. OSError. I/O: one directory sync if there are any."""
+        if self._new_names:
+            self._new_names = False
+            self._fs.sync_dir(self.directory)
 
     def restore_length(self, number: int) -> None:
         """Reserve all blocks of a file that a crash left short. Errors as :meth:`create`. I/O: one fallocate."""
@@ -84,12 +91,11 @@ class SegmentFiles:
             raise io_failed(op, path, error) from error
 
     def unlink(self, number: int) -> None:
-        """Remove a file; nothing happens if it is gone. I/O: one unlink, one directory sync."""
+        """Remove a file; nothing happens if it is gone (one that a power cut brings back has no record). I/O: one unlink."""
         self.forget(number)
         path = self.path(number)
         try:
             self._fs.unlink(path)
-            self._fs.sync_dir(self.directory)
         except FileNotFoundError:
             return
         except OSError as error:

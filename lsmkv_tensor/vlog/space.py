@@ -164,7 +164,7 @@ class Space:
 
         Needs no commit lock; syncs go one after the other, so a segment found clean is on disk.
 
-        I/O: one fdatasync if it was written to.
+        I/O: one fdatasync if it was written to; one directory sync after segments were created.
         """
         path = self._files.path(segment.number)
         with self._sync_lock:
@@ -177,6 +177,7 @@ class Space:
                 raise io_failed(op, path, error) from error
             segment.dirty = False
             try:
+                self._files.sync_names()
                 file.sync()
                 self.syncs += 1
             except OSError as error:
