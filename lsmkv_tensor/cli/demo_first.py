@@ -70,6 +70,7 @@ def run_first(spec: Spec, report: Reporter) -> dict[str, Any]:
         "conversation_tokens": conversation_tokens,
         "kv_bytes": sum(part.nbytes for part in parts),
         "pages_stored": stored,
+        "page_bytes": store.format.page_bytes,
         "digest": recorded,
         "computed_s": computed_s,
         "accepted_s": accepted_s,

@@ -95,7 +95,7 @@ def _numbers(model: str, first: dict[str, Any], second: dict[str, Any]) -> dict[
         "speed_up": cold["speed_up"],
         "open_s": second["open_s"],
         "save": {"accepted_s": first["accepted_s"], "synced_s": first["saved_s"]}
-        | {"mb_s": megabytes_per_s(kv_bytes, first["saved_s"]), "torch_save_s": first["torch_save_s"]}
+        | {"mb_s": _save_rate(first), "torch_save_s": first["torch_save_s"]}
         | {"torch_save_mb_s": megabytes_per_s(kv_bytes, first["torch_save_s"])},
         "disk_bytes": first["disk_bytes"],
         "torch_file_bytes": first["torch_file_bytes"],
@@ -115,6 +115,12 @@ def _numbers(model: str, first: dict[str, Any], second: dict[str, Any]) -> dict[
 def _rate(count: int, seconds: Sequence[float]) -> float:
     """MB/s of the median time."""
     return megabytes_per_s(count, median(seconds))
+
+
+def _save_rate(first: dict[str, Any]) -> float | None:
+    """MB/s of storing; None when (with ``--keep``) pages were there already and so not written."""
+    written = first["pages_stored"] * first["page_bytes"]
+    return megabytes_per_s(written, first["saved_s"]) if written >= first["kv_bytes"] else None
 
 
 def _checks(numbers: dict[str, Any], first: dict[str, Any], second: dict[str, Any]) -> list[Check]:

@@ -97,7 +97,7 @@ def _beside(numbers: dict[str, Any]) -> Table:
     table.add_column("torch.save, torch.load", justify="right")
     table.add_row(
         "save",
-        f"{_ms(save['synced_s'])}, {save['mb_s']:,.0f} MB/s",
+        _ms(save["synced_s"]) + (f", {save['mb_s']:,.0f} MB/s" if save["mb_s"] else " (kept: not written again)"),
         f"{_ms(save['torch_save_s'])}, {save['torch_save_mb_s']:,.0f} MB/s",
     )
     for name, run in (("cold", cold), ("warm", warm)):

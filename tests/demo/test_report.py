@@ -19,6 +19,7 @@ FIRST = {
     "tokens": 992,
     "kv_bytes": 992_000,
     "pages_stored": 62,
+    "page_bytes": 16_000,
     "digest": "ab" * 32,
     "computed_s": 2.0,
     "accepted_s": 0.01,
@@ -102,6 +103,15 @@ def test_each_check_can_fail(name, path, value):
 def test_nothing_is_asked_of_the_random_models_speed():
     slow = SECOND | {"cold": SECOND["cold"] | {"ttft_s": [9.0, 9.0, 9.0]}}
     assert evaluate("random", FIRST, slow).ok
+
+
+def test_pages_that_were_there_already_are_no_write_speed():
+    console = Console(record=True, width=120)
+    report = evaluate("smollm2", FIRST | {"pages_stored": 3}, SECOND)
+    show(report, console)
+    assert report.numbers["save"]["mb_s"] is None
+    assert "not written again" in console.export_text()
+    assert evaluate("smollm2", FIRST, SECOND).numbers["save"]["mb_s"] == pytest.approx(0.992 / 0.02)
 
 
 def test_the_screen_shows_text_as_it_is_but_no_control_characters():
