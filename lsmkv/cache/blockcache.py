@@ -13,7 +13,6 @@ Blocks are charged what they say they weigh plus :data:`ENTRY_BYTES`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, Protocol
 
 from lsmkv.env.sync import Lock
@@ -21,7 +20,7 @@ from lsmkv.env.sync import Lock
 __all__ = ["ENTRY_BYTES", "BlockCache", "Cacheable", "Shelf"]
 
 ENTRY_BYTES = 200
-"""Overhead of one block: its place in the clock (~150 B), the integer keys, slot and mark."""
+"""Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
 
 
 class Cacheable(Protocol):
@@ -81,50 +80,53 @@ class BlockCache:
         self.heated = 0
         self.cooled = 0
         self._lock = Lock()
-        self._clock: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._shelves: dict[int, Shelf] = {}
+        self._clock: list[tuple[Shelf, int, int] | None] = []  # shelf, index and charge of each block; None: a free place
+        self._free: list[int] = []  # free places of the clock
+        self._hand = 0
 
     def __len__(self) -> int:
         """Number of blocks held."""
-        return len(self._clock)
+        return len(self._clock) - len(self._free)
 
     def shelf(self, number: int, count: int) -> Shelf:
         """The shelf of table ``number``, which has ``count`` blocks; the same one at every call until it is dropped."""
         with self._lock:
             shelf = self._shelves.get(number)
-            if shelf is None or len(shelf.blocks) != count:
+            if shelf is None:
                 shelf = self._shelves[number] = Shelf(number, count, self)
             return shelf
 
     def put(self, shelf: Shelf, index: int, block: Cacheable) -> None:
-        """Hold a block, replacing what was there; one larger than the whole cache is not held at all."""
+        """Hold a block, unless it is held already (a block never changes) or is larger than the whole cache."""
         charge = block.charge + ENTRY_BYTES
         with self._lock:
-            if self._shelves.get(shelf.number) is not shelf:
-                return  # the table was dropped
-            self._remove(shelf, index)
-            if charge > self.capacity_bytes:
+            if shelf.cache is None or shelf.blocks[index] is not None or charge > self.capacity_bytes:
                 return
             self.bytes += charge
             while self.bytes > self.capacity_bytes:
                 self._turn()
-            self._clock[shelf.number, index] = None
+            place = (shelf, index, charge)
+            if self._free:
+                self._clock[self._free.pop()] = place
+            else:
+                self._clock.append(place)
             shelf.marks[index] = 0
             shelf.blocks[index] = block
 
     def _turn(self) -> None:
-        """Advance the clock by one block: cool it, let it stay once more, or let it go."""
-        (number, index), _ = self._clock.popitem(last=False)
-        shelf = self._shelves[number]
-        block = shelf.blocks[index]
+        """Advance the clock by one place: cool a marked block and let it stay, let an unmarked one go."""
+        hand = self._hand if self._hand < len(self._clock) else 0
+        self._hand = hand + 1
+        held = self._clock[hand]
+        if held is None:
+            return
+        shelf, index, _ = held
         if shelf.marks[index]:
             shelf.marks[index] = 0
-            self._cool(block)
-            self._clock[number, index] = None
+            self._cool(shelf.blocks[index])
         else:
-            self._cool(block)
-            shelf.blocks[index] = None
-            self.bytes -= block.charge + ENTRY_BYTES
+            self._remove(hand, held)
             self.evictions += 1
 
     def _cool(self, block: Cacheable) -> None:
@@ -134,14 +136,14 @@ class BlockCache:
             self.bytes -= block.heat_charge
             self.cooled += 1
 
-    def _remove(self, shelf: Shelf, index: int) -> None:
-        """Forget one block, if it is held."""
-        block = shelf.blocks[index]
-        if block is not None:
-            self._cool(block)
-            shelf.blocks[index] = None
-            del self._clock[shelf.number, index]
-            self.bytes -= block.charge + ENTRY_BYTES
+    def _remove(self, place: int, held: tuple[Shelf, int, int]) -> None:
+        """Forget the block at a place of the clock."""
+        shelf, index, charge = held
+        self._cool(shelf.blocks[index])
+        shelf.blocks[index] = None
+        self._clock[place] = None
+        self._free.append(place)
+        self.bytes -= charge
 
     def heat(self, shelf: Shelf, index: int, block: Cacheable) -> None:
         """Heat a block that is still held, if it fits without evicting anything."""
@@ -154,16 +156,18 @@ class BlockCache:
             self.heated += 1
 
     def drop(self, number: int) -> None:
-        """Forget every block of one file (it was deleted)."""
+        """Forget every block of one file (it was deleted), and hold none of it from now on."""
         with self._lock:
             shelf = self._shelves.pop(number, None)
             if shelf is not None:
-                for index in range(len(shelf.blocks)):
-                    self._remove(shelf, index)
+                shelf.cache = None
+                for place, held in enumerate(self._clock):
+                    if held is not None and held[0] is shelf:
+                        self._remove(place, held)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget every block."""
         with self._lock:
-            for shelf in self._shelves.values():
-                for index in range(len(shelf.blocks)):
-                    self._remove(shelf, index)
+            for place, held in enumerate(self._clock):
+                if held is not None:
+                    self._remove(place, held)

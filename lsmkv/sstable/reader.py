@@ -63,6 +63,7 @@ class TableReader(TableAccess):
 
         I/O: at most one block read, unless the versions of the key span blocks and ``seq`` is old.
         """
+        index = -1
         if self.likely:
             index = bisect_left(self.fences, key)
             block = self.cached[index] if index < self.blocks else None
@@ -82,10 +83,10 @@ class TableReader(TableAccess):
                     counters.filter_checks += self.filters
                     return entry if entry[0] <= seq else self.older(key, index, seq)
                 self.likely = False
-        return self._get_filtered(key, h, seq)
+        return self._get_filtered(key, h, seq, index)
 
-    def _get_filtered(self, key: bytes, h: tuple[int, int] | None, seq: int) -> Entry | None:
-        """:meth:`get` that asks the filter first."""
+    def _get_filtered(self, key: bytes, h: tuple[int, int] | None, seq: int, index: int) -> Entry | None:
+        """:meth:`get` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
         counters, bloom = self.counters, self.bloom
         if bloom is not None:
             h1, h2 = hash_key(key) if h is None else h
@@ -93,7 +94,8 @@ class TableReader(TableAccess):
             if not bloom.may_contain(h1, h2):
                 counters.filter_negatives += 1
                 return None
-        index = bisect_left(self.fences, key)
+        if index < 0:
+            index = bisect_left(self.fences, key)
         if index < self.blocks:
             entry = self.block(index).newest(key)
             if entry is not None:

@@ -48,15 +48,15 @@ def test_bytes_count_what_is_held_and_never_exceed_the_capacity():
     assert shelf.blocks[0] is None, "larger than the whole cache"
 
 
-def test_putting_again_replaces():
+def test_a_block_is_held_once():
     cache = BlockCache(10_000)
     shelf = cache.shelf(1, 1)
-    first, second = Thing(), Thing(charge=20)
+    first = Thing()
     shelf.put(0, first)
-    shelf.put(0, second)
-    assert shelf.blocks[0] is second
+    shelf.put(0, Thing(charge=20))
+    assert shelf.blocks[0] is first
     assert len(cache) == 1
-    assert cache.bytes == 20 + ENTRY_BYTES
+    assert cache.bytes == 10 + ENTRY_BYTES
 
 
 def test_dropping_a_table_forgets_its_blocks_and_refuses_late_ones():
