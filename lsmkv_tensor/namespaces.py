@@ -187,10 +187,12 @@ class Namespace:
     # helpers
 
     def _index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
+        """Namespace number and 28-byte page key, as the index has them."""
         prefix = self._prefix
         return [prefix + (k if type(k) is bytes and len(k) == PAGE_KEY_BYTES else flat_key(k)) for k in keys]
 
     def _parents(self, parents: Sequence[PageKey | None] | None, n: int) -> list[bytes]:
+        """The parents as 28-byte page keys, zeros where there is none."""
         if parents is None:
             return [NO_PARENT] * n
         if len(parents) != n:
@@ -199,4 +201,5 @@ class Namespace:
         return [NO_PARENT if p is None else flat_key(p) for p in parents]
 
     def _record_keys(self, records: Mapping[bytes, bytes | None] | None) -> dict[bytes, bytes | None]:
+        """The records under their reserved index keys."""
         return {self._records + key: value for key, value in (records or {}).items()}

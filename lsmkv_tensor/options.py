@@ -66,10 +66,12 @@ class StoreOptions:
 
 
 def _integer(name: str, value: object, low: int) -> None:
+    """Refuse anything but an integer of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         _refuse(name, value, f"an integer of at least {low}")
 
 
 def _refuse(name: str, value: object, allowed: str) -> None:
+    """InvalidArgumentError naming the field, its value and what is allowed."""
     msg = f"StoreOptions.{name} = {value!r}: must be {allowed}"
     raise InvalidArgumentError(msg)

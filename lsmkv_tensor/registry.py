@@ -73,6 +73,7 @@ class Registry:
         self._load(log.db, path)
 
     def _load(self, db: DB, path: str) -> None:
+        """Read all namespaces and names."""
         for key, text in db.scan(prefix=NAMESPACES):
             number = number_of(NAMESPACES, key)
             self._texts[number] = text
@@ -119,6 +120,7 @@ class Registry:
             return [self._info(number) for number in sorted(self._texts)]
 
     def _info(self, number: int) -> NamespaceInfo:
+        """What is registered under a number."""
         text = self._texts[number]
         document = json.loads(text)
         names = tuple(sorted(n for n, at in self._names.items() if at == number))

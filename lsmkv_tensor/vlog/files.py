@@ -148,6 +148,7 @@ class SegmentFiles:
             self._readers.clear()
 
     def _forget_file(self, path: str) -> None:
+        """Remove what a failed creation left, if it can be removed; else the next opening does."""
         try:
             self._fs.unlink(path)
         except OSError:

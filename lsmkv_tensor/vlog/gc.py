@@ -110,6 +110,7 @@ class Collector:
         return GcReport(tuple(victims), live / (len(victims) * size) if victims else 0.0, self._read, moved, freed, reason)
 
     def _why_none(self, max_live: float, victims: list[int]) -> str:
+        """Say why there is no victim, or no further one."""
         size = self._files.segment_bytes
         sealed = [s.live_bytes / size for s in list(self._log.space.segments.values()) if s.state == SEALED]
         if victims:

@@ -252,6 +252,7 @@ def unpack_frame(raw: bytes, head: FrameHead, store_id: bytes, segment: int, blo
 
 
 def _frame_seed(store_id: bytes, head: FrameHead) -> int:
+    """What binds a frame to its store, place and generation."""
     return xxh3_64_intdigest(_SEED.pack(store_id, head.segment, head.generation, head.block))
 
 

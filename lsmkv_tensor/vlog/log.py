@@ -89,6 +89,7 @@ class ValueLog:
         return n
 
     def _fit(self, lengths: Sequence[int]) -> int:
+        """How many of the pages fit into one frame in the active segment."""
         room = self.space.room()
         most = min(len(lengths), MAX_FRAME_PAGES)
         if frame_bytes(lengths[:most]) <= room:
@@ -167,6 +168,7 @@ class ValueLog:
             return True
 
     def _delete(self, found: Mapping[bytes, Place]) -> int:
+        """Delete these pages from the index; how many."""
         if found:
             batch = WriteBatch()
             change = Change()
@@ -265,6 +267,7 @@ _ENTRY_BYTES = 32 + 56
 
 
 def _with_records(batch: WriteBatch, records: Mapping[bytes, bytes | None]) -> WriteBatch:
+    """The batch with these records added (None: deleted)."""
     for key, value in records.items():
         if value is None:
             batch.delete(key)

@@ -81,6 +81,7 @@ class PageReader:
         return delivered
 
     def _resolve(self, positions: Sequence[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[Want]:
+        """Look up where the pages at these positions are; absent ones are left out."""
         places = self._log.places([keys[i] for i in positions])
         return [Want(i, keys[i], p, targets[i]) for i, p in zip(positions, places, strict=True) if p is not None]
 
@@ -107,6 +108,7 @@ class PageReader:
         return results
 
     def _count(self, delivered: Sequence[bool], targets: Sequence[Sequence[memoryview]], errors: int) -> None:
+        """Add one call to the counters."""
         hits = sum(delivered)
         size = hits * sum(map(len, targets[0])) if targets else 0
         counters = self._log.counters

@@ -119,6 +119,7 @@ def frames_of(file: File, header: SegmentHeader, start: int, stop: int) -> Itera
 
 
 def _header(file: File, path: str) -> tuple[SegmentHeader | None, Problem | None]:
+    """The segment header, or what is wrong with it."""
     try:
         return unpack_segment_header(file.pread(BLOCK, 0), path), None
     except CorruptionError as error:
@@ -159,6 +160,7 @@ def _next_frame(file: File, header: SegmentHeader, at: int, stop: int) -> int:
 
 
 def _check_payloads(file: File, frames: list[Frame]) -> list[Problem]:
+    """Read every page of the frames; those that fail their check."""
     problems: list[Problem] = []
     for frame in frames:
         for entry, at in frame.payloads():

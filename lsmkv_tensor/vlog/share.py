@@ -57,4 +57,5 @@ class IndexShare:
         return self._fits()
 
     def _fits(self) -> bool:
+        """The estimate of the module docstring against the share."""
         return 2 * self._measured + 4 * self._appended <= self.limit_bytes

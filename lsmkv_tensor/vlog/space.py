@@ -186,6 +186,7 @@ class Space:
                 raise self.poison from error
 
     def _start(self, segment: Segment) -> None:
+        """Begin a new generation of a free segment. IOFailedError: it stays free."""
         generation = max(self._generation, self._generation_on_disk(segment)) + 1
         before = segment.generation
         segment.generation = generation
@@ -209,6 +210,7 @@ class Space:
             return 0
 
     def _set_state(self, segment: Segment, state: int) -> None:
+        """Change the state and have it recorded with the next commit."""
         segment.state = state
         self._liveness.note(segment)
 
@@ -257,6 +259,7 @@ class Space:
         return list(self._live(segment).items()) if segment.pages else []
 
     def _live(self, segment: Segment) -> dict[bytes, Place]:
+        """Live pages by index key, counted right."""
         entries = self._entries_by_frames(segment)
         if len(entries) != segment.pages:  # a header is damaged: ask the whole index
             entries = self._entries_by_index(segment)

@@ -149,6 +149,7 @@ class FrameWriter:
             self._flush(file, [view[:at]], offset)
 
     def _flush(self, file: File, spans: Sequence[memoryview], offset: int) -> int:
+        """Write all of the spans and count the bytes."""
         done = write_all(file, spans, offset)
         self.bytes_written += done
         return done
