@@ -115,6 +115,7 @@ class Namespace:
             views = page_views(buffers, len(keys), self.page_bytes)
             above = self._parents(parents, len(keys))
             index_keys = self._index_keys(keys)
+            commits = self._log.commits
             there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
             first: dict[bytes, int] = {}
             for i, key in enumerate(index_keys):
@@ -127,7 +128,7 @@ class Namespace:
                 return there
             evicted: list[tuple[bytes, int]] = []
             try:
-                stored = self._log.put(pages, self._record_keys(records))
+                stored = self._log.put(pages, self._record_keys(records), absent_at=commits)
             finally:
                 evicted = self._log.take_evicted()
                 self._notifier.deliver(evicted)

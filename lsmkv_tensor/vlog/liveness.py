@@ -42,6 +42,8 @@ class Liveness:
         self.share = share
         self.segments: dict[int, Segment] = {}
         self._unrecorded: set[int] = set()
+        self.commits = 0
+        """Batches committed since opening: unchanged means that nothing changed."""
 
     def load(self, path: str) -> None:
         """Read every record. CorruptionError for an impossible one. I/O: one scan of a few records."""
@@ -74,6 +76,7 @@ class Liveness:
             segment = self.segments[number]
             batch.put(segment.key, segment.record(change.pages[number], change.bytes[number]))
         self.share.add(batch.nbytes, len(batch))
+        self.commits += 1  # before: a batch must never be visible under the old number
         self._db.write(batch)
         self._unrecorded.clear()
         for number in touched:

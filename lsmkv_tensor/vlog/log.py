@@ -44,8 +44,15 @@ class ValueLog:
         """Which keys have a page. I/O: as the engine's ``contains_many``."""
         return self.db.contains_many(keys)
 
-    def put(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> list[bool]:
+    @property
+    def commits(self) -> int:
+        """Grows with every change of the index."""
+        return self._liveness.commits
+
+    def put(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None], *, absent_at: int | None = None) -> list[bool]:
         """Store pages of distinct keys; a page already there is left as it is. True: it is there now.
+
+        ``absent_at``: the value of :attr:`commits` before the caller found all of them absent (spares asking again).
 
         ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
         that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes.
@@ -54,9 +61,10 @@ class ValueLog:
         """
         with self.lock:
             self.check_usable()
-            present = self.contains([page.key for page in pages])
-            todo = [i for i, there in enumerate(present) if not there]
-            stored: list[bool] = present.tolist()
+            stored = [False] * len(pages)
+            if absent_at != self.commits:
+                stored = self.contains([page.key for page in pages]).tolist()
+            todo = [i for i, there in enumerate(stored) if not there]
             self.counters.present_pages += len(pages) - len(todo)
             pending = dict(records)
             first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages

@@ -5,6 +5,9 @@ Three ways, by what memory and file system allow: the caller's memory as it is (
 than the bounce buffer goes out in several writes; it becomes real only when the index names its pages, so a torn one is
 never seen.
 
+Pages are checksummed before, not while they are written: handing the write to a second thread and summing meanwhile (the
+header then follows in a write of its own) was 5-12 % slower at 2, 8 and 32 MiB a batch on two cores.
+
 One writer at a time: the caller holds the commit lock. When a call returns, nothing refers to the caller's memory.
 """
 
