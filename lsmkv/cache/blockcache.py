@@ -1,26 +1,37 @@
 """A byte-bounded cache of decoded blocks: a shelf of slots per table, second chance (clock) eviction over all of them.
 
-A lookup reads ``shelf.blocks[i]`` and, on a hit, sets ``shelf.marks[i]``: two list accesses, no lock, no hashing. Exact
-recency would cost five more cache misses a hit, a quarter of a random lookup. Eviction goes around: a marked block loses its
-mark and gets another round, an unmarked one leaves.
+A lookup reads ``shelf.blocks[i]`` and counts a hit in ``shelf.marks[i]``: two list accesses, no lock, no hashing. Exact
+recency would cost five more cache misses a hit, a quarter of a random lookup. Eviction goes around: a block hit since the
+last round stays with its count set back, one that was not leaves.
 
-A block that is hit while marked may be *heated*: it then also holds a dict from key to entry, three to five times its
-packed weight, and answers in 0.1 us instead of 0.6. Only free room is spent on that: heating never evicts, and the clock
-takes the heat away before it takes the block. So a working set that fits is fast, and one that does not fit is packed tight.
+A block hit :data:`HOT_HITS` times within a round may be *heated*: it then also holds a dict from key to entry, three to five
+times its packed weight, and answers in 0.1 us instead of 0.6. That takes free room, or else at most 1/:data:`HEAT_SHARE` of
+the capacity, and the clock takes the heat away before it takes the block. So a working set that fits is fast, a hot part of
+one that does not fit is fast, and the rest is packed tight.
 
 Blocks are charged what they say they weigh plus :data:`ENTRY_BYTES`.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Protocol
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["ENTRY_BYTES", "BlockCache", "Cacheable", "Shelf"]
+__all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "BlockCache", "Cacheable", "Shelf"]
 
 ENTRY_BYTES = 200
 """Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
+
+HOT_HITS = 6
+"""Hits in one round of the clock from which a block is worth a dict (20 us to make); uniform traffic rarely gets there."""
+
+MOST_HITS = 255
+"""Hits are counted up to here."""
+
+HEAT_SHARE = 4
+"""The inverse of the share of a full cache that heated blocks' dicts may take."""
 
 
 class Cacheable(Protocol):
@@ -45,7 +56,7 @@ class Cacheable(Protocol):
 
 
 class Shelf:
-    """The cached blocks of one table. ``blocks[i]`` is a block or None; set ``marks[i]`` when it was of use."""
+    """The cached blocks of one table. ``blocks[i]`` is a block or None; ``marks[i]`` counts its hits, up to 255."""
 
     __slots__ = ("blocks", "cache", "marks", "number")
 
@@ -61,10 +72,9 @@ class Shelf:
             self.cache.put(self, index, block)
 
     def heat(self, index: int, block: Cacheable) -> None:
-        """A marked block was hit again: heat it if there is free room."""
-        cache = self.cache
-        if cache is not None and cache.bytes + block.heat_charge <= cache.capacity_bytes:
-            cache.heat(self, index, block)
+        """A block was hit often: heat it if the cache can afford that."""
+        if self.cache is not None:
+            self.cache.heat(self, index, block)
 
 
 class BlockCache:
@@ -77,12 +87,14 @@ class BlockCache:
         self.capacity_bytes = capacity_bytes
         self.bytes = 0
         self.evictions = 0
+        self.heat_bytes = 0
         self.heated = 0
         self.cooled = 0
         self._lock = Lock()
         self._shelves: dict[int, Shelf] = {}
         self._clock: list[tuple[Shelf, int, int] | None] = []  # shelf, index and charge of each block; None: a free place
         self._free: list[int] = []  # free places of the clock
+        self._hot: deque[tuple[Shelf, int]] = deque()  # heated blocks, and some that were
         self._hand = 0
 
     def __len__(self) -> int:
@@ -115,16 +127,18 @@ class BlockCache:
             shelf.blocks[index] = block
 
     def _turn(self) -> None:
-        """Advance the clock by one place: cool a marked block and let it stay, let an unmarked one go."""
+        """Advance the clock by one place: a block that was hit stays, cooled unless it was hit often; another one goes."""
         hand = self._hand if self._hand < len(self._clock) else 0
         self._hand = hand + 1
         held = self._clock[hand]
         if held is None:
             return
         shelf, index, _ = held
-        if shelf.marks[index]:
+        hits = shelf.marks[index]
+        if hits:
             shelf.marks[index] = 0
-            self._cool(shelf.blocks[index])
+            if hits < HOT_HITS:
+                self._cool(shelf.blocks[index])
         else:
             self._remove(hand, held)
             self.evictions += 1
@@ -134,6 +148,7 @@ class BlockCache:
         if block.hot is not None:
             block.hot = None
             self.bytes -= block.heat_charge
+            self.heat_bytes -= block.heat_charge
             self.cooled += 1
 
     def _remove(self, place: int, held: tuple[Shelf, int, int]) -> None:
@@ -145,15 +160,41 @@ class BlockCache:
         self._free.append(place)
         self.bytes -= charge
 
+    def _affords(self, extra: int) -> bool:
+        """Whether a dict of this many bytes may be added."""
+        capacity = self.capacity_bytes
+        return self.bytes + extra <= capacity or (self.heat_bytes + extra) * HEAT_SHARE <= capacity
+
     def heat(self, shelf: Shelf, index: int, block: Cacheable) -> None:
-        """Heat a block that is still held, if it fits without evicting anything."""
+        """Heat a block that is still held, as far as the cache affords it; else let one that is hot for longest cool."""
         extra = block.heat_charge
         with self._lock:
-            if shelf.blocks[index] is not block or block.hot is not None or self.bytes + extra > self.capacity_bytes:
+            if shelf.blocks[index] is not block or block.hot is not None:
+                return
+            if not self._affords(extra):
+                self._cool_one()
                 return
             block.hot = block.heated()
+            self._hot.append((shelf, index))
             self.bytes += extra
+            self.heat_bytes += extra
             self.heated += 1
+            while self.bytes > self.capacity_bytes:
+                self._turn()
+
+    def _cool_one(self) -> None:
+        """Cool the block that was heated first, unless it was hit often since its last turn."""
+        while self._hot:
+            shelf, index = self._hot.popleft()
+            block = shelf.blocks[index]
+            if block is None or block.hot is None:
+                continue
+            if shelf.marks[index] >= HOT_HITS:
+                shelf.marks[index] = 1
+                self._hot.append((shelf, index))
+            else:
+                self._cool(block)
+            return
 
     def drop(self, number: int) -> None:
         """Forget every block of one file (it was deleted), and hold none of it from now on."""
@@ -161,6 +202,7 @@ class BlockCache:
             shelf = self._shelves.pop(number, None)
             if shelf is not None:
                 shelf.cache = None
+                self._hot = deque(held for held in self._hot if held[0] is not shelf)
                 for place, held in enumerate(self._clock):
                     if held is not None and held[0] is shelf:
                         self._remove(place, held)

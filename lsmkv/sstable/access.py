@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
-from lsmkv.cache.blockcache import BlockCache, Shelf
+from lsmkv.cache.blockcache import MOST_HITS, BlockCache, Shelf
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.tablefile import TableFile
@@ -49,7 +49,8 @@ class TableAccess:
         counters = self.counters
         block = self.cached[index]
         if block is not None:
-            self.marks[index] = 1
+            if self.marks[index] < MOST_HITS:
+                self.marks[index] += 1
             counters.cache_hits += 1
             return block
         block = self.file.block(index)

@@ -15,6 +15,7 @@ import numpy as np
 from lsmkv.base.columns import I64
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import Entry
+from lsmkv.cache.blockcache import HOT_HITS, MOST_HITS
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.bloom import Bloom
@@ -83,10 +84,11 @@ class BatchLookup:
                 rest += range(i, end)
                 i = end
                 continue
-            if marks[index] and block.hot is None:
+            hits, hot = marks[index], block.hot
+            if hits < MOST_HITS:
+                marks[index] = hits + 1
+            if hot is None and hits >= HOT_HITS:
                 table.shelf.heat(index, block)
-            marks[index] = 1
-            hot = block.hot
             entry = None
             if end == i + 1:
                 entry = block.newest(key) if hot is None else hot.get(key)

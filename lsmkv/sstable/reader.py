@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from lsmkv.base.columns import I64, Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import MAX_SEQ, Entry
+from lsmkv.cache.blockcache import HOT_HITS, MOST_HITS
 from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
 from lsmkv.sstable.access import TableAccess
@@ -68,16 +69,18 @@ class TableReader(TableAccess):
             index = bisect_left(self.fences, key)
             block = self.cached[index] if index < self.blocks else None
             if block is not None:
-                hot = block.hot
+                marks, hot = self.marks, block.hot
+                hits = marks[index]
+                if hits < MOST_HITS:
+                    marks[index] = hits + 1
                 entry: Entry | None
                 if hot is not None:
                     entry = hot.get(key)
                 else:
                     entry = block.newest(key)
-                    if self.marks[index]:
+                    if hits >= HOT_HITS:
                         self.shelf.heat(index, block)
                 if entry is not None:
-                    self.marks[index] = 1
                     counters = self.counters
                     counters.cache_hits += 1
                     counters.filter_checks += self.filters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv.cache.blockcache import ENTRY_BYTES, BlockCache, Shelf
+from lsmkv.cache.blockcache import ENTRY_BYTES, HOT_HITS, BlockCache, Shelf
 
 
 @dataclass(eq=False)
@@ -88,22 +88,58 @@ def test_a_shelf_without_a_cache_holds_nothing():
     assert shelf.blocks == [None] * 3
 
 
-def test_heat_is_given_in_free_room_only_and_taken_before_the_block():
-    cache = BlockCache(2 * (ENTRY_BYTES + 10) + 30)
-    shelf = cache.shelf(1, 4)
-    first, second, third = Thing(), Thing(), Thing()
-    shelf.put(0, first)
-    shelf.put(1, second)
-    shelf.heat(0, first)
-    shelf.heat(1, second)
-    assert first.hot == {b"key": first}
-    assert second.hot is None, "no room left"
+def test_heat_takes_free_room_and_goes_before_the_block():
+    cache = BlockCache(4 * (ENTRY_BYTES + 10) + 300)
+    shelf = cache.shelf(1, 5)
+    things = [Thing(heat_charge=300) for _ in range(5)]
+    for i in range(4):
+        shelf.put(i, things[i])
+    shelf.heat(0, things[0])
+    shelf.marks[0] = HOT_HITS
+    shelf.heat(1, things[1])
+    assert things[0].hot == {b"key": things[0]}, "hit often since"
+    assert things[1].hot is None, "no room left, and more than its share"
     assert cache.bytes == cache.capacity_bytes
     shelf.marks[0] = shelf.marks[1] = 1
-    shelf.put(2, third)
-    assert first.hot is None
+    shelf.put(4, things[4])
+    assert things[0].hot is None, "hit, but not often"
+    assert shelf.blocks[0] is things[0]
     assert cache.bytes <= cache.capacity_bytes
-    assert (cache.heated, cache.cooled) == (1, 1)
+    assert (cache.heated, cache.cooled, cache.heat_bytes) == (1, 1, 0)
+
+
+def test_a_block_hit_often_is_heated_in_a_full_cache_and_stays_so():
+    cache = BlockCache(10 * (ENTRY_BYTES + 10))
+    shelf = cache.shelf(1, 12)
+    things = [Thing() for _ in range(12)]
+    for i in range(10):
+        shelf.put(i, things[i])
+    shelf.marks[0] = HOT_HITS
+    shelf.heat(0, things[0])
+    assert things[0].hot is not None
+    assert cache.bytes <= cache.capacity_bytes
+    shelf.marks[0] = HOT_HITS
+    for i in (10, 11):
+        shelf.put(i, things[i])
+    assert things[0].hot is not None
+
+
+def test_who_was_heated_first_cools_for_others_when_hit_no_more():
+    cache = BlockCache(8 * (ENTRY_BYTES + 10))
+    shelf = cache.shelf(1, 8)
+    things = [Thing(heat_charge=300) for _ in range(8)]
+    for i in range(8):
+        shelf.put(i, things[i])
+    for i in (0, 1):
+        shelf.marks[i] = HOT_HITS
+    shelf.heat(0, things[0])
+    assert things[0].hot is not None, "within its share, at the cost of others"
+    shelf.marks[0] = 1
+    shelf.heat(1, things[1])
+    assert (things[0].hot, things[1].hot) == (None, None), "the first request makes room for the next"
+    shelf.heat(1, things[1])
+    assert things[1].hot is not None
+    assert cache.bytes <= cache.capacity_bytes
 
 
 @given(
@@ -121,7 +157,7 @@ def test_whatever_happens_the_books_are_right(steps, capacity):
         if what == "put":
             shelf.put(index, Thing(charge=weight, heat_charge=2 * weight))
         elif what == "mark" and held is not None:
-            shelf.marks[index] = 1
+            shelf.marks[index] = min(255, shelf.marks[index] + 3)
         elif what == "heat" and held is not None:
             shelf.heat(index, held)
         elif what == "drop":
