@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
-from lsmkv.testing.memfs import MemoryFileSystem
 
 import lsmkv
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.testing.memfs import MemoryFileSystem
 
 keys = st.one_of(
     st.binary(max_size=3),
