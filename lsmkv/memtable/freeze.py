@@ -14,7 +14,7 @@ import numpy as np
 
 from lsmkv.base.columns import ByteColumn, Columns
 from lsmkv.base.keys import Entry
-from lsmkv.memtable.ordering import sorted_order
+from lsmkv.base.order import sort_order
 
 __all__ = ["to_columns"]
 
@@ -30,12 +30,12 @@ def to_columns(newest: Mapping[bytes, Entry], older: Mapping[bytes, Sequence[Ent
         # Behind the newest ones: a stable sort by key then leaves each key's versions newest first.
         keys.extend(repeat(key, len(versions)))
         entries.extend(reversed(versions))
-    order = sorted_order(keys)
-    parts: list[Columns] = []
-    for at in range(0, len(order), SLICE_ENTRIES):
-        pick = order[at : at + SLICE_ENTRIES]
-        parts.append(_columns(list(map(keys.__getitem__, pick)), list(map(entries.__getitem__, pick))))
-    return Columns.concat(parts)
+    # Columns first, in the order of insertion, then one gather: walking the objects in sorted order costs three times as
+    # much, a cache miss at every step.
+    steps = range(0, len(keys), SLICE_ENTRIES)
+    columns = Columns.concat([_columns(keys[at : at + SLICE_ENTRIES], entries[at : at + SLICE_ENTRIES]) for at in steps])
+    order = sort_order(columns.keys)
+    return Columns.concat([columns.take(order[at : at + SLICE_ENTRIES]) for at in steps])
 
 
 def _columns(keys: list[bytes], entries: list[Entry]) -> Columns:

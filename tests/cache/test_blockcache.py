@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv.cache.blockcache import ENTRY_BYTES, HOT_HITS, BlockCache, Shelf
+from lsmkv.cache.blockcache import ADMIT_EVERY, ENTRY_BYTES, HOT_HITS, BlockCache, Shelf
 
 
 @dataclass(eq=False)
@@ -22,6 +22,21 @@ class Thing:
         return {b"key": self}
 
 
+def admit(shelf, index, thing):
+    """Miss the same block as often as a full cache wants."""
+    for _ in range(ADMIT_EVERY):
+        shelf.put(index, thing)
+
+
+def test_a_full_cache_admits_one_in_some_misses():
+    cache = BlockCache(2 * (ENTRY_BYTES + 10))
+    shelf = cache.shelf(1, 20)
+    for i in range(2 + 3 * ADMIT_EVERY):
+        shelf.put(i, Thing())
+    assert cache.evictions == 3
+    assert len(cache) == 2
+
+
 def test_the_oldest_unmarked_block_goes_first():
     cache = BlockCache(3 * (ENTRY_BYTES + 10))
     shelf = cache.shelf(1, 8)
@@ -29,10 +44,10 @@ def test_the_oldest_unmarked_block_goes_first():
     for i in range(3):
         shelf.put(i, things[i])
     shelf.marks[0] = 1
-    shelf.put(3, things[3])
+    admit(shelf, 3, things[3])
     assert shelf.blocks[:4] == [things[0], None, things[2], things[3]]
     assert shelf.marks[0] == 0, "its second chance is used up"
-    shelf.put(4, things[4])
+    admit(shelf, 4, things[4])
     assert [i for i, t in enumerate(shelf.blocks) if t is not None] == [0, 3, 4]
     assert cache.evictions == 2
 
@@ -41,7 +56,7 @@ def test_bytes_count_what_is_held_and_never_exceed_the_capacity():
     cache = BlockCache(2000)
     shelf = cache.shelf(1, 10)
     for i in range(10):
-        shelf.put(i, Thing(charge=100 * i))
+        admit(shelf, i, Thing(charge=100 * i))
         assert cache.bytes <= 2000
         assert cache.bytes == sum(t.charge + ENTRY_BYTES for t in shelf.blocks if t is not None)
     shelf.put(0, Thing(charge=5000))
@@ -101,7 +116,7 @@ def test_heat_takes_free_room_and_goes_before_the_block():
     assert things[1].hot is None, "no room left, and more than its share"
     assert cache.bytes == cache.capacity_bytes
     shelf.marks[0] = shelf.marks[1] = 1
-    shelf.put(4, things[4])
+    admit(shelf, 4, things[4])
     assert things[0].hot is None, "hit, but not often"
     assert shelf.blocks[0] is things[0]
     assert cache.bytes <= cache.capacity_bytes
@@ -120,7 +135,7 @@ def test_a_block_hit_often_is_heated_in_a_full_cache_and_stays_so():
     assert cache.bytes <= cache.capacity_bytes
     shelf.marks[0] = HOT_HITS
     for i in (10, 11):
-        shelf.put(i, things[i])
+        admit(shelf, i, things[i])
     assert things[0].hot is not None
 
 

@@ -1,0 +1,44 @@
+"""Flushing from the batches' own bytes gives what walking the dict gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsmkv.env.rng import seeded
+from lsmkv.memtable import new_memtable
+from lsmkv.memtable.freeze import to_columns
+from lsmkv.memtable.plain import PlainBatches
+
+batches = st.lists(st.lists(st.tuples(st.binary(max_size=2), st.none() | st.binary(max_size=2)), max_size=20), max_size=6)
+alike = st.lists(
+    st.lists(st.tuples(st.binary(min_size=3, max_size=3), st.binary(min_size=2, max_size=2)), min_size=8, max_size=30)
+)
+
+
+def same(a, b):
+    return a.keys.tolist() == b.keys.tolist() and a.values.tolist() == b.values.tolist() and np.array_equal(a.tags, b.tags)
+
+
+@given(batches | alike)
+def test_columns_equal_those_from_the_dict(program):
+    mem = new_memtable("skiplist", seeded(1))
+    seq = 1
+    for batch in program:
+        mem.apply([k for k, _ in batch], [v for _, v in batch], seq, keep_versions=False)
+        seq += len(batch)
+    assert same(mem.columns(), to_columns(mem.newest, mem.older))
+
+
+def test_batches_alike_are_used_and_one_that_differs_ends_it():
+    keys = [b"%03d" % (i * 7 % 100) for i in range(100)]
+    plain = PlainBatches()
+    plain.note(keys[:50], [b"v"] * 50, 1)
+    plain.note(keys[50:], [b"w"] * 50, 51)
+    columns = plain.columns(100)
+    assert columns is not None
+    assert columns.keys.tolist() == sorted(keys)
+    assert plain.columns(99) is None, "something else was written too"
+    plain.note([b"longer key"] * 8, [b"v"] * 8, 101)
+    assert plain.columns(108) is None
