@@ -205,7 +205,6 @@ def _highest_mark(data: bytes, number: int, start: int) -> int:
 
 def _describe(data: bytes, at: int) -> str:
     """Why the bytes at ``at`` are no frame."""
-    """What is wrong with the bytes at a place where a frame should be."""
     left = len(data) - at
     if data.count(0, at) == left:
         return f"{left} zero bytes that were never written"

@@ -87,7 +87,6 @@ def check_task(shape: TreeShape, task: Task) -> None:
 
 def _in_order(shape: TreeShape) -> Iterable[tuple[int, int, TableMeta]]:
     """(level, run id, table) of the whole tree, newest first."""
-    """(level, run id, table) of every table, newest data first."""
     return ((number, run.id, t) for number, level in enumerate(shape.levels) for run in level.runs for t in run.tables)
 
 
@@ -99,13 +98,11 @@ def _span(shape: TreeShape, gone: set[int]) -> tuple[int, int]:
 
 def _runs_at(shape: TreeShape, level: int) -> set[int]:
     """Ids of the runs of a level; none for one that does not exist."""
-    """Ids of the runs of a level."""
     return {run.id for run in shape.levels[level].runs} if level < len(shape.levels) else set()
 
 
 def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
     """One table that holds everything in ``tables``."""
-    """One table that stands for all of these."""
     return TableMeta(
         number=number,
         bytes=sum(t.bytes for t in tables),

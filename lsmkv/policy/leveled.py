@@ -106,7 +106,6 @@ class Leveled:
 
     def _surplus_runs(self, shape: TreeShape) -> Task | None:
         """Runs beyond one in a level, left by another policy, become one."""
-        """Merge the runs of a level that has more than one."""
         for number, level in enumerate(shape.levels[1:], 1):
             if len(level.runs) > 1:
                 reason = f"level {number} has {len(level.runs)} runs, one is enough"
@@ -115,7 +114,6 @@ class Leveled:
 
     def _overfull(self, shape: TreeShape) -> Task | None:
         """An inner level that holds a whole arrival too much is passed on."""
-        """Move on what a level holds far beyond its capacity."""
         buffer = shape.buffer_entries
         for number, level in enumerate(shape.levels[1 : _last(shape)], 1):
             if buffer and not self._fits(level.entries, number, buffer, halves=2):
@@ -150,6 +148,5 @@ def _whole(levels: Sequence[Level], first: int, last: int) -> tuple[RunInput, ..
 
 
 def _goes_to(target: int, nearest: int) -> str:
-    """The second half of a reason."""
     """The end of a reason: where the arrival goes, and why not to the nearest level."""
     return f"merge into level {target}" + (f", level {target - 1} has no room" if target > nearest else "")

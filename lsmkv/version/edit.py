@@ -128,7 +128,6 @@ _table = TableMeta  # its fields are in the order in which decode() lays out the
 
 def _policy(data: bytes, path: str, offset: int) -> dict[str, object]:
     """The JSON object of a policy; CorruptionError if it is none."""
-    """Decode the description of a policy."""
     try:
         policy = json.loads(data)
     except ValueError as error:

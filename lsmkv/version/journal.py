@@ -109,7 +109,6 @@ def _edit(path: str, index: int, frame: Frame) -> VersionEdit | None:
 
 def _applied(state: ManifestState, edit: VersionEdit, path: str, offset: int) -> ManifestState:
     """The state after an edit; CorruptionError if the edit contradicts the tree."""
-    """The state after an edit read from the file; one that does not fit is corruption."""
     try:
         return apply_edit(state, edit)
     except InvalidArgumentError as error:

@@ -147,7 +147,6 @@ class Manifest:
 
     def _header(self, kind: int, stamp: int, durable: int, payload: bytes) -> bytes:
         """The header of a frame to be written at the end."""
-        """The header of the frame that would come next."""
         return frame_header(self.generation, self.length, kind, (0, 0), 0, stamp, durable, [payload], len(payload))
 
     def _make_names_durable(self, edit: VersionEdit) -> None:
@@ -174,7 +173,6 @@ class Manifest:
 
     def _sync(self) -> None:
         """fdatasync; PoisonedError if it fails."""
-        """Make the file durable."""
         try:
             self._file.sync()
         except OSError as error:
@@ -200,7 +198,6 @@ class Manifest:
 
     def _poison(self, cause: OSError) -> PoisonedError:
         """Write no more: it is unknown what is on disk."""
-        """Refuse every later write because of ``cause``."""
         self.failed = PoisonedError(self.path, cause)
         return self.failed
 
@@ -249,7 +246,6 @@ class Manifest:
 
 def _is_there(fs: FileSystem, path: str) -> bool:
     """Whether the file exists; False if that cannot be found out."""
-    """Whether a file exists."""
     try:
         return fs.exists(path)
     except OSError:
@@ -283,7 +279,6 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
 
 
 def _discard(fs: FileSystem, tmp: str, file: File | None) -> None:
-    """Give up an unfinished file."""
     """Close and unlink an unfinished snapshot."""
     if file is not None:
         file.close()

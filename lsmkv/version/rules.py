@@ -33,7 +33,6 @@ def problems(shape: TreeShape) -> tuple[str, ...]:
 
 def _twice(shape: TreeShape) -> Iterator[str]:
     """Numbers and ids that are not unique."""
-    """Numbers and ids that occur more than once."""
     for number, times in Counter(t.number for t in shape.tables).items():
         if times > 1:
             yield f"table {number} is named {times} times"
@@ -44,7 +43,6 @@ def _twice(shape: TreeShape) -> Iterator[str]:
 
 def _within_runs(shape: TreeShape) -> Iterator[str]:
     """Runs that are not one sorted, disjoint sequence of sound tables."""
-    """Tables of a run that overlap or are out of order."""
     for number, level in enumerate(shape.levels):
         for run in level.runs:
             where = f"run {run.id} of level {number}"
@@ -60,7 +58,6 @@ def _within_runs(shape: TreeShape) -> Iterator[str]:
 
 def _table(table: TableMeta) -> str:
     """What is wrong with one table; empty if nothing is."""
-    """What is wrong with one table by itself."""
     if table.smallest > table.largest:
         return "ends before it begins"
     if table.min_seq > table.max_seq:
@@ -72,7 +69,6 @@ def _table(table: TableMeta) -> str:
 
 def _order_of_runs(shape: TreeShape) -> Iterator[str]:
     """Runs of a level that are not newest first."""
-    """Runs of a level that are not newest first."""
     for number, level in enumerate(shape.levels):
         for newer, older in pairwise(level.runs):
             if newer.id <= older.id:
@@ -83,13 +79,11 @@ def _order_of_runs(shape: TreeShape) -> Iterator[str]:
 
 def _min_seq(run: Run) -> int:
     """Oldest sequence number of a run."""
-    """Smallest sequence number of a run."""
     return min((t.min_seq for t in run.tables), default=0)
 
 
 def _max_seq(run: Run) -> int:
     """Newest sequence number of a run."""
-    """Largest sequence number of a run."""
     return max((t.max_seq for t in run.tables), default=0)
 
 

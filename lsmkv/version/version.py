@@ -71,13 +71,11 @@ def rebuild(shape: TreeShape, removed: frozenset[int], added: Sequence[Added]) -
 
 def _in_key_order(run_id: int, tables: list[TableMeta]) -> Run:
     """A run of these tables."""
-    """A run of these tables."""
     return Run(run_id, tuple(sorted(tables, key=lambda t: t.smallest)))
 
 
 def _check_numbers(there: set[int], removed: frozenset[int], added: list[int]) -> None:
     """Refuse to remove what is not there and to add what is."""
-    """Refuse to remove what is not there or to add what is."""
     if not removed <= there:
         raise InvalidArgumentError(f"edit removes tables {sorted(removed - there)}, which the tree does not hold")
     twice = (there - removed).intersection(added)

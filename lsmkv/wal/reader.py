@@ -65,7 +65,6 @@ def read_wal(fs: FileSystem, path: str) -> WalContents:
 
 def _number(path: str) -> int:
     """The number in a file name; CorruptionError if it is none."""
-    """The number in the name of a log file."""
     stem = basename(path).partition(".")[0]
     if not stem.isdecimal():
         raise CorruptionError(path, -1, "not the name of a log, which is a number")

@@ -109,13 +109,11 @@ class WalWriter:
         self._file.close()
 
     def _refused(self) -> ClosedError | PoisonedError:
-        """The error for a call that comes too late."""
         """Why the log takes no more frames."""
         return PoisonedError(self.path, self.failed.first) if self.failed is not None else ClosedError(self.path)
 
     def _write(self, buffers: list[Buffer], size: int) -> None:
         """Write at the end, continuing after short writes."""
-        """Write the buffers at the end of the log."""
         if size > COPY_BYTES:
             write_all(self._file, buffers, self.length)
             return
@@ -134,13 +132,11 @@ class WalWriter:
 
     def _poison(self, cause: OSError) -> PoisonedError:
         """Write no more: it is unknown what is on disk."""
-        """Refuse every later write because of ``cause``."""
         self.failed = PoisonedError(self.path, cause)
         return self.failed
 
 
 def _remove(fs: FileSystem, file: File) -> None:
-    """Unlink a log that could not be begun."""
     """Close and unlink a log that could not be begun."""
     file.close()
     try:
