@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NoReturn, Protocol, TypeAlias, TypeVar
 
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value
+from lsmkv.errors import InvalidArgumentError
 
-__all__ = ["check_bounds", "checked_keys", "checked_values"]
+__all__ = [
+    "PathArgument",
+    "PathLike",
+    "check_bounds",
+    "check_pair",
+    "checked_iter",
+    "checked_iter_of_pairs",
+    "checked_keys",
+    "checked_pairs",
+    "checked_path",
+    "checked_values",
+]
+
+T = TypeVar("T")
 
 
-def checked_keys(keys: Sequence[bytes]) -> Sequence[bytes]:
+class PathLike(Protocol):
+    """A path object, such as :class:`pathlib.Path`."""
+
+    def __fspath__(self) -> str:
+        """The path as a string."""
+        ...
+
+
+PathArgument: TypeAlias = str | PathLike
+
+
+def checked_path(path: PathArgument, what: str = "path") -> str:
+    """``path`` as a string; InvalidArgumentError, naming it ``what``, unless it is one or a path object that holds one."""
+    found: object = path
+    if not isinstance(path, str) and not isinstance(path, type) and hasattr(path, "__fspath__"):
+        found = path.__fspath__()
+    if not isinstance(found, str):
+        _refuse(f"{what} must be a str or a path object, not {type(found).__name__}")
+    if not found or "\0" in found:
+        _refuse(f"{what} = {found!r}: must not be empty and hold no null character")
+    return found
+
+
+def checked_iter(items: Iterable[T], what: str) -> Iterator[T]:
+    """An iterator over ``items``; InvalidArgumentError, naming them ``what``, if they cannot be iterated over."""
+    try:
+        return iter(items)
+    except TypeError:
+        _refuse(f"{what}, not {type(items).__name__}")
+
+
+def checked_keys(keys: Iterable[bytes]) -> Sequence[bytes]:
     """``keys`` if all are bytes within the limit."""
     if not isinstance(keys, list | tuple):
-        keys = list(keys)
+        keys = list(checked_iter(keys, "keys must be an iterable of bytes"))
     if keys and (set(map(type, keys)) != {bytes} or max(map(len, keys)) > MAX_KEY_BYTES):
         for key in keys:
             check_key(key)
@@ -27,8 +73,39 @@ def checked_values(values: Sequence[bytes]) -> Sequence[bytes]:
     return values
 
 
+def checked_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """The keys and the values of at least one pair, all within the limits."""
+    try:
+        keys, values = zip(*pairs, strict=True)
+    except (TypeError, ValueError):
+        for pair in pairs:
+            check_pair(pair)
+        raise
+    return checked_keys(keys), checked_values(values)
+
+
+def check_pair(pair: object) -> None:
+    """Refuse what is not a tuple (or list) of two."""
+    if not isinstance(pair, tuple | list):
+        _refuse(f"put_many takes (key, value) pairs, not {type(pair).__name__}")
+    if len(pair) != 2:
+        _refuse(f"put_many takes (key, value) pairs, not a {type(pair).__name__} of {len(pair)}")
+
+
+def checked_iter_of_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """An iterator over what ``put_many`` was given; a mapping is refused, since iterating over it gives keys alone."""
+    if isinstance(pairs, Mapping):
+        _refuse("put_many takes (key, value) pairs, not a mapping: pass d.items()")
+    return checked_iter(pairs, "put_many takes an iterable of (key, value) pairs")
+
+
 def check_bounds(start: bytes | None, stop: bytes | None, prefix: bytes | None) -> None:
     """Refuse bounds that are not keys."""
     for bound in (start, stop, prefix):
         if bound is not None:
             check_key(bound)
+
+
+def _refuse(msg: str) -> NoReturn:
+    """Raise InvalidArgumentError."""
+    raise InvalidArgumentError(msg)

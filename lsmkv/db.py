@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from lsmkv.arguments import check_bounds, checked_keys, checked_values
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, Entry, check_key, check_value
 from lsmkv.batch import WriteBatch
+from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
-from lsmkv.env.sync import Lock
-from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError
+from lsmkv.env.sync import Lock, start_thread
+from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError, io_failed
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
@@ -63,7 +64,12 @@ def open(path: str, options: Options | None = None) -> DB:  # noqa: A001 - the d
     I/O: reads the manifest and the logs; writes a manifest snapshot and, after a crash, a table of replayed entries.
     """
     options = options if options is not None else Options()
-    return DB(open_store(path, options), options)
+    opened = open_store(path, options)
+    try:
+        return DB(opened, options)
+    except BaseException:
+        opened.release()
+        raise
 
 
 class DB:
@@ -72,12 +78,12 @@ class DB:
     __slots__ = (
         "__weakref__",
         "_box",
+        "_calls",
         "_close_lock",
         "_committer",
         "_core",
         "_finalizer",
         "_gate",
-        "_lock",
         "_opened",
         "_tables",
         "_upkeep",
@@ -94,10 +100,16 @@ class DB:
         scheduler: Scheduler = options.scheduler if options.scheduler is not None else ThreadedScheduler()
         upkeep = self._upkeep
         inline = (lambda: upkeep.step() is not None) if scheduler.manual else None
-        self._gate = StallGate(core.path, core.box, options, core.clock, upkeep.wake, inline)
+        self._calls = CallGate(core.path)
+        self._gate = StallGate(core, upkeep.wake, inline)
         self._committer = Committer(core, self._gate, opened.last_seq, upkeep.wake)
         upkeep.attach(self._committer, self._gate)
-        upkeep.start(scheduler)
+        try:
+            upkeep.start(scheduler)
+        except BaseException:
+            upkeep.stop()
+            self._committer.close()
+            raise
         self._finalizer = weakref.finalize(self, _abandon, upkeep, self._committer, opened)
         watch_forks(self)
 
@@ -185,7 +197,7 @@ class DB:
 
     def _scan(self, pin: Pin, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
         """A scan under a pin, which it takes over."""
-        return Scan(self._state(), self._tables, pin, prefix_range(start, stop, prefix), reverse=reverse)
+        return Scan(self._box, self._tables, pin, prefix_range(start, stop, prefix), reverse=reverse)
 
     def _state(self) -> ReadState:
         """What readers see now; ClosedError if the store is closed."""
@@ -264,34 +276,36 @@ class DB:
 
     def sync(self) -> None:
         """Make everything written so far durable. I/O: one fdatasync per log that is not."""
-        self._committer.sync()
+        with self._calls:
+            self._committer.sync()
 
     # upkeep
 
     def flush(self) -> None:
         """Turn everything in memory into tables. I/O: writes them, then removes the logs they replace."""
-        self._state()
-        with self._committer.lock:
-            last = self._committer.wal.number
-            self._committer.rotate()
-        while any(imm.wal_number <= last for imm in self._state().imms):
-            self._upkeep.flush_one()
+        with self._calls:
+            with self._committer.lock:
+                last = self._committer.wal.number
+                self._committer.rotate()
+            while any(imm.wal_number <= last for imm in self._state().imms):
+                self._upkeep.flush_one()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
         """Merge everything that overlaps [start, stop) into one run at the deepest level. I/O: rewrites those tables."""
         check_bounds(start, stop, None)
-        self.flush()
-        self._upkeep.compact_range(start, stop)
+        with self._calls:
+            self.flush()
+            self._upkeep.compact_range(start, stop)
 
     def pending(self) -> Task | None:
         """The next unit of background work, None when the tree is settled. I/O: none."""
-        self._state()
-        return self._upkeep.pending()
+        with self._calls:
+            return self._upkeep.pending()
 
     def step(self) -> Task | None:
         """Do one unit of background work now; what it was. I/O: one flush or one compaction."""
-        self._state()
-        return self._upkeep.step()
+        with self._calls:
+            return self._upkeep.step()
 
     def settle(self) -> None:
         """Do all background work that is due. I/O: flushes and compactions until ``pending()`` is None."""
@@ -303,8 +317,9 @@ class DB:
 
         I/O: flushes, then hard-links the tables (copies them where links are refused) and writes a manifest.
         """
-        self.flush()
-        write_checkpoint(self._core, dest)
+        with self._calls:
+            self.flush()
+            write_checkpoint(self._core, dest)
 
     # looking
 
@@ -322,41 +337,43 @@ class DB:
 
         Raises CorruptionError (files) or AssertionError (structures in memory). I/O: lists the directory.
         """
-        check_store(self._core, self._state())
+        with self._calls:
+            with self._committer.lock:  # the writer would change what is being walked
+                self._state().mem.check()
+            check_store(self._core, self._state())
 
     # the end
 
     def close(self) -> None:
         """Flush, make durable, give the lock back. A second call does nothing; later calls raise ClosedError.
 
-        If the flush fails (a full disk, say) the log is synced instead and nothing is lost; an error is raised only if
-        that fails too.
+        Waits for calls inside (a compaction gives up at its next slice). If the flush fails (a full disk, say) the log is
+        synced instead and nothing is lost; an error is raised only if that fails too, or if a file cannot be closed.
 
         I/O: one table for what is in memory, one manifest edit.
         """
         with self._close_lock:
-            if self._box.current is None:
+            if not self._calls.bar():
                 return
             self._gate.close()
             self._upkeep.stop()
+            self._calls.drain()
             try:
                 self._flush_finally()
             finally:
                 self._finalizer()
 
     def _flush_finally(self) -> None:
-        """Put what is in memory where the next opening finds it, and answer no more reads."""
-        committer = self._committer
+        """Put what is in memory where the next opening finds it."""
         try:
-            committer.seal()
+            self._committer.seal()
             self._upkeep.resume()
             while self._upkeep.flush_one():
                 pass
+            self._upkeep.tidy()
         except LsmError:
-            if committer.poison is None:
-                committer.sync_logs_finally()
-        with self._box.lock:
-            self._box.swap(None)
+            if self._core.poison is None:
+                self._committer.sync_logs_finally()
 
     def forked(self) -> None:
         """In a forked child: closed, without touching what belongs to the parent."""
@@ -373,11 +390,23 @@ class DB:
 
 
 def _abandon(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
-    """Let go of threads, files and the lock; what was written is in tables and logs."""
+    """Let go of threads, files and the lock; what was written is in tables and logs.
+
+    The garbage collector may call this from a worker of the store, which must not wait for itself.
+    """
+    if upkeep.inside:
+        start_thread("lsmkv-abandon", lambda: _let_go(upkeep, committer, opened))
+    else:
+        _let_go(upkeep, committer, opened)
+
+
+def _let_go(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
+    """Stop the workers, then release everything, the lock last. IOFailedError if a file could not be closed."""
     upkeep.stop()
-    with opened.core.box.lock:
-        opened.core.box.swap(None)
-    committer.close()
-    opened.core.manifest.close()
-    opened.core.tables.clear()
-    opened.lock.release()
+    opened.core.box.current = None
+    try:
+        committer.close()
+    except OSError as error:
+        raise io_failed("close", opened.core.path, error) from error
+    finally:
+        opened.release()

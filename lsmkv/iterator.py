@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Self
 
+from lsmkv.errors import ClosedError
 from lsmkv.live.snapshots import Pin
-from lsmkv.live.state import ReadState
+from lsmkv.live.state import StateBox
 from lsmkv.live.tables import TableCache
 from lsmkv.read.scan import scan
 
@@ -23,23 +24,29 @@ class Scan(Iterator[tuple[bytes, bytes]]):
 
     def __init__(
         self,
-        state: ReadState,
+        box: StateBox,
         tables: TableCache,
         pin: Pin,
         bounds: tuple[bytes | None, bytes | None],
         *,
         reverse: bool,
     ) -> None:
+        state = box.current
+        if state is None:
+            raise ClosedError("the store")
         pin.holds = state  # its view keeps the tables from being unlinked
         self._pin = pin
-        self._items: Iterator[tuple[bytes, bytes]] = scan(state, tables, *bounds, reverse=reverse, pin=pin)
+        self._items: Iterator[tuple[bytes, bytes]] = scan(state, tables, *bounds, reverse=reverse, pin=pin, box=box)
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:  # noqa: PYI034 - the inner iterator saves a Python call an entry
         """The entries still to come; one underlying sequence, however often it is asked for."""
         return self._items
 
     def __next__(self) -> tuple[bytes, bytes]:
-        """The next entry. CorruptionError or IOFailedError if a block cannot be read. I/O: a block now and then."""
+        """The next entry. CorruptionError or IOFailedError if a block cannot be read, ClosedError after the store was closed.
+
+        I/O: a block now and then.
+        """
         return next(self._items)
 
     def close(self) -> None:

@@ -74,6 +74,18 @@ class Core:
     stopping: bool = False
     """Asks a compaction in flight to give up between slices."""
     poison: PoisonedError | None = None
+    """The failure after which nothing may be written: what is on disk is then unknown."""
+
+    def check_poison(self) -> None:
+        """Raise PoisonedError if writing is unsafe."""
+        if self.poison is not None:
+            raise PoisonedError(self.path, self.poison.first)
+
+    def poisoned(self, cause: BaseException) -> PoisonedError:
+        """Refuse all further writes; the first cause counts."""
+        if self.poison is None:
+            self.poison = cause if isinstance(cause, PoisonedError) else PoisonedError(self.path, cause)
+        return self.poison
 
     def new_mem(self) -> Memtable:
         """An empty memtable of the chosen kind."""

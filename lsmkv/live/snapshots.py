@@ -5,7 +5,7 @@ A snapshot is a number: flush and compaction keep, for every registered number, 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 
 from lsmkv.env.sync import Lock
 
@@ -15,30 +15,44 @@ __all__ = ["Pin", "SnapshotRegistry"]
 class SnapshotRegistry:
     """Counted set of sequence numbers in use."""
 
-    __slots__ = ("_lock", "_refs", "alive")
+    __slots__ = ("_dropped", "_lock", "_refs", "alive")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._refs: Counter[int] = Counter()
+        self._dropped: deque[int] = deque()
         self.alive = 0
-        """How many registrations there are; writers keep superseded versions while it is not 0."""
+        """How many registrations there are, those dropped and not yet noticed included."""
 
     def acquire(self, seq: int) -> None:
-        """Keep what is visible at ``seq`` (call with the commit lock held: no write may be half applied)."""
+        """Keep what is visible at ``seq``. No write may be half applied at that moment (``Committer.register_snapshot``)."""
         with self._lock:
             self._refs[seq] += 1
             self.alive += 1
 
     def release(self, seq: int) -> None:
         """Undo one acquire."""
+        self._dropped.append(seq)
+        self.settle()
+
+    def drop(self, seq: int) -> None:
+        """Undo one acquire, some time later. Takes no lock: the garbage collector may call it from anywhere."""
+        self._dropped.append(seq)
+
+    def settle(self) -> int:
+        """Take notice of what was dropped; how many registrations are left."""
         with self._lock:
-            self.alive -= 1
-            self._refs[seq] -= 1
-            if not self._refs[seq]:
-                del self._refs[seq]
+            while self._dropped:
+                seq = self._dropped.popleft()
+                self.alive -= 1
+                self._refs[seq] -= 1
+                if not self._refs[seq]:
+                    del self._refs[seq]
+            return self.alive
 
     def numbers(self) -> list[int]:
         """Registered sequence numbers, ascending."""
+        self.settle()
         with self._lock:
             return sorted(self._refs)
 
@@ -69,4 +83,6 @@ class Pin:
 
     def __del__(self) -> None:
         """Give back what was not."""
-        self.release()
+        registry, self._registry = self._registry, None
+        if registry is not None:
+            registry.drop(self.seq)

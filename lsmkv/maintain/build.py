@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lsmkv.base.columns import Columns
-from lsmkv.errors import BusyError
+from lsmkv.errors import ClosedError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.sstable.builder import TableBuilder
@@ -52,7 +52,7 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
 def _give_way(core: Core) -> None:
     """Stop here if the store is closing."""
     if core.stopping:
-        raise BusyError("closing")
+        raise ClosedError(core.path)
 
 
 def _start(core: Core, number: int, level: int) -> TableBuilder:
@@ -69,13 +69,18 @@ def _start(core: Core, number: int, level: int) -> TableBuilder:
     )
 
 
-def discard(core: Core, numbers: Iterable[int]) -> None:
-    """Unlink tables that nobody names; what cannot be unlinked now is removed at the next opening."""
+def discard(core: Core, numbers: Iterable[int]) -> set[int]:
+    """Unlink tables that nobody names; those that could not be unlinked (the next opening removes them at the latest)."""
+    left: set[int] = set()
     for number in numbers:
         core.tables.forget(number)
         core.building.discard(number)
         try:
             core.fs.unlink(table_path(core.path, number))
+        except FileNotFoundError:
+            continue
         except OSError:
+            left.add(number)
             continue
         core.work.unlinked += 1
+    return left

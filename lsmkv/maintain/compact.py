@@ -35,6 +35,7 @@ def run_task(core: Core, task: Task, *, counted: bool = True) -> None:
 
     I/O: reads every input once, writes every output once, one manifest edit.
     """
+    core.check_poison()
     shape = core.state.shape
     check_task(shape, task)
     merged = input_tables(shape, task)
@@ -122,15 +123,7 @@ def manual_task(shape: TreeShape, start: bytes | None, stop: bytes | None) -> Ta
     target = max(deepest, 1)
     resident: tuple[Run, ...] = shape.levels[target].runs if target < len(shape.levels) else ()
     whole_run_stays = len(resident) == 1
-    if len(chosen) == 1 and chosen[0].level == target and not _worth_rewriting(shape, chosen[0]):
-        return None
     return Task(tuple(chosen), target, resident[0].id if whole_run_stays else None, "asked for by compact()")
-
-
-def _worth_rewriting(shape: TreeShape, only: RunInput) -> bool:
-    """Whether a run that is alone in its range holds tombstones that could go."""
-    run = next(r for r in shape.levels[only.level].runs if r.id == only.run)
-    return any(t.tombstones for t in run.tables if t.number in only.tables)
 
 
 def _closure(shape: TreeShape, start: bytes | None, stop: bytes | None) -> list[RunInput]:

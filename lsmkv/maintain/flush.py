@@ -33,6 +33,7 @@ def flush_oldest(core: Core) -> int | None:
     state = core.box.current
     if state is None or not state.imms:
         return None
+    core.check_poison()
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
     tables = memtable_to_table(core, oldest.mem)

@@ -25,22 +25,25 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
 
     I/O: appends to the manifest, one fdatasync; sometimes rewrites it.
     """
-    if core.poison is not None:
-        raise core.poison
+    core.check_poison()
     edit = replace(edit, next_file=max(_next_number(core), core.state.next_file))
     after = apply_edit(core.state, edit)
     try:
         core.manifest.append(edit, after)
+        core.state = after
+        _show(core, View(after.shape), edit, flushed)
     except PoisonedError as error:
-        core.poison = error
+        core.poisoned(error)
         raise
     except LsmError:  # certainly not recorded
         raise
-    except BaseException as error:  # Ctrl-C inside the call: it may be recorded or not, so nothing it names may go
-        core.poison = PoisonedError(core.path, error)
+    except BaseException as error:  # Ctrl-C: recorded or not, shown or not; nothing the edit names may go, nothing may follow
+        core.poisoned(error)
         raise
-    core.state = after
-    view = View(after.shape)
+
+
+def _show(core: Core, view: View, edit: VersionEdit, flushed: frozenset[int]) -> None:
+    """Let readers see the new tree, and keep the books of files."""
     with core.box.lock:
         now = core.box.current
         if now is not None:
@@ -62,9 +65,9 @@ def collect(core: Core) -> int:
         return 0
     with core.install_lock:
         dead = core.obsolete - core.box.numbers_in_use()
-        discard(core, dead)
-        core.obsolete -= dead
-    return len(dead)
+        left = discard(core, dead)
+        core.obsolete -= dead - left
+    return len(dead) - len(left)
 
 
 def remove_logs_below(core: Core, floor: int) -> None:

@@ -8,8 +8,8 @@ failed outputs are gone, the tree is as before, and a stalled writer learns the 
 from __future__ import annotations
 
 from lsmkv.env.scheduling import Scheduler, Worker
-from lsmkv.env.sync import Lock
-from lsmkv.errors import BusyError, LsmError
+from lsmkv.env.sync import Lock, current_thread_id
+from lsmkv.errors import ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
 from lsmkv.maintain.compact import manual_task, run_task
 from lsmkv.maintain.flush import flush_oldest
@@ -36,6 +36,7 @@ class Upkeep:
         self._compact_lock = Lock()
         self._workers: list[Worker] = []
         self._pauses = {"flush": 0.0, "compact": 0.0}
+        self._threads: set[int] = set()
         self.last_error: LsmError | None = None
 
     def attach(self, committer: Committer, gate: StallGate) -> None:
@@ -45,10 +46,8 @@ class Upkeep:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let a scheduler run the work (a manual one only keeps it)."""
-        self._workers = [
-            scheduler.start("lsmkv-flush", lambda: self._background("flush")),
-            scheduler.start("lsmkv-compact", lambda: self._background("compact")),
-        ]
+        self._workers.append(scheduler.start("lsmkv-flush", lambda: self._background("flush")))
+        self._workers.append(scheduler.start("lsmkv-compact", lambda: self._background("compact")))
         self.wake()
 
     def wake(self) -> None:
@@ -81,7 +80,14 @@ class Upkeep:
 
     def step(self) -> Task | None:
         """Do one unit of pending work; what it was. Waits for work of the same kind in flight."""
-        return self.flush_one() or self.compact_one()
+        task = self.flush_one() or self.compact_one()
+        if task is None:
+            self.tidy()
+        return task
+
+    def tidy(self) -> None:
+        """Unlink what only scans that have ended still held."""
+        collect(self._core)
 
     def flush_one(self) -> Task | None:
         """Flush the oldest full memtable, if any waits."""
@@ -123,28 +129,48 @@ class Upkeep:
 
     def _background(self, kind: str) -> bool:
         """One step of a worker; whether to go on at once."""
-        if self._core.stopping or self._core.poison is not None:
+        if self._core.stopping:
             return False
+        self._threads.add(current_thread_id())
         try:
+            self._core.check_poison()
             if kind == "flush":
                 self._sync_if_due()
                 done = self.flush_one()
             else:
                 done = self.compact_one()
-        except BusyError:  # asked to stop
+        except ClosedError:  # asked to stop
+            return False
+        except PoisonedError as error:
+            self.last_error = error
+            self._tell(error)
             return False
         except LsmError as error:
             self._failed(kind, error)
             return False
+        except Exception as error:  # noqa: BLE001 - a policy's bug, say: the worker must live to tell, and to try again
+            failure = LsmError(f"{kind} failed: {error!r}")
+            failure.__cause__ = error
+            self._failed(kind, failure)
+            return False
         self._pauses[kind] = 0.0
         return done is not None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the calling thread is one of the workers."""
+        return current_thread_id() in self._threads
+
+    def _tell(self, error: LsmError) -> None:
+        """Let stalled writers know why nothing will move."""
+        if self._gate is not None:
+            self._gate.failed(error)
 
     def _failed(self, kind: str, error: LsmError) -> None:
         """Remember a failure, tell stalled writers, try again after a pause."""
         self._core.work.failures += 1
         self.last_error = error
-        if self._gate is not None:
-            self._gate.failed(error)
+        self._tell(error)
         pause = min(max(FIRST_PAUSE_S, 2 * self._pauses[kind]), LONGEST_PAUSE_S)
         self._pauses[kind] = pause
         if self._workers:

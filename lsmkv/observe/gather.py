@@ -49,7 +49,7 @@ def gather(
         memtable_entries=state.mem.entries,
         memtable_bytes=state.mem.bytes,
         immutable_memtables=len(state.imms),
-        snapshots=core.snapshots.alive,
+        snapshots=core.snapshots.settle(),
         open_tables=len(core.tables),
         wal_bytes=committer.wal_bytes,
         wal_syncs=committer.syncs,

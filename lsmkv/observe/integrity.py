@@ -16,7 +16,6 @@ def check_store(core: Core, state: ReadState) -> None:
 
     I/O: lists the directory, asks the size of every table.
     """
-    state.mem.check()
     for imm in state.imms:
         imm.mem.check()
     with core.install_lock:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import chain
 
 from lsmkv.base.keys import MAX_KEY_BYTES
+from lsmkv.errors import ClosedError
 from lsmkv.live.snapshots import Pin
-from lsmkv.live.state import ReadState, RunView
+from lsmkv.live.state import ReadState, RunView, StateBox
 from lsmkv.live.tables import TableCache
 from lsmkv.read.merge import merge_chunks
 
@@ -38,11 +39,19 @@ def _after_prefix(prefix: bytes) -> bytes | None:
 
 
 def scan(
-    state: ReadState, tables: TableCache, start: bytes | None, stop: bytes | None, *, reverse: bool, pin: Pin
+    state: ReadState,
+    tables: TableCache,
+    start: bytes | None,
+    stop: bytes | None,
+    *,
+    reverse: bool,
+    pin: Pin,
+    box: StateBox | None = None,
 ) -> Iterator[tuple[bytes, bytes]]:
     """Live entries visible at ``pin.seq`` with start <= key < stop, ascending or (``reverse``) descending.
 
-    The pin is released when the last entry was taken, and dropped with the iterator.
+    The pin is released when the last entry was taken, and dropped with the iterator. Once ``box`` says that the store was
+    closed, the next chunk is ClosedError: its files may belong to somebody else by then.
 
     I/O: about one block per run for the first entry, then each block of the range once.
     """
@@ -50,12 +59,15 @@ def scan(
     mems = [mem for mem in (state.mem, *(imm.mem for imm in state.imms)) if mem.entries]
     sources: list[Chunks] = [mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for mem in mems]
     sources += [_scan_run(run, tables, start, stop, reverse, seq) for run in state.view.runs]
-    return chain.from_iterable(_pinned(merge_chunks(sources, reverse), pin))
+    return chain.from_iterable(_pinned(merge_chunks(sources, reverse), pin, box))
 
 
-def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin) -> Iterator[list[tuple[bytes, bytes]]]:
+def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin, box: StateBox | None) -> Iterator[list[tuple[bytes, bytes]]]:
     """The same chunks; the pin lives as long as they do."""
-    yield from chunks
+    for chunk in chunks:
+        yield chunk
+        if box is not None and box.current is None:
+            raise ClosedError("the store of this scan")
     pin.release()
 
 

@@ -48,6 +48,17 @@ class Opened:
     report: tuple[str, ...]
     """What recovery found worth telling (dropped log tails, removed files)."""
 
+    def release(self) -> None:
+        """Let go of files and, last, of the lock. IOFailedError if something could not be closed; the rest is."""
+        failed: OSError | None = None
+        for let_go in (self.core.manifest.close, self.core.tables.clear, self.lock.release):
+            try:
+                let_go()
+            except OSError as error:
+                failed = failed or error
+        if failed is not None:
+            raise io_failed("close", self.core.path, failed) from failed
+
 
 def open_store(path: str, options: Options) -> Opened:
     """Open or create the store at ``path``.

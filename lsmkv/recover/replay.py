@@ -50,6 +50,10 @@ def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int
     broken: str | None = None
     before: WalContents | None = None
     for path, log in contents:
+        if not log.valid_length:  # begun and never written to: nothing was committed in it and nothing follows it
+            report.append(f"{path}: dropped {log.dropped_bytes} bytes: {log.dropped_why or 'the log was never begun'}")
+            dropped += log.dropped_bytes
+            continue
         broken = broken or _hole(path, log, before, last_seq)
         if broken is not None:
             dropped += _drop(path, log, broken, report)
@@ -68,7 +72,7 @@ def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int
     """What is missing between the logs read so far and ``log``; None if nothing is."""
     if before is not None:
         if log.previous is None:
-            return None if not log.valid_length else f"it does not follow {before.number:06d}.wal"
+            return f"it does not follow {before.number:06d}.wal"
         number, length = log.previous
         if number != before.number:
             return f"log {number:06d}.wal before it is missing"

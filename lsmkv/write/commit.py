@@ -32,7 +32,7 @@ GROUP_BYTES = 8 << 20
 class _Request:
     """One writer's batch on its way through the queue."""
 
-    __slots__ = ("done", "error", "keys", "nbytes", "sync", "values")
+    __slots__ = ("cancelled", "done", "error", "keys", "nbytes", "sync", "values")
 
     def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
         self.keys = keys
@@ -40,10 +40,11 @@ class _Request:
         self.nbytes = nbytes
         self.sync = sync
         self.done = False
+        self.cancelled = False
         self.error: LsmError | None = None
 
 
-def _answer(group: list[_Request], error: LsmError | None) -> None:
+def _answer(group: Sequence[_Request], error: LsmError | None) -> None:
     """Tell the writers of a group how it ended."""
     for request in group:
         request.error = error
@@ -67,12 +68,13 @@ class Committer:
         self._unsynced_since: float | None = None
         self._sealed = False
         self._apply_lock = Lock()
+        self._old_lock = Lock()
         self.lock = Lock()
         self.last_seq = last_seq
         self.wal_bytes = 0
         """Bytes appended to logs since opening."""
         self.syncs = 0
-        self.poison: PoisonedError | None = None
+        self._logging = False  # between log and memtable
         self.wal = core.new_wal(None)
         with self._box.lock:
             state = self._usable()
@@ -88,29 +90,38 @@ class Committer:
         """
         request = _Request(keys, values, nbytes, sync)
         self._queue.append(request)
-        with self.lock:
-            while not request.done:
-                self._lead()
+        try:
+            with self.lock:
+                while not request.done:
+                    self._lead(request)
+        except BaseException:
+            request.cancelled = True  # if it still waits, no later leader may commit it
+            raise
         if request.error is not None:
             raise request.error
 
-    def _lead(self) -> None:
+    def _lead(self, own: _Request) -> None:
         """Commit what is queued, up to GROUP_BYTES."""
         queue = self._queue
-        group = [queue.popleft()]
-        size = group[0].nbytes
+        group: list[_Request] = []
+        size = 0
         while queue and size < GROUP_BYTES:
-            group.append(queue.popleft())
-            size += group[-1].nbytes
+            request = queue.popleft()
+            if not request.cancelled:
+                group.append(request)
+                size += request.nbytes
+        self._logging = False
         try:
             self._write(group)
         except LsmError as error:
             if isinstance(error, PoisonedError):
-                self.poison = error
+                self._core.poisoned(error)
             _answer(group, error)
-        except BaseException as error:  # Ctrl-C between log and memtable: what is in the log is then unknown to us
-            self.poison = PoisonedError(self._path, error)
-            _answer(group, self.poison)
+        except BaseException as error:
+            if self._logging:  # Ctrl-C between log and memtable: what is in the log is then unknown to us
+                _answer(group, self._core.poisoned(error))
+            else:
+                queue.extendleft(request for request in reversed(group) if request is not own)
             raise
         else:
             _answer(group, None)
@@ -124,6 +135,7 @@ class Committer:
             batches.append(WalBatch(seq, request.keys, request.values))
             seq += len(request.keys)
         before = self.wal.length
+        self._logging = True
         self.wal.append(batches)
         self.wal_bytes += self.wal.length - before
         mode = self._options.wal_sync
@@ -133,7 +145,7 @@ class Committer:
             self._sync_in_time()
         mem = state.mem
         with self._apply_lock:
-            keep = self._snapshots.alive > 0
+            keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
             for batch in batches:
                 mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
             self.last_seq = seq - 1
@@ -165,8 +177,7 @@ class Committer:
 
     def _usable(self) -> ReadState:
         """The state, if writes are possible."""
-        if self.poison is not None:
-            raise PoisonedError(self._path, self.poison.first)
+        self._core.check_poison()
         state = self._box.current
         if state is None or self._sealed:
             raise ClosedError(self._path)
@@ -180,22 +191,33 @@ class Committer:
         state = self._usable()
         if not state.mem.entries:
             return
-        old = self.wal
-        wal = self._core.new_wal((old.number, old.length))
-        with self._box.lock:
-            state = self._usable()
-            full = (Immutable(state.mem, old.number), *state.imms)
-            self._box.swap(ReadState(self._core.new_mem(), full, state.view, wal.number))
-        self._old = [*self._old, old]
-        self.wal = wal
+        try:
+            self._begin_log(state)
+        except LsmError:  # no new log
+            raise
+        except BaseException as error:  # Ctrl-C: a new log may say where this one ended, so this one must not go on
+            self._core.poisoned(error)
+            raise
         self._on_work()
 
+    def _begin_log(self, state: ReadState) -> None:
+        """The next log and memtable."""
+        old = self.wal
+        mem = self._core.new_mem()
+        wal = self._core.new_wal((old.number, old.length))
+        with self._old_lock:
+            self._old = [*self._old, old]
+        self.wal = wal
+        with self._box.lock:
+            now = self._box.current
+            assert now is not None
+            full = (Immutable(state.mem, old.number), *now.imms)
+            self._box.swap(ReadState(mem, full, now.view, wal.number))
+
     def forget_logs_below(self, floor: int) -> None:
-        """Logs whose entries are in tables need no sync any more."""
-        gone = [w for w in self._old if w.number < floor]
-        self._old = [w for w in self._old if w.number >= floor]
-        for wal in gone:
-            wal.close()
+        """Logs whose entries are in tables need no sync any more; their files close with the last reference."""
+        with self._old_lock:
+            self._old = [w for w in self._old if w.number >= floor]
 
     def sync(self) -> None:
         """Make everything committed so far durable. I/O: one fdatasync per log that is not."""
@@ -204,7 +226,7 @@ class Committer:
             try:
                 self._sync_logs()
             except PoisonedError as error:
-                self.poison = error
+                self._core.poisoned(error)
                 raise
 
     def sync_due(self) -> float | None:
@@ -227,7 +249,7 @@ class Committer:
             if left <= 0:
                 self._sync_logs()
         except PoisonedError as error:
-            self.poison = error
+            self._core.poisoned(error)
             return None
         else:
             return left if left > 0 else None
@@ -236,7 +258,9 @@ class Committer:
 
     def _sync_logs(self) -> None:
         """Oldest first: a newer log must not become durable before an older one."""
-        for wal in self._old:
+        with self._old_lock:
+            old = self._old
+        for wal in old:
             wal.sync()
         self.wal.sync()
         self._unsynced_since = None

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
-from lsmkv.env.clock import Clock
 from lsmkv.env.sync import Condition
 from lsmkv.errors import BusyError, ClosedError, LsmError
-from lsmkv.live.state import StateBox
-from lsmkv.options import Options
+from lsmkv.live.core import Core
 
 __all__ = ["StallGate"]
 
@@ -28,10 +26,10 @@ class StallGate:
         "_box",
         "_clock",
         "_closed",
+        "_core",
         "_failures",
         "_inline",
         "_options",
-        "_path",
         "_wake",
         "changed",
         "count",
@@ -39,19 +37,11 @@ class StallGate:
         "seconds",
     )
 
-    def __init__(
-        self,
-        path: str,
-        box: StateBox,
-        options: Options,
-        clock: Clock,
-        wake: Callable[[], None],
-        inline: Callable[[], bool] | None,
-    ) -> None:
-        self._path = path
-        self._box = box
-        self._options = options
-        self._clock = clock
+    def __init__(self, core: Core, wake: Callable[[], None], inline: Callable[[], bool] | None) -> None:
+        self._core = core
+        self._box = core.box
+        self._options = core.options
+        self._clock = core.clock
         self._wake = wake
         self._inline = inline
         self._failures = 0
@@ -100,8 +90,9 @@ class StallGate:
 
     def _once(self, sentence: str, start: float) -> None:
         """Let background work happen once: here when the scheduler is manual, else by waiting for it."""
+        self._core.check_poison()
         if self._closed:
-            raise ClosedError(self._path)
+            raise ClosedError(self._core.path)
         if self._inline is not None:
             if not self._inline():
                 raise BusyError(sentence)

@@ -1,6 +1,6 @@
 """A counted gate: every call passes it, close shuts it and waits until the last call has left.
 
-A call that holds the gate may make another call on the same store: the gate counts, it does not exclude.
+A call that holds the gate may make another call on the same object: the gate counts, it does not exclude.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from lsmkv.env.sync import Condition
-from lsmkv_tensor.errors import ClosedError
+from lsmkv.errors import ClosedError
 
 __all__ = ["CallGate"]
 
@@ -38,10 +38,20 @@ class CallGate:
             if not self._inside:
                 self._state.notify_all()
 
-    def shut(self) -> bool:
-        """Let no further call in and wait for those inside; whether this was the call that shut it."""
+    def bar(self) -> bool:
+        """Let no further call in; whether this was the call that barred it."""
         with self._state:
             first, self._open = self._open, False
+            return first
+
+    def drain(self) -> None:
+        """Wait until the calls inside have left."""
+        with self._state:
             while self._inside:
                 self._state.wait()
+
+    def shut(self) -> bool:
+        """Let no further call in and wait for those inside; whether this was the call that shut it."""
+        first = self.bar()
+        self.drain()
         return first
