@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lsmkv.base.keys import check_key, check_value
+from lsmkv.errors import InvalidArgumentError
 
-__all__ = ["WriteBatch"]
+__all__ = ["WriteBatch", "check_batch"]
 
 
 class WriteBatch:
@@ -46,3 +47,10 @@ class WriteBatch:
     def __len__(self) -> int:
         """Number of operations."""
         return len(self.keys)
+
+
+def check_batch(batch: object) -> None:
+    """Refuse what is no WriteBatch."""
+    if not isinstance(batch, WriteBatch):
+        msg = f"write takes an lsmkv.WriteBatch, not {type(batch).__name__} (put_many takes pairs)"
+        raise InvalidArgumentError(msg)

@@ -7,7 +7,7 @@ the seams through which the engine reaches the machine.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
@@ -16,7 +16,7 @@ from lsmkv.env.scheduling import Scheduler
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 
-__all__ = ["Compression", "Options"]
+__all__ = ["Compression", "Options", "checked_options"]
 
 Compression: TypeAlias = Literal["none", "zstd"]
 
@@ -35,7 +35,7 @@ class Options:
     ``sync=True``, ``db.sync()``, a flush or close. Written batches reach the kernel in every mode: they survive the
     death of the process, "off" risks the last seconds at a power cut (a prefix of the commit order always survives)."""
     wal_sync_interval_s: float = 0.1
-    """Seconds; the age an unsynced write may reach in mode "interval"."""
+    """Seconds, at least 0.001; the age an unsynced write may reach in mode "interval"."""
     stall_timeout_s: float = 60.0
     """Seconds a write may wait for flushes or compactions before BusyError says for what."""
 
@@ -81,18 +81,19 @@ class Options:
             _refuse("wal_sync", self.wal_sync, '"write", "interval" or "off"')
         if self.memtable not in ("skiplist", "sorteddict"):
             _refuse("memtable", self.memtable, '"skiplist" or "sorteddict"')
-        for name, low in _LOWEST.items():
+        if not isinstance(self.create, bool):
+            _refuse("create", self.create, "True or False")
+        for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= low:
-                _refuse(name, value, f"a number of at least {low}")
-        for name in ("memtable_bytes", "max_immutables", "block_cache_bytes", "block_bytes", "table_bytes", "max_open_tables"):
-            if not isinstance(getattr(self, name), int):
-                _refuse(name, getattr(self, name), "an integer")
+            if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
+                _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
         if self.level0_stop_runs <= self.level0_runs:
             _refuse("level0_stop_runs", self.level0_stop_runs, f"more than level0_runs ({self.level0_runs})")
         kinds = (self.compression,) if isinstance(self.compression, str) else self.compression
         if not isinstance(kinds, tuple) or not kinds or any(k not in ("none", "zstd") for k in kinds):
             _refuse("compression", self.compression, '"none", "zstd" or a tuple of these')
+        for name, protocol in _SEAMS.items():
+            _check_methods(name, getattr(self, name), protocol)
 
     def compression_at(self, level: int) -> Compression:
         """The compression of tables written to ``level``."""
@@ -101,22 +102,47 @@ class Options:
         return self.compression[min(level, len(self.compression) - 1)]
 
 
-_LOWEST: dict[str, float] = {
-    "wal_sync_interval_s": 0.0,
-    "stall_timeout_s": 0.0,
-    "memtable_bytes": 1 << 10,
-    "max_immutables": 1,
-    "block_cache_bytes": 0,
-    "block_bytes": 64,
-    "table_bytes": 1 << 10,
-    "max_open_tables": 1,
-    "filter_bits_per_key": 0.0,
-    "level0_runs": 1,
-    "level0_stop_runs": 2,
+def checked_options(options: Options | None) -> Options:
+    """``options``, or the defaults for None; InvalidArgumentError for anything else."""
+    if options is None:
+        return Options()
+    if not isinstance(options, Options):
+        msg = f"options must be an lsmkv.Options or None, not {type(options).__name__}"
+        raise InvalidArgumentError(msg)
+    return options
+
+
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "wal_sync_interval_s": (float, 0.001, 86_400),
+    "stall_timeout_s": (float, 0, 365 * 86_400),
+    "memtable_bytes": (int, 1 << 10, 1 << 40),
+    "max_immutables": (int, 1, 1 << 20),
+    "block_cache_bytes": (int, 0, 1 << 50),
+    "block_bytes": (int, 64, 1 << 30),
+    "table_bytes": (int, 1 << 10, 1 << 50),
+    "max_open_tables": (int, 1, 1 << 30),
+    "filter_bits_per_key": (float, 0, 100),
+    "level0_runs": (int, 1, 1 << 20),
+    "level0_stop_runs": (int, 2, 1 << 21),
 }
+"""Type, least and greatest value of each number."""
+
+_SEAMS: dict[str, type] = {"policy": Policy, "fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}
+"""Objects that are called, and the protocol that says how."""
 
 
-def _refuse(name: str, value: object, allowed: str) -> None:
+def _check_methods(name: str, value: object, protocol: type) -> None:
+    """Refuse an object that lacks a public name of its protocol, and a class where an object is wanted."""
+    if value is None:
+        return
+    if isinstance(value, type):
+        _refuse(name, value, f"an object, not a class: did you mean {value.__name__}()?")
+    for method in vars(protocol):
+        if not method.startswith("_") and not hasattr(value, method):
+            _refuse(name, value, f"a {protocol.__name__}, but it has no {method!r}")
+
+
+def _refuse(name: str, value: object, allowed: str) -> NoReturn:
     """Raise InvalidArgumentError naming the field, its value and what is allowed."""
     msg = f"Options.{name} = {value!r}: must be {allowed}"
     raise InvalidArgumentError(msg)

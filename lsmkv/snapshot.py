@@ -48,7 +48,8 @@ class Snapshot:
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which keys existed at that moment. I/O: as ``DB.contains_many``."""
-        return np.fromiter((v is not None for v in self.get_many(keys)), np.bool_, len(keys))
+        found = self.get_many(keys)
+        return np.fromiter((value is not None for value in found), np.bool_, len(found))
 
     def scan(
         self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False

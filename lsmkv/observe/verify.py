@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from posixpath import join
 
+from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.base.counters import Counters
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
@@ -101,13 +102,14 @@ class _Findings:
         self.entries += entries
 
 
-def verify(path: str, fs: FileSystem | None = None) -> VerifyReport:
+def verify(path: PathArgument, fs: FileSystem | None = None) -> VerifyReport:
     """Check the store at ``path`` without changing it; ``fs`` None: the machine's file system.
 
     Damage is reported, not raised. Raises InvalidArgumentError if there is no store, FormatTooNewError, IOFailedError.
 
     I/O: reads every file of the store once (logs twice).
     """
+    path = checked_path(path)
     fs = ReadOnly(fs if fs is not None else PosixFileSystem())
     findings = _Findings()
     state = _checked_manifest(fs, path, findings)
