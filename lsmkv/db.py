@@ -9,20 +9,20 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.arguments import check_bounds, checked_keys, checked_values
+from lsmkv.arguments import PathArgument, check_bounds, checked_keys, checked_path
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, Entry, check_key, check_value
-from lsmkv.batch import WriteBatch
+from lsmkv.batch import WriteBatch, check_batch
 from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock, start_thread
 from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError, io_failed
+from lsmkv.framing import Frame, frames_of_keys, frames_of_pairs, only_frame
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
@@ -31,7 +31,7 @@ from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.gather import gather
 from lsmkv.observe.integrity import check_store
 from lsmkv.observe.stats import Stats
-from lsmkv.options import Options
+from lsmkv.options import Options, checked_options
 from lsmkv.policy.base import Task
 from lsmkv.read.lookup import find_at, find_below
 from lsmkv.read.multiget import find_many
@@ -45,25 +45,20 @@ from lsmkv.write.stall import StallGate
 
 __all__ = ["DB", "open"]
 
-FRAME_BYTES = 4 << 20
-"""``put_many`` is atomic per this many bytes: one log frame."""
-
-FRAME_OPS = 4096
-"""And per this many operations."""
-
 BATCH_BYTES = 1 << 30
 """Largest batch that ``write`` takes: a frame must fit in memory twice."""
 
 
-def open(path: str, options: Options | None = None) -> DB:  # noqa: A001 - the door of design: lsmkv.open(path)
+def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A001 - the door of design: lsmkv.open(path)
     """Open the store at ``path``, creating it if needed. Use it as a context manager.
 
     Raises LockedError if another process has it open, CorruptionError naming file and offset, FormatTooNewError,
     InvalidArgumentError, IOFailedError.
 
-    I/O: reads the manifest and the logs; writes a manifest snapshot and, after a crash, a table of replayed entries.
+    I/O: reads the manifest and the logs; writes tables of replayed entries if there are any, appends one edit to the manifest
+    (synced), begins a log.
     """
-    options = options if options is not None else Options()
+    path, options = checked_path(path), checked_options(options)
     opened = open_store(path, options)
     try:
         return DB(opened, options)
@@ -136,8 +131,6 @@ class DB:
             check_key(key)
             raise
         if entry is None:
-            if type(key) is not bytes:
-                check_key(key)
             entry = find_below(state, self._tables, key)
             if entry is None:
                 return None
@@ -227,38 +220,36 @@ class DB:
         self._committer.commit((key,), (None,), len(key), sync)
 
     def put_many(self, pairs: Iterable[tuple[bytes, bytes]], *, sync: bool = False) -> None:
+        A generator is drawn one frame at a time; if it raises midway, the frames that were full before are stored.
+        InvalidArgumentError for what is not pairs of bytes (give a mapping's ``items()``); other errors as ``put``.
+
         """Store many pairs; later ones win. Atomic per frame of at most 4 MiB and 4,096 pairs, in order.
 
         I/O: one log write per frame, one fdatasync at the end if syncing.
         """
-        source = iter(pairs)
-        chunk = list(islice(source, FRAME_OPS))
-        while chunk:
-            following = list(islice(source, FRAME_OPS)) if len(chunk) == FRAME_OPS else []
-            keys, values = zip(*chunk, strict=True)
-            self._put_frames(checked_keys(keys), checked_values(values), sync and not following)
-            chunk = following
+        self._state()
+        frame = only_frame(pairs)
+        if frame is not None:
+            self._committer.commit(*frame, sync)
+        else:
+            self._commit_all(frames_of_pairs(pairs), sync)
 
     def delete_many(self, keys: Iterable[bytes], *, sync: bool = False) -> None:
-        """Remove many keys. Atomicity and I/O as ``put_many``."""
-        source = iter(keys)
-        chunk = checked_keys(list(islice(source, FRAME_OPS)))
-        while chunk:
-            following = checked_keys(list(islice(source, FRAME_OPS)))
-            size = sum(map(len, chunk))
-            self._committer.commit(chunk, (None,) * len(chunk), size, sync and not following)
-            chunk = following
+        """Remove many keys. Atomicity, memory and I/O as ``put_many``."""
+        self._state()
+        self._commit_all(frames_of_keys(keys), sync)
 
-    def _put_frames(self, keys: Sequence[bytes], values: Sequence[bytes], sync: bool) -> None:
-        """Commit pairs in halves until each fits a frame."""
-        size = sum(map(len, keys)) + sum(map(len, values))
-        if size <= FRAME_BYTES or len(keys) == 1:
-            self._committer.commit(keys, values, size, sync)
-            return
-        middle = len(keys) // 2
-        self._put_frames(keys[:middle], values[:middle], sync=False)
-        self._put_frames(keys[middle:], values[middle:], sync)
+    def _commit_all(self, frames: Iterable[Frame], sync: bool) -> None:
+        """Commit frames as they come, then sync once if asked."""
+        written = False
+        for frame in frames:
+            self._committer.commit(*frame, sync=False)
+            written = True
+        if sync and written:
+            self._committer.sync()
 
+        self._state()
+        check_batch(batch)
     def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
         """Apply a batch: all of it or nothing, also across a crash. Errors and I/O as ``put``."""
         if batch.nbytes > BATCH_BYTES:
@@ -312,9 +303,10 @@ class DB:
         while self.step() is not None:
             pass
 
-    def checkpoint(self, dest: str) -> None:
+    def checkpoint(self, dest: PathArgument) -> None:
         """Write a consistent copy of the store to the new directory ``dest``; it opens as a store of its own.
 
+        dest = checked_path(dest, "dest")
         I/O: flushes, then hard-links the tables (copies them where links are refused) and writes a manifest.
         """
         with self._calls:
