@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TypeAlias
 
 import numpy as np
@@ -168,9 +169,9 @@ class TableBuilder:
         self._write()
         try:
             self._file.sync()
+            self._file.close()
         except OSError as error:
             raise io_failed("sync table", self._path, error) from error
-        self._file.close()
         return TableMeta(
             number=self._number,
             bytes=self._written,
@@ -223,8 +224,6 @@ class TableBuilder:
     def abandon(self) -> None:
         """Give up: close and remove the file. Never raises for a file system that fails again (it is an orphan then)."""
         self._frames, self._pending, self._hashes = [], None, []
-        try:
-            self._file.close()
-            self._fs.unlink(self._path)
-        except OSError:
-            pass
+        for end in (self._file.close, lambda: self._fs.unlink(self._path)):
+            with suppress(OSError):
+                end()
