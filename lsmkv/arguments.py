@@ -77,11 +77,11 @@ def checked_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[Sequence[bytes]
     """The keys and the values of at least one pair, all within the limits."""
     try:
         keys, values = zip(*pairs, strict=True)
-    except (TypeError, ValueError):
+        return checked_keys(keys), checked_values(values)
+    except (TypeError, ValueError, InvalidArgumentError):
         for pair in pairs:
             check_pair(pair)
         raise
-    return checked_keys(keys), checked_values(values)
 
 
 def check_pair(pair: object) -> None:

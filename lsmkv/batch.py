@@ -5,7 +5,10 @@ from __future__ import annotations
 from lsmkv.base.keys import check_key, check_value
 from lsmkv.errors import InvalidArgumentError
 
-__all__ = ["WriteBatch", "check_batch"]
+__all__ = ["BATCH_BYTES", "WriteBatch", "check_batch"]
+
+BATCH_BYTES = 1 << 30
+"""Largest batch that ``write`` takes: a frame must fit in memory twice."""
 
 
 class WriteBatch:
@@ -50,7 +53,10 @@ class WriteBatch:
 
 
 def check_batch(batch: object) -> None:
-    """Refuse what is no WriteBatch."""
+    """Refuse what is no WriteBatch, and one that is too large."""
     if not isinstance(batch, WriteBatch):
         msg = f"write takes an lsmkv.WriteBatch, not {type(batch).__name__} (put_many takes pairs)"
+        raise InvalidArgumentError(msg)
+    if batch.nbytes > BATCH_BYTES:
+        msg = f"batch has {batch.nbytes} bytes, the limit is {BATCH_BYTES}: split it"
         raise InvalidArgumentError(msg)

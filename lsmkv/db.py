@@ -21,7 +21,7 @@ from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock, start_thread
-from lsmkv.errors import ClosedError, InvalidArgumentError, LsmError, io_failed
+from lsmkv.errors import ClosedError, LsmError, io_failed
 from lsmkv.framing import Frame, frames_of_keys, frames_of_pairs, only_frame
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
@@ -44,9 +44,6 @@ from lsmkv.write.commit import Committer
 from lsmkv.write.stall import StallGate
 
 __all__ = ["DB", "open"]
-
-BATCH_BYTES = 1 << 30
-"""Largest batch that ``write`` takes: a frame must fit in memory twice."""
 
 
 def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A001 - the door of design: lsmkv.open(path)
@@ -125,11 +122,9 @@ class DB:
         state = self._box.current
         if state is None:
             raise ClosedError(self.path)
-        try:
-            entry = state.mem.newest.get(key)
-        except TypeError:  # unhashable
+        if type(key) is not bytes:
             check_key(key)
-            raise
+        entry = state.mem.newest.get(key)
         if entry is None:
             entry = find_below(state, self._tables, key)
             if entry is None:
@@ -220,16 +215,15 @@ class DB:
         self._committer.commit((key,), (None,), len(key), sync)
 
     def put_many(self, pairs: Iterable[tuple[bytes, bytes]], *, sync: bool = False) -> None:
+        """Store many pairs; later ones win. Atomic per frame of at most 4 MiB and 4,096 pairs, in order.
+
         A generator is drawn one frame at a time; if it raises midway, the frames that were full before are stored.
         InvalidArgumentError for what is not pairs of bytes (give a mapping's ``items()``); other errors as ``put``.
-
-        """Store many pairs; later ones win. Atomic per frame of at most 4 MiB and 4,096 pairs, in order.
 
         I/O: one log write per frame, one fdatasync at the end if syncing.
         """
         self._state()
-        frame = only_frame(pairs)
-        if frame is not None:
+        if (frame := only_frame(pairs)) is not None:
             self._committer.commit(*frame, sync)
         else:
             self._commit_all(frames_of_pairs(pairs), sync)
@@ -248,13 +242,10 @@ class DB:
         if sync and written:
             self._committer.sync()
 
-        self._state()
-        check_batch(batch)
     def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
         """Apply a batch: all of it or nothing, also across a crash. Errors and I/O as ``put``."""
-        if batch.nbytes > BATCH_BYTES:
-            msg = f"batch has {batch.nbytes} bytes, the limit is {BATCH_BYTES}: split it"
-            raise InvalidArgumentError(msg)
+        self._state()
+        check_batch(batch)
         if batch.keys:
             self._committer.commit(tuple(batch.keys), tuple(batch.values), batch.nbytes, sync)
 
@@ -306,9 +297,9 @@ class DB:
     def checkpoint(self, dest: PathArgument) -> None:
         """Write a consistent copy of the store to the new directory ``dest``; it opens as a store of its own.
 
-        dest = checked_path(dest, "dest")
         I/O: flushes, then hard-links the tables (copies them where links are refused) and writes a manifest.
         """
+        dest = checked_path(dest, "dest")
         with self._calls:
             self.flush()
             write_checkpoint(self._core, dest)
