@@ -198,10 +198,14 @@ def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, An
     """Refuse what would make the cache something else than a function of the tokens of one sequence."""
     for name in kwargs.keys() & _REFUSED:
         _refuse_argument(name, "the cache would not be what the tokens alone give")
-    if kwargs.get("use_cache") is False:
-        _refuse_argument("use_cache=False", "there would be no cache to restore into")
     config = kwargs.get("generation_config") or model.generation_config
     wanted = {name: kwargs.get(name, getattr(config, name, None)) for name in _ASKED}
+    if wanted["use_cache"] is False:
+        _refuse_argument("use_cache=False", "there would be no cache to restore into")
+    if wanted["cache_implementation"] not in (None, "dynamic", "dynamic_full"):
+        _refuse_argument(f"cache_implementation={wanted['cache_implementation']!r}", "only dynamic caches can be restored")
+    if wanted["prompt_lookup_num_tokens"] is not None:
+        _refuse_argument("prompt_lookup_num_tokens", "transformers answers differently from a cache that covers the prompt")
     for name in ("num_beams", "num_return_sequences"):
         if (wanted[name] or 1) != 1:
             _refuse_argument(f"{name}={wanted[name]}", "only one sequence at a time")
@@ -236,13 +240,21 @@ def _transformers_classes() -> tuple[Any, Any]:
     return DynamicCache, DynamicLayer
 
 
-_ASKED = ("num_beams", "num_return_sequences", "pad_token_id", "eos_token_id")
+_ASKED = (
+    "cache_implementation",
+    "eos_token_id",
+    "num_beams",
+    "num_return_sequences",
+    "pad_token_id",
+    "prompt_lookup_num_tokens",
+    "use_cache",
+)
 """Settings of ``generate`` that come from its arguments or else from its configuration."""
 
 _REFUSED = frozenset(
     {
         "past_key_values",
-        "cache_implementation",
+        "assistant_model",
         "cache_config",
         "position_ids",
         "inputs_embeds",

@@ -3,6 +3,7 @@
 The model is a random Llama of two layers: what matters is whose bytes come back, not what it says.
 """
 
+import copy
 import functools
 import subprocess
 import sys
@@ -271,6 +272,8 @@ def test_a_store_of_another_format_is_refused(tmp_path, model):
         {"attention_mask": torch.tensor([[0] + [1] * 40])},
         {"past_key_values": None},
         {"cache_implementation": "static"},
+        {"prompt_lookup_num_tokens": 3},
+        {"assistant_model": object()},
         {"inputs_embeds": torch.zeros(1, 41, 32)},
         {"position_ids": torch.arange(41)[None]},
     ],
@@ -280,6 +283,15 @@ def test_arguments_that_change_what_a_cache_means_are_refused(prefix_cache, argu
     with pytest.raises(InvalidArgumentError, match="generate: " + next(iter(arguments))):
         prefix_cache.generate(PROMPT, max_new_tokens=2, **arguments)
     assert prefix_cache.store.probe(PROMPT[0]) == 0
+
+
+@pytest.mark.parametrize("setting", [{"use_cache": False}, {"cache_implementation": "static"}, {"num_beams": 2}])
+def test_settings_of_a_generation_config_count_like_arguments(prefix_cache, model, setting):
+    config = copy.deepcopy(model.generation_config)
+    for name, value in setting.items():
+        setattr(config, name, value)
+    with pytest.raises(InvalidArgumentError, match=next(iter(setting))):
+        prefix_cache.generate(torch.arange(20)[None], generation_config=config, max_new_tokens=2)
 
 
 def test_a_prompt_with_the_padding_token_is_refused_until_the_mask_says_it_is_meant(prefix_cache):
