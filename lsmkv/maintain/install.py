@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lsmkv.base.filenames import parse_name
 from lsmkv.errors import LsmError, PoisonedError
 from lsmkv.live.core import Core, wal_path
 from lsmkv.live.state import ReadState, View
@@ -77,9 +78,9 @@ def remove_logs_below(core: Core, floor: int) -> None:
     except OSError:
         return
     for name in names:
-        stem, dot, kind = name.partition(".")
-        if dot and kind == "wal" and stem.isdigit() and int(stem) < floor:
+        file = parse_name(name)
+        if file is not None and file.kind == "wal" and file.number < floor:
             try:
-                core.fs.unlink(wal_path(core.path, int(stem)))
+                core.fs.unlink(wal_path(core.path, file.number))
             except OSError:
                 continue

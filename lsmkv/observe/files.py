@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from posixpath import join
 
+from lsmkv.base.filenames import parse_name
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.version.journal import ManifestContents, read_manifest
@@ -18,6 +19,7 @@ __all__ = ["MANIFEST", "StoreFiles", "is_store", "list_files", "load_contents", 
 
 MANIFEST = "MANIFEST"
 LOCK = "LOCK"
+TEMPORARY = "MANIFEST.tmp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class StoreFiles:
     tables: Mapping[int, int]
     logs: Mapping[int, int]
     temporaries: Mapping[str, int]
-    """Unfinished files; the next opening removes them."""
+    """An unfinished manifest; the next opening removes it."""
     others: Mapping[str, int]
     """Files that are not ours."""
 
@@ -81,12 +83,12 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
                 size = fs.size(join(path, name))
             except FileNotFoundError:
                 continue
-            stem, _, kind = name.partition(".")
+            file = parse_name(name)
             if name == MANIFEST:
                 manifest_bytes = size
-            elif kind in ("sst", "wal") and stem.isdigit():
-                (tables if kind == "sst" else logs)[int(stem)] = size
-            elif name.endswith(".tmp"):
+            elif file is not None:
+                (tables if file.kind == "sst" else logs)[file.number] = size
+            elif name == TEMPORARY:
                 temporaries[name] = size
             else:
                 others[name] = size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lsmkv.base.filenames import parse_name
 from lsmkv.errors import CorruptionError, io_failed
 from lsmkv.live.core import Core
 from lsmkv.live.state import ReadState
@@ -35,6 +36,8 @@ def check_store(core: Core, state: ReadState) -> None:
         limit = core.state.next_file
         known |= core.building
         for name in names:
-            stem, _, kind = name.partition(".")
-            if kind == "sst" and stem.isdigit() and int(stem) < limit and int(stem) not in known:
+            file = parse_name(name)
+            if file is None or file.kind != "sst" or file.number >= limit or file.number in known:
+                continue
+            if not core.fs.isdir(f"{core.path}/{name}"):
                 raise CorruptionError(f"{core.path}/{name}", -1, "no version names this table")

@@ -1,7 +1,8 @@
 """Opening a directory: lock it, read what the manifest says, remove what nobody names, replay the logs.
 
-After it the directory is as a clean close would leave it: replayed entries are in durable tables, old logs are gone, the
-manifest is a fresh snapshot. Nothing is appended to an old log, so a damaged tail is never built upon.
+After it the directory is as a clean close would leave it: replayed entries are in durable tables, one edit of the manifest says
+so, old logs are gone. Nothing is appended to an old log, so a damaged tail is never built upon. Only files with names that the
+engine gives (:mod:`lsmkv.base.filenames`) are read or removed.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import itertools
 from dataclasses import dataclass, replace
 
 from lsmkv.base.counters import Counters
+from lsmkv.base.filenames import Kind, parse_name
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileLock, FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, InvalidArgumentError, io_failed
-from lsmkv.live.core import Core
+from lsmkv.live.core import Core, wal_path
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import ReadState, StateBox, View
 from lsmkv.live.tables import TableCache, table_path
@@ -64,9 +66,10 @@ def open_store(path: str, options: Options) -> Opened:
     """Open or create the store at ``path``.
 
     Raises LockedError, CorruptionError (naming file and offset), FormatTooNewError, IOFailedError, InvalidArgumentError
-    when there is no store and ``create`` is off. Whatever fails, the lock is given back and files are left as found.
+    when there is no store and ``create`` is off. Whatever fails, the lock is given back and no committed entry is lost; files
+    that nothing names any more may be gone already, and replayed entries may be in tables as well as in their logs.
 
-    I/O: the manifest and the logs once; writes a manifest snapshot, and a table if the logs held entries.
+    I/O: the manifest and the logs once; writes tables if the logs held entries, appends one edit to the manifest (synced).
     """
     fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
     clock: Clock = options.clock if options.clock is not None else SystemClock()
@@ -96,12 +99,13 @@ def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock
     """The rest of opening, with the lock held."""
     manifest, state, policy = _manifest(fs, path, options)
     report = list(_tidy(fs, path, state))
-    logs = sorted(n for n in _numbered(fs, path, "wal") if n >= state.wal_floor)
+    logs = sorted(_numbered(fs, path, "wal"))
     replayed = replay(fs, path, logs, state.last_seq)
     report.extend(replayed.report)
     counters = Counters()
     cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
-    first = max([state.next_file, *(n + 1 for n in logs)])
+    taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
+    first = max([state.next_file, *(number + 1 for number in taken)])
     rng = options.rng if options.rng is not None else seeded()
     view = View(state.shape)
     core = Core(
@@ -130,7 +134,7 @@ def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, Ma
         manifest, state = Manifest.load(fs, path)
         policy = options.policy if options.policy is not None else from_description(state.policy)
     else:
-        strays = [n for n in fs.listdir(path) if n.endswith((".sst", ".wal"))]
+        strays = _numbered(fs, path, "sst") | _numbered(fs, path, "wal")
         if strays:
             raise CorruptionError(f"{path}/{MANIFEST}", -1, f"missing, but the directory holds {len(strays)} tables or logs")
         policy = options.policy if options.policy is not None else Leveled()
@@ -140,28 +144,26 @@ def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, Ma
     return manifest, replace(state, shape=shape, policy=policy.describe()), policy
 
 
-def _numbered(fs: FileSystem, path: str, kind: str) -> list[int]:
-    """Numbers of the files named ``{number}.{kind}``."""
-    stems = [name.partition(".") for name in fs.listdir(path)]
-    return sorted(int(stem) for stem, _, ending in stems if ending == kind and stem.isdigit())
+def _numbered(fs: FileSystem, path: str, kind: Kind) -> set[int]:
+    """Numbers of the tables or of the logs in a directory."""
+    found = [(name, parse_name(name)) for name in fs.listdir(path)]
+    return {file.number for name, file in found if file and file.kind == kind and not fs.isdir(f"{path}/{name}")}
 
 
 def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
     """Remove unfinished and orphaned files; check that every named table is there in full."""
     report: list[str] = []
     named = {t.number: t for t in state.shape.tables}
-    for name in fs.listdir(path):
-        if name.endswith(".tmp"):
-            fs.unlink(f"{path}/{name}")
-    on_disk = set(_numbered(fs, path, "sst"))
-    for number in sorted(on_disk - set(named)):
+    if fs.exists(f"{path}/{MANIFEST}.tmp"):
+        fs.unlink(f"{path}/{MANIFEST}.tmp")
+    for number in sorted(_numbered(fs, path, "sst") - set(named)):
         fs.unlink(table_path(path, number))
         report.append(f"removed {table_path(path, number)}: an unfinished flush or compaction")
     for number, table in named.items():
         _check_present(fs, path, number, table)
-    for number in _numbered(fs, path, "wal"):
+    for number in sorted(_numbered(fs, path, "wal")):
         if number < state.wal_floor:
-            fs.unlink(f"{path}/{number:06d}.wal")
+            fs.unlink(wal_path(path, number))
     return report
 
 
