@@ -72,8 +72,9 @@ class Options:
     rng: Rng | None = None
     """Random source; None: seeded by the system."""
     scheduler: Scheduler | None = None
-    """Who runs flushes and compactions; None: background threads of this store. A manual scheduler runs nothing by
-    itself: call ``db.step()`` or ``db.settle()``, or let a full store do one step inside the write that found it full."""
+    """Who runs flushes and compactions; None: background threads of this store. A manual scheduler
+    (``lsmkv.testing.ManualScheduler``) runs nothing by itself: call ``db.step()`` or ``db.settle()``, or let a full store
+    do one step inside the write that found it full."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the field."""

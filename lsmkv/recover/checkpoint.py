@@ -22,7 +22,8 @@ def write_checkpoint(core: Core, dest: str) -> None:
     The manifest comes last and durable: an interrupted checkpoint never opens as a store with missing data.
     Raises InvalidArgumentError if ``dest`` is not empty, IOFailedError, NoSpaceError.
 
-    I/O: one hard link (or copy) per table, a manifest, two directory syncs.
+    I/O: one hard link (or copy) per table, one directory sync per directory made, one for the names of the tables, a manifest
+    and one directory sync for its name.
     """
     fs = core.fs
     try:
@@ -41,7 +42,6 @@ def write_checkpoint(core: Core, dest: str) -> None:
         fs.sync_dir(dest)
         first_log = max(state.next_file, next(core.numbers))
         Manifest.create(fs, dest, replace(state, wal_floor=first_log, next_file=first_log)).close()
-        fs.sync_dir(dest)
     except OSError as error:
         raise io_failed("checkpoint", dest, error) from error
 

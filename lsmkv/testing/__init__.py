@@ -1,5 +1,6 @@
-"""What tests of stores need, ours and yours: a disk that crashes, faults on demand, a clock that waits, an oracle."""
+"""For tests of stores, ours and yours: a disk that crashes, faults on demand, a clock and a scheduler that wait, an oracle."""
 
+from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.clock import ManualClock
 from lsmkv.testing.faults import FailOp, FaultFileSystem, FlipByte, Hang, ShortWrite
 from lsmkv.testing.memfs import MemoryFileSystem
@@ -12,6 +13,7 @@ __all__ = [
     "FlipByte",
     "Hang",
     "ManualClock",
+    "ManualScheduler",
     "MemoryFileSystem",
     "ShortWrite",
 ]

@@ -10,8 +10,7 @@ import pytest
 import lsmkv
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.framing import FRAME_BYTES, FRAME_OPS
-from lsmkv.maintain.scheduler import ManualScheduler
-from lsmkv.testing import MemoryFileSystem
+from lsmkv.testing import ManualScheduler, MemoryFileSystem
 
 NOT_PATHS = [None, b"/db", 7, object(), ["/db"], "", "/d\0b", Path]
 
