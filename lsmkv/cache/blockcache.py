@@ -5,10 +5,11 @@ recency would cost five more cache misses a hit, a quarter of a random lookup. E
 last round stays with its count set back, one that was not leaves. A full cache admits every :data:`ADMIT_EVERY`-th block that
 missed: the hit rate of steady traffic is the same, a miss costs less, and one long scan cannot flush what others use.
 
-A block hit :data:`HOT_HITS` times within a round may be *heated*: it then also holds a dict from key to entry, three to five
-times its packed weight, and answers in 0.1 us instead of 0.6. That takes free room, or else at most 1/:data:`HEAT_SHARE` of
-the capacity, and the clock takes the heat away before it takes the block. So a working set that fits is fast, a hot part of
-one that does not fit is fast, and the rest is packed tight.
+A block that is hit again may be *heated*: it then also holds a dict from key to entry, three to five times its packed
+weight, and answers in 0.1 us instead of 1. While there is free room :data:`WARM_HITS` hits are enough; in a full cache it
+takes :data:`HOT_HITS` within a round, and heat has at most 1/:data:`HEAT_SHARE` of the capacity. The clock takes the heat away
+before it takes the block. So a working set that fits is fast, a hot part of one that does not fit is fast, and the rest is
+packed tight.
 
 Blocks are charged what they say they weigh plus :data:`ENTRY_BYTES`.
 """
@@ -20,13 +21,16 @@ from typing import Any, Protocol
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "BlockCache", "Cacheable", "Shelf"]
+__all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "WARM_HITS", "BlockCache", "Cacheable", "Shelf"]
 
 ENTRY_BYTES = 200
 """Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
 
 ADMIT_EVERY = 4
 """A full cache takes one in so many blocks that missed."""
+
+WARM_HITS = 2
+"""Hits from which a block is worth a dict while there is room for it."""
 
 HOT_HITS = 6
 """Hits in one round of the clock from which a block is worth a dict (20 us to make); uniform traffic rarely gets there."""
@@ -62,13 +66,15 @@ class Cacheable(Protocol):
 class Shelf:
     """The cached blocks of one table. ``blocks[i]`` is a block or None; ``marks[i]`` counts its hits, up to 255."""
 
-    __slots__ = ("blocks", "cache", "marks", "number")
+    __slots__ = ("blocks", "cache", "heat_at", "marks", "number")
 
     def __init__(self, number: int, count: int, cache: BlockCache | None) -> None:
         self.number = number
         self.blocks: list[Any] = [None] * count
         self.marks = bytearray(count)
         self.cache = cache
+        self.heat_at = cache.heat_at if cache is not None else bytearray([MOST_HITS])
+        """``heat_at[0]`` is the number of hits from which :meth:`heat` is worth calling; it changes as the cache fills."""
 
     def put(self, index: int, block: Cacheable) -> None:
         """Hold a block (a shelf without a cache does not)."""
@@ -92,6 +98,7 @@ class BlockCache:
         self.bytes = 0
         self.evictions = 0
         self.heat_bytes = 0
+        self.heat_at = bytearray([WARM_HITS])
         self.heated = 0
         self.cooled = 0
         self._lock = Lock()
@@ -118,6 +125,7 @@ class BlockCache:
         """Hold a block, unless it is held already (a block never changes), too large, or not the one in ADMIT_EVERY."""
         charge = block.charge + ENTRY_BYTES
         if self.bytes + charge > self.capacity_bytes:
+            self.heat_at[0] = HOT_HITS
             self._missed += 1
             if self._missed % ADMIT_EVERY:
                 return
@@ -180,6 +188,10 @@ class BlockCache:
         with self._lock:
             if shelf.blocks[index] is not block or block.hot is not None:
                 return
+            if self.bytes + extra > self.capacity_bytes:
+                self.heat_at[0] = HOT_HITS
+                if shelf.marks[index] < HOT_HITS:
+                    return
             if not self._affords(extra):
                 shelf.marks[index] = 1  # ask again when it was hit as often once more
                 self._cool_one()
@@ -216,6 +228,7 @@ class BlockCache:
                 for place, held in enumerate(self._clock):
                     if held is not None and held[0] is shelf:
                         self._remove(place, held)
+                self.heat_at[0] = WARM_HITS
 
     def clear(self) -> None:
         """Forget every block."""
@@ -223,3 +236,4 @@ class BlockCache:
             for place, held in enumerate(self._clock):
                 if held is not None:
                     self._remove(place, held)
+            self.heat_at[0] = WARM_HITS

@@ -28,6 +28,7 @@ class TableAccess:
         self.shelf = cache.shelf(number, file.blocks) if cache is not None else Shelf(number, file.blocks, None)
         self.cached: list[Block | None] = self.shelf.blocks
         self.marks = self.shelf.marks
+        self.heat_at = self.shelf.heat_at
         self.counters = counters
         self.bloom = file.filter
         self.filters = int(file.filter is not None)

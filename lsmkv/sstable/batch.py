@@ -15,7 +15,7 @@ import numpy as np
 from lsmkv.base.columns import I64
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import Entry
-from lsmkv.cache.blockcache import HOT_HITS, MOST_HITS
+from lsmkv.cache.blockcache import MOST_HITS
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.bloom import Bloom
@@ -87,7 +87,7 @@ class BatchLookup:
             hits, hot = marks[index], block.hot
             if hits < MOST_HITS:
                 marks[index] = hits + 1
-            if hot is None and hits >= HOT_HITS:
+            if hot is None and hits >= table.heat_at[0]:
                 table.shelf.heat(index, block)
             entry = None
             if end == i + 1:

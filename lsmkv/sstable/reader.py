@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from lsmkv.base.columns import I64, Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import MAX_SEQ, Entry
-from lsmkv.cache.blockcache import HOT_HITS, MOST_HITS
+from lsmkv.cache.blockcache import MOST_HITS
 from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
 from lsmkv.sstable.access import TableAccess
@@ -78,7 +78,7 @@ class TableReader(TableAccess):
                     entry = hot.get(key)
                 else:
                     entry = block.newest(key)
-                    if hits >= HOT_HITS:
+                    if hits >= self.heat_at[0]:
                         self.shelf.heat(index, block)
                 if entry is not None:
                     counters = self.counters

@@ -110,7 +110,7 @@ def test_heat_takes_free_room_and_goes_before_the_block():
     for i in range(4):
         shelf.put(i, things[i])
     shelf.heat(0, things[0])
-    shelf.marks[0] = HOT_HITS
+    shelf.marks[0] = shelf.marks[1] = HOT_HITS
     shelf.heat(1, things[1])
     assert things[0].hot == {b"key": things[0]}, "hit often since"
     assert things[1].hot is None, "no room left, and more than its share"
@@ -149,9 +149,10 @@ def test_who_was_heated_first_cools_for_others_when_hit_no_more():
         shelf.marks[i] = HOT_HITS
     shelf.heat(0, things[0])
     assert things[0].hot is not None, "within its share, at the cost of others"
-    shelf.marks[0] = 1
+    shelf.marks[0], shelf.marks[1] = 1, HOT_HITS
     shelf.heat(1, things[1])
     assert (things[0].hot, things[1].hot) == (None, None), "the first request makes room for the next"
+    shelf.marks[1] = HOT_HITS
     shelf.heat(1, things[1])
     assert things[1].hot is not None
     assert cache.bytes <= cache.capacity_bytes
