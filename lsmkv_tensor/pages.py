@@ -75,7 +75,7 @@ class PageStoreStats:
     misses: int
     corrupt_pages: int
     lost_pages: int
-    """Pages dropped at opening because their segment file was missing."""
+    """Pages dropped because their segment file was missing at opening, or reused since."""
     read_errors: int
     put_pages: int
     present_pages: int

@@ -16,7 +16,8 @@ __all__ = ["next_victim"]
 def next_victim(segments: Iterable[Segment], before: int | None = None) -> Segment | None:
     """The segment to empty next: one without live pages if there is any, else the oldest; None if there is none.
 
+    A segment with copies that the index does not name yet looks dead and is not: it is passed over.
     ``before``: only segments of an earlier generation than this.
     """
-    sealed = [s for s in segments if s.state == SEALED and (before is None or s.generation < before)]
+    sealed = [s for s in segments if s.state == SEALED and not s.copies and (before is None or s.generation < before)]
     return min(sealed, key=lambda s: (s.pages > 0, s.generation), default=None)

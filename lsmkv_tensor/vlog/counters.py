@@ -18,7 +18,7 @@ class Counters:
     corrupt: int = 0
     """Pages dropped because their bytes failed the check."""
     lost: int = 0
-    """Pages dropped at opening because their segment file was missing."""
+    """Pages dropped because their segment file was missing at opening, or reused since."""
     read_errors: int = 0
     """Pages not delivered because reading failed."""
     put_pages: int = 0

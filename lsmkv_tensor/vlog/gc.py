@@ -127,18 +127,24 @@ class Collector:
                 return 0
             survivors = sorted(space.live_pages(victim), key=lambda item: item[1].block)
         moves: list[tuple[bytes, Place, Place]] = []
-        touched: dict[int, Segment] = {}
-        for part in _portions(survivors):
-            copied = self._copy(part, touched)
-            if copied is None:
-                return None
-            moves += copied
-        for segment in touched.values():
-            space.sync_segment(segment)
-        return self._log.move(moves)
+        pinned: list[Segment] = []
+        try:
+            for part in _portions(survivors):
+                copied = self._copy(part, pinned)
+                if copied is None:
+                    return None
+                moves += copied
+            for segment in pinned:
+                space.sync_segment(segment)
+            return self._log.move(moves)
+        finally:
+            self._log.unpin(pinned)
 
-    def _copy(self, part: Sequence[tuple[bytes, Place]], touched: dict[int, Segment]) -> list[tuple[bytes, Place, Place]] | None:
-        """Append copies of these pages; where each now also is. Unreadable pages stay behind. None: no room."""
+    def _copy(self, part: Sequence[tuple[bytes, Place]], pinned: list[Segment]) -> list[tuple[bytes, Place, Place]] | None:
+        """Append copies of these pages; where each now also is. Unreadable pages stay behind. None: no room.
+
+        ``pinned`` gains the segments written to, one entry a frame.
+        """
         pages = self._load(part)
         moves: list[tuple[bytes, Place, Place]] = []
         with self._log.lock:
@@ -147,7 +153,7 @@ class Collector:
                 if done is None:
                     return None
                 segment, places = done
-                touched[segment.number] = segment
+                pinned.append(segment)
                 moves += [(w.key, w.place, p) for w, p in zip(pages, places, strict=False)]
                 pages = pages[len(places) :]
         return moves

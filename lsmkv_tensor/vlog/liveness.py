@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from lsmkv import DB, WriteBatch
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.reserved import SEGMENTS
-from lsmkv_tensor.vlog.segment import Segment
+from lsmkv_tensor.vlog.segment import FREE, Segment
 from lsmkv_tensor.vlog.share import IndexShare
 
 __all__ = ["Change", "Liveness"]
@@ -62,9 +62,9 @@ class Liveness:
         del self.segments[segment.number]
 
     def is_current(self, place: Place) -> bool:
-        """Whether the segment still is in the generation the place speaks of."""
+        """Whether the segment still holds the generation the place speaks of."""
         segment = self.segments.get(place.segment)
-        return segment is not None and segment.generation == place.generation
+        return segment is not None and segment.generation == place.generation and segment.state != FREE
 
     def commit(self, batch: WriteBatch, change: Change) -> None:
         """Write the batch with the records it changes: all of it or nothing. Errors as the engine's ``write``.
@@ -81,5 +81,4 @@ class Liveness:
         self._unrecorded.clear()
         for number in touched:
             segment = self.segments[number]
-            segment.pages += change.pages[number]
-            segment.live_bytes += change.bytes[number]
+            segment.pages, segment.live_bytes = segment.after(change.pages[number], change.bytes[number])

@@ -8,6 +8,7 @@ was synced): the check in the index value then fails, and the page is a miss, ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,7 +183,7 @@ class ValueLog:
             change = Change()
             for key in found:
                 batch.delete(key)
-            change.remove(found.values())
+            change.remove(place for place in found.values() if self._liveness.is_current(place))
             self._liveness.commit(batch, change)
         return len(found)
 
@@ -213,7 +214,8 @@ class ValueLog:
     def append_copies(self, copies: Sequence[tuple[bytes, Place, Sequence[memoryview]]]) -> tuple[Segment, list[Place]] | None:
         """Write one frame with copies of as many of the pages as fit, with the lock held; the index does not name them yet.
 
-        Returns the segment and the new places of the first pages, None if no segment is left. IOFailedError.
+        Returns the segment and the new places of the first pages, None if no segment is left. The segment is pinned
+        (``copies``) until :meth:`unpin`. IOFailedError.
 
         I/O: one gathered write.
         """
@@ -227,8 +229,26 @@ class ValueLog:
             return None
         pages = [Page(key, p.parent, p.length, p.codec, p.check, spans) for key, p, spans in copies[:n]]
         values, _ = self.writer.append(segment, pages)
+        segment.copies += 1
         self._liveness.note(segment)
         return segment, [place for place in map(Place.unpack, values) if place is not None]
+
+    def unpin(self, segments: Sequence[Segment]) -> None:
+        """Let go of segments that :meth:`append_copies` returned, once for each time."""
+        with self.lock:
+            for segment in segments:
+                segment.copies -= 1
+
+    def forget_gone(self, key: bytes, place: Place) -> None:
+        """Forget a page whose segment is in another generation, if the index still says so: it can never be read again.
+
+        Only a damaged index says that; left there it would pass for a stored page. I/O: one lookup, one commit.
+        """
+        with self.lock:
+            if self.space.poison is None and not self._liveness.is_current(place) and self.places([key]) == [place]:
+                with suppress(IOFailedError, BusyError):  # it stays a miss
+                    self._delete({key: place})
+                    self.counters.lost += 1
 
     def places(self, keys: Sequence[bytes]) -> list[Place | None]:
         """What the index says of each key. I/O: as the engine's ``get_many``."""

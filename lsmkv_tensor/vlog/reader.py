@@ -70,6 +70,9 @@ class PageReader:
                 elif verdict == "error":
                     errors += 1
                 elif verdict == "gone":
+                    if failed_at.get(i) == want.place:
+                        self._log.forget_gone(want.key, want.place)
+                    failed_at[i] = want.place
                     again.append(i)
                 elif failed_at.get(i) != want.place or not self._log.drop_corrupt(want.key, want.place):
                     failed_at[i] = want.place

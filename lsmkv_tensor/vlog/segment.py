@@ -44,6 +44,8 @@ class Segment:
     """Live pages."""
     live_bytes: int = 0
     readers: int = 0
+    copies: int = 0
+    """Collections that wrote here what the index does not name yet: until they let go the segment is not emptied."""
     dirty: bool = False
     """Written to since it was last synced."""
 
@@ -59,11 +61,12 @@ class Segment:
 
     def record(self, pages: int = 0, live_bytes: int = 0) -> bytes:
         """The record after a change of live pages and bytes by so much."""
-        pages += self.pages
-        live_bytes += self.live_bytes
-        assert pages >= 0, f"segment {self.number}: {pages} live pages"
-        assert 0 <= live_bytes <= self.tail, f"segment {self.number}: {live_bytes} live bytes"
+        pages, live_bytes = self.after(pages, live_bytes)
         return _RECORD.pack(self.generation, self.state, self.tail, self.frames, pages, live_bytes)
+
+    def after(self, pages: int, live_bytes: int) -> tuple[int, int]:
+        """Live pages and bytes after such a change, kept possible: counts that damage made wrong must not stop the store."""
+        return max(self.pages + pages, 0), min(max(self.live_bytes + live_bytes, 0), self.tail)
 
     @classmethod
     def from_record(cls, key: bytes, value: bytes, path: str) -> Segment:

@@ -74,11 +74,12 @@ class Space:
         for number in on_disk.keys() - self.segments.keys():
             self._files.unlink(number)
         lost = 0
-        for number in sorted(self.segments.keys() - on_disk.keys()):
-            segment = self.segments[number]
-            if segment.pages:
+        for segment in list(self.segments.values()):
+            missing = segment.number not in on_disk
+            if segment.pages and (missing or segment.state == FREE):
                 lost += len(self._drop_pages(segment, self._entries_by_index(segment)))
-            self._liveness.forget(segment)
+            if missing:
+                self._liveness.forget(segment)
         for segment in [s for s in self.segments.values() if s.state == FREE]:
             if on_disk[segment.number] != self._files.segment_bytes:
                 self._files.unlink(segment.number)
@@ -228,20 +229,27 @@ class Space:
         self.recycle(segment)
 
     def recycle(self, segment: Segment) -> None:
-        """Make an empty segment free under the recycling rule. I/O: one sync of the log; waits for readers."""
+        """Make an empty segment free under the recycling rule. I/O: one sync of the log; waits for readers.
+
+        Its generation ends here: what still points at its old contents is not believed from now on.
+        """
         assert segment.pages == 0
+        assert segment.copies == 0
         assert segment is not self.active
         self._db.sync()
         with self._released:
             while segment.readers:
                 self._released.wait()
             segment.state = FREE
+            self._generation += 1
+            segment.generation = self._generation
         self._liveness.note(segment)
         self._files.drop_cached(segment.number)
         self.recycled += 1
 
     def _drop_pages(self, segment: Segment, entries: dict[bytes, Place]) -> list[tuple[bytes, Place]]:
         """Delete all live entries of a segment from the index."""
+        self._recount(segment, entries)
         items = list(entries.items())
         for start in range(0, len(items), DELETE_BATCH):
             part = items[start : start + DELETE_BATCH]
@@ -251,8 +259,13 @@ class Space:
                 batch.delete(key)
             change.remove(place for _, place in part)
             self._liveness.commit(batch, change)
-        assert segment.pages == 0, f"segment {segment.number}: {segment.pages} pages counted but not found"
         return items
+
+    def _recount(self, segment: Segment, entries: dict[bytes, Place]) -> None:
+        """Believe what was found of a segment rather than what was counted; damage may have made the two differ."""
+        segment.pages = len(entries)
+        segment.live_bytes = sum(place.disk_bytes for place in entries.values())
+        self._liveness.note(segment)
 
     def live_pages(self, segment: Segment) -> list[tuple[bytes, Place]]:
         """Index key and place of every live page of a segment, in no order. I/O: its frame headers, index lookups."""
@@ -263,6 +276,7 @@ class Space:
         entries = self._entries_by_frames(segment)
         if len(entries) != segment.pages:  # a header is damaged: ask the whole index
             entries = self._entries_by_index(segment)
+            self._recount(segment, entries)
         return entries
 
     def _entries_by_frames(self, segment: Segment) -> dict[bytes, Place]:

@@ -7,7 +7,7 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.vlog.gc import next_victim
-from lsmkv_tensor.vlog.segment import ACTIVE, SEALED, Segment
+from lsmkv_tensor.vlog.segment import ACTIVE, FREE, SEALED, Segment
 
 SIZE = 4000
 PER_SEGMENT = 13
@@ -116,30 +116,57 @@ def test_a_page_replaced_between_copy_and_commit_keeps_its_new_bytes(world):
         store.gc()
 
 
-def test_a_segment_that_holds_only_copies_may_be_reused_before_they_count(world):
-    """Until the index names them the copies are nobody's; their segment looks dead to a put that needs one."""
+def test_a_segment_that_holds_only_copies_is_not_taken_for_a_dead_one(world):
+    """Until the index names them the copies are nobody's, and their segment has no live page."""
     world.segments = 4
     store = world.open()
     ns = store.namespace({"m": 1}, SIZE)
     world.put(ns, range(13))
     world.put(ns, range(13, 26))
-    ns.delete_many(world.keys([3]))
+    ns.delete_many(world.keys(range(4)))
     store._space.roll()
     move = store._log.move
 
     def flood_and_move(moves):
-        copies = moves[0][2].segment
-        generation = store._space.segments[copies].generation
+        copies = store._space.segments[moves[0][2].segment]
+        before = copies.generation
         world.put(ns, range(100, 113))
-        assert store._space.segments[copies].generation > generation
+        world.put(ns, range(113, 126))
+        assert (copies.generation, copies.state != FREE) == (before, True)
         return move(moves)
 
     store._log.move = flood_and_move
-    report = store.gc()
-    assert report.bytes_moved == 0
-    assert world.check(ns, range(13)) == set(range(13)) - {3}
+    store.gc()
+    store._log.move = move
+    there = world.check(ns, range(26)) | world.check(ns, range(100, 126))
     assert store.stats().corrupt_pages == 0
-    assert store.stats().pages == len(list(ns.keys()))
+    assert store.stats().pages == len(list(ns.keys())) == len(there)
+    for start in range(1000, 1130, 13):
+        assert all(world.put(ns, range(start, start + 13)))
+    assert all(s.copies == 0 for s in store._space.segments.values())
+
+
+def test_copies_survive_a_put_that_seals_their_segment_while_others_are_free(world):
+    store = world.open()
+    ns, big = store.namespace({"m": 1}, SIZE), store.namespace({"big": 1}, 12 * 4096)
+    for start in range(0, 5 * PER_SEGMENT, PER_SEGMENT):
+        world.put(ns, range(start, start + PER_SEGMENT))
+    ns.delete_many(world.keys(range(13, 24)))
+    assert store.gc(max_live=0.5).victims
+    ns.delete_many(world.keys([24, 25, *range(39, 50)]))
+    sync_segment = store._space.sync_segment
+
+    def put_after_sync(segment):
+        sync_segment(segment)
+        store._space.sync_segment = sync_segment
+        assert world.put(big, [5000]) == [True]
+
+    store._space.sync_segment = put_after_sync
+    store.gc(max_live=0.5)
+    assert world.check(ns, [50, 51]) == {50, 51}
+    for start in range(1000, 1130, 13):
+        assert all(world.put(ns, range(start, start + 13)))
+    assert store.stats().pages == len(list(ns.keys())) + len(list(big.keys()))
 
 
 def test_everything_evicted_between_copy_and_commit_stays_evicted(world):
