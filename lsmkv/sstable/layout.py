@@ -36,7 +36,6 @@ __all__ = [
     "FRAME_BYTES",
     "INDEX",
     "MAGIC",
-    "MAX_RAW_BYTES",
     "PROPERTIES",
     "Footer",
     "open_frame",
@@ -61,9 +60,6 @@ _FOOTER = Struct("<QQQQQII")
 _FOOTER_TAIL = Struct("<Q8s")
 _SIZES = Struct("<II")
 FOOTER_BYTES = _FOOTER.size + _FOOTER_TAIL.size
-
-MAX_RAW_BYTES = (1 << 32) - 1
-"""Most bytes one frame may hold: lengths are 32-bit."""
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
