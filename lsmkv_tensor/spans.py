@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import InvalidArgumentError
 
-__all__ = ["PageBuffers", "PageSpans", "page_views", "tensor_window"]
+__all__ = ["PageBuffers", "PageSpans", "page_views", "ranges_overlap", "tensor_window"]
 
 PageBuffers: TypeAlias = "Sequence[Any] | NDArray[Any] | PageSpans | Any"
 """Per page a buffer or a sequence of buffers, one array or CPU tensor whose first dimension counts pages, or PageSpans."""
@@ -91,8 +91,16 @@ def page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool 
     """The memory of ``n`` pages of ``page_bytes`` bytes: per page its spans as flat views of unsigned bytes.
 
     A buffer is anything with the buffer protocol, or a CPU tensor; it must be contiguous. ``writable``: refuse memory that
-    cannot be read into. Raises InvalidArgumentError naming the page, what it has and what is needed.
+    cannot be read into, and memory given twice. Raises InvalidArgumentError naming the page, what it has and what is needed.
     """
+    pages = _page_views(buffers, n, page_bytes, writable=writable)
+    if writable:
+        _refuse_shared(buffers, pages)
+    return pages
+
+
+def _page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool) -> list[list[memoryview]]:
+    """The views, each buffer checked by itself."""
     if isinstance(buffers, PageSpans):
         if len(buffers) != n:
             _refuse(f"{len(buffers)} pages of spans for {n} keys")
@@ -117,6 +125,31 @@ def page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool 
             _refuse(f"page {i}: has {got} bytes, a page has {page_bytes}")
         pages.append(views)
     return pages
+
+
+def ranges_overlap(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+    """Whether any two of these ranges of addresses share a byte. Pure."""
+    order = starts.argsort()
+    return bool((starts[order[1:]] < ends[order[:-1]]).any())
+
+
+def _refuse_shared(buffers: PageBuffers, pages: list[list[memoryview]]) -> None:
+    """Refuse memory that two pages would be read into: each would spoil the other.
+
+    Only addresses are compared (32 pages: about 15 us); one array for all pages is one piece and cannot overlap itself.
+    """
+    if isinstance(buffers, PageSpans):
+        starts = buffers.addresses.astype(np.int64)
+        ends = (starts + buffers.sizes).ravel()
+        starts = starts.ravel()
+    elif isinstance(buffers, np.ndarray) or _is_tensor(buffers):
+        return
+    else:
+        spans = [span for page in pages for span in page if len(span)]
+        starts = np.array([ctypes.addressof(ctypes.c_char.from_buffer(span)) for span in spans], np.int64)
+        ends = starts + np.array([len(span) for span in spans], np.int64)
+    if ranges_overlap(starts, ends):
+        _refuse("two pages of this call overlap in memory: each needs memory of its own to be read into")
 
 
 def tensor_window(address: int, size: int, owner: object) -> memoryview:

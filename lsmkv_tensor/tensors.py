@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.format import PageFormat
-from lsmkv_tensor.spans import PageBuffers, PageSpans
+from lsmkv_tensor.spans import PageBuffers, PageSpans, ranges_overlap
 
 if TYPE_CHECKING:
     import torch
@@ -58,11 +60,13 @@ class PageTarget:
 
     ``out``: None (new tensors), one tensor [m, *shape], a sequence of tensors, each writable and of the format's dtype. At
     most ``n`` pages are read, fewer if ``out`` has room for fewer. Tensors elsewhere or with strides are filled by a copy.
+    InvalidArgumentError for memory that is there twice.
     """
 
     def __init__(self, fmt: PageFormat, out: Any, n: int) -> None:  # noqa: ANN401  # as PageSource
         self._out = out
         self._staged: torch.Tensor | None = None
+        self._tangled = False
         if out is None:
             self._staged = new_pages(fmt, n)
             self.buffers: PageBuffers = self._staged
@@ -71,7 +75,9 @@ class PageTarget:
             _refuse("out is PageSpans: use get_into")
         _check(fmt, out, "out")
         out = self._out = out.detach()[:n] if _is_tensor(out) else list(out[:n])
-        if all(map(_addressable, [out] if _is_tensor(out) else out)):
+        tensors = [out] if _is_tensor(out) else out
+        self._tangled = _tangled(tensors)
+        if all(map(_addressable, tensors)):
             self.buffers = out
         else:
             self._staged = self.buffers = new_pages(fmt, len(out))
@@ -92,6 +98,8 @@ class PageTarget:
         if self._staged is not None:
             for page, read in zip(pages, self._staged, strict=False):
                 page.detach().copy_(read)
+            if self._tangled and not all(map(_same_bits, pages, self._staged)):
+                _refuse_shared()
         return pages
 
 
@@ -132,6 +140,55 @@ def _check_tensor(fmt: PageFormat, tensor: Any, where: str, shape: str) -> None:
         _refuse(f"{where}: dtype {tensor.dtype}, expected {fmt.dtype} {shape}")
     if str(tensor.layout) != "torch.strided" or tensor.device.type == "meta":
         _refuse(f"{where}: a {tensor.layout} tensor on {tensor.device} has no bytes to store or fill")
+
+
+def _tangled(tensors: Sequence[Any]) -> bool:
+    """Whether the extents of these tensors in memory interleave, so that only their contents tell if they share elements.
+
+    InvalidArgumentError where they certainly do: a repeated dimension, the same memory twice, dense tensors that overlap.
+    """
+    tensors = [t for t in tensors if t.numel()]
+    dense = [bool(t.is_contiguous()) for t in tensors]
+    inner = False
+    for tensor in (t for t, whole in zip(tensors, dense, strict=True) if not whole):
+        reach = 0
+        for step, size in sorted((s, n) for s, n in zip(tensor.stride(), tensor.shape, strict=True) if n > 1):
+            if not step:
+                _refuse_shared()
+            inner |= step <= reach
+            reach += step * (size - 1)
+    starts = np.array([t.data_ptr() for t in tensors], np.int64)
+    if len(np.unique(starts)) < len(starts):
+        _refuse_shared()
+    ends = starts + np.array([_extent(t) for t in tensors], np.int64)
+    if not ranges_overlap(starts, ends):
+        return inner
+    if all(dense):
+        _refuse_shared()
+    return True
+
+
+def _extent(tensor: Any) -> int:  # noqa: ANN401  # duck-typed tensor
+    """Bytes from the first to the last element of a tensor that has elements."""
+    last = sum(step * (size - 1) for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+    return int((last + 1) * tensor.element_size())
+
+
+def _same_bits(a: Any, b: Any) -> bool:  # noqa: ANN401  # duck-typed tensors
+    """Whether two tensors hold the same bytes."""
+    return bool(_bytes_of(a).equal(_bytes_of(b)))
+
+
+def _bytes_of(tensor: Any) -> Any:  # noqa: ANN401  # duck-typed tensor
+    """Its bytes as one flat tensor on the CPU."""
+    import torch  # noqa: PLC0415  # there is a tensor: it is imported
+
+    return _home(tensor.detach()).reshape(-1).view(torch.uint8)
+
+
+def _refuse_shared() -> NoReturn:
+    """Refuse memory that two pages would be read into."""
+    _refuse("out: two pages, or two parts of one, share memory: each needs memory of its own to be read into")
 
 
 def _is_tensor(value: object) -> bool:
