@@ -29,6 +29,8 @@ __all__ = ["Namespace", "PageKey"]
 
 PageKey: TypeAlias = bytes | str
 
+MAX_RECORD_BYTES = 64 << 10
+"""Bytes of a small record and its key."""
 PREFIX_STEP = 128
 """Keys asked at a time while the prefix goes on; doubles with every step."""
 
@@ -202,5 +204,9 @@ class Namespace:
         return [NO_PARENT if p is None else flat_key(p) for p in parents]
 
     def _record_keys(self, records: Mapping[bytes, bytes | None] | None) -> dict[bytes, bytes | None]:
-        """The records under their reserved index keys."""
+        """The records under their reserved index keys; InvalidArgumentError if one is too large."""
+        for key, value in (records or {}).items():
+            if len(key) + len(value or b"") > MAX_RECORD_BYTES:
+                msg = f"record {key[:32]!r} takes {len(key) + len(value or b'')} bytes, the limit is {MAX_RECORD_BYTES}"
+                raise InvalidArgumentError(msg)
         return {self._records + key: value for key, value in (records or {}).items()}

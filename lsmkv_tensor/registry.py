@@ -22,6 +22,11 @@ from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, number_key, number_of
 __all__ = ["NamespaceInfo", "Registry", "canonical"]
 
 
+MAX_FIELDS_BYTES = 64 << 10
+"""Bytes of a namespace's canonical JSON."""
+MAX_NAME_BYTES = 1 << 10
+
+
 class NamespaceInfo(NamedTuple):
     """A registered namespace."""
 
@@ -34,7 +39,10 @@ class NamespaceInfo(NamedTuple):
 
 
 def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
-    """The one JSON text of these fields: sorted keys, no spaces, UTF-8. InvalidArgumentError if they are not JSON."""
+    """The one JSON text of these fields: sorted keys, no spaces, UTF-8.
+
+    InvalidArgumentError if they are not JSON, or if the text is longer than MAX_FIELDS_BYTES.
+    """
     if isinstance(page_bytes, bool) or not isinstance(page_bytes, int) or page_bytes < 1:
         msg = f"page_bytes = {page_bytes!r}: must be a positive integer"
         raise InvalidArgumentError(msg)
@@ -42,10 +50,14 @@ def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
     document = {"fields": dict(fields), "page_bytes": page_bytes}
     try:
         text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except (TypeError, ValueError) as error:
+        encoded = text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
         msg = f"namespace fields must be JSON values: {error}"
         raise InvalidArgumentError(msg) from error
+    if len(encoded) > MAX_FIELDS_BYTES:
+        msg = f"namespace fields take {len(encoded)} bytes as JSON, the limit is {MAX_FIELDS_BYTES}: put a digest in their place"
+        raise InvalidArgumentError(msg)
+    return encoded
 
 
 def _check_keys(value: object) -> None:
@@ -87,13 +99,16 @@ class Registry:
     def register(self, fields: Mapping[str, object], page_bytes: int, name: str | None) -> NamespaceInfo:
         """The namespace with these fields, made durable if it is new.
 
-        InvalidArgumentError; NamespaceMismatchError if ``name`` belongs to other fields.
+        InvalidArgumentError; NoSpaceError if the index has no room; NamespaceMismatchError if ``name`` belongs to other fields.
 
         I/O: one index commit and a sync of the log for a new namespace or name.
         """
         text = canonical(fields, page_bytes)
         if name is not None and (not isinstance(name, str) or not name):
             msg = f"namespace name {name!r}: must be a non-empty string"
+            raise InvalidArgumentError(msg)
+        if name is not None and len(name.encode()) > MAX_NAME_BYTES:
+            msg = f"namespace name {name[:40]!r}... takes {len(name.encode())} bytes, the limit is {MAX_NAME_BYTES}"
             raise InvalidArgumentError(msg)
         digest = hashlib.sha256(text).digest()
         with self._lock:

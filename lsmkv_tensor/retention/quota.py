@@ -20,6 +20,10 @@ __all__ = ["MIN_SEGMENTS", "Quota", "divide"]
 MIN_SEGMENTS = 3
 STAMP_BYTES = 2 * BLOCK
 MIN_INDEX_BYTES = 2 << 20
+LEAST_INDEX_BYTES = 48 << 10
+"""Bytes; below, an index has no room for its own files."""
+RECORD_BYTES = 256
+"""Bytes of index share that the record of a segment takes, the room for rewriting it included."""
 SMALLEST_CHOSEN = (16 << 20) + (256 << 10)
 """Bytes; a segment chosen by us holds 16 MiB of pages of a power of two and their frame headers."""
 LARGEST_CHOSEN = 256 << 20
@@ -44,7 +48,7 @@ class Quota:
 def divide(capacity_bytes: int, segment_bytes: int | None, index_bytes: int | None) -> Quota:
     """Divide a capacity; None lets the division choose.
 
-    InvalidArgumentError, naming the minimum, if fewer than three segments fit.
+    InvalidArgumentError, naming the minimum, if fewer than three segments fit or the index share is too small for them.
     """
     index = index_bytes if index_bytes is not None else max(capacity_bytes // 32, MIN_INDEX_BYTES)
     left = capacity_bytes - index - STAMP_BYTES
@@ -52,6 +56,12 @@ def divide(capacity_bytes: int, segment_bytes: int | None, index_bytes: int | No
         segment_bytes = min(max(capacity_bytes // 64, SMALLEST_CHOSEN), LARGEST_CHOSEN, max(left // 8 & -BLOCK, 16 * BLOCK))
     segment_bytes = padded(segment_bytes)
     segments = left // segment_bytes
+    if index < LEAST_INDEX_BYTES + segments * RECORD_BYTES:
+        msg = (
+            f"StoreOptions.index_bytes = {index}: must be at least {LEAST_INDEX_BYTES + segments * RECORD_BYTES} for "
+            f"{segments} segments of {segment_bytes} bytes; leave it None, or choose larger segments"
+        )
+        raise InvalidArgumentError(msg)
     if segments < MIN_SEGMENTS:
         least = index + STAMP_BYTES + MIN_SEGMENTS * segment_bytes
         msg = (

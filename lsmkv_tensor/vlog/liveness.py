@@ -75,7 +75,7 @@ class Liveness:
         for number in sorted(touched):
             segment = self.segments[number]
             batch.put(segment.key, segment.record(change.pages[number], change.bytes[number]))
-        self.share.add(batch.nbytes, len(batch))
+        self.share.count(batch.nbytes, len(batch))
         self.commits += 1  # before: a batch must never be visible under the old number
         self._db.write(batch)
         self._unrecorded.clear()

@@ -7,6 +7,7 @@ was synced): the check in the index value then fails, and the page is a miss, ne
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import BusyError, IOFailedError, PoisonedError
+from lsmkv_tensor.errors import BusyError, IOFailedError, NoSpaceError, PoisonedError, io_failed
 from lsmkv_tensor.retention.fifo import next_victim
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.layout import Place
@@ -26,8 +27,10 @@ from lsmkv_tensor.vlog.writer import FrameWriter, Page, frame_bytes
 
 __all__ = ["ValueLog"]
 
-MAX_FRAME_PAGES = 4096
-"""Pages in one frame and one index commit: bounds both headers and batches."""
+_ENTRY_BYTES = 32 + 56
+"""Bytes of a page's index entry."""
+_COMMIT_BYTES = 256
+"""Bytes of the segment records that a commit may carry along."""
 
 
 class ValueLog:
@@ -56,7 +59,8 @@ class ValueLog:
         ``absent_at``: the value of :attr:`commits` before the caller found all of them absent (spares asking again).
 
         ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
-        that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes.
+        that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes;
+        NoSpaceError if there are only records to write, and no room for them.
 
         I/O: one gathered write and one index commit per frame.
         """
@@ -71,7 +75,7 @@ class ValueLog:
             first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages
             try:
                 while todo or pending:
-                    now = self._frame([pages[i].length for i in todo], first) if todo else 0
+                    now = self._frame([pages[i].length for i in todo], pending, first)
                     if todo and not now:
                         break
                     self._append([pages[i] for i in todo[:now]], pending)
@@ -83,24 +87,38 @@ class ValueLog:
                     todo = todo[now:]
             except PoisonedError:
                 raise
+            except NoSpaceError:
+                if not pages:
+                    raise
             except (IOFailedError, BusyError):  # counted below; what was stored before stays stored
                 pass
             self.counters.declined_pages += len(todo)
             return stored
 
-    def _frame(self, lengths: Sequence[int], keep_from: int | None) -> int:
-        """How many of the pages go into the next frame, after making room; 0 if there is no space to be had."""
-        if not self._index_room(len(lengths), keep_from):
+    def _frame(self, lengths: Sequence[int], records: Mapping[bytes, bytes | None], keep_from: int | None) -> int:
+        """How many of the pages go into the next frame, after making room; 0 if there is no space to be had.
+
+        NoSpaceError if there are records only, and no room in the index.
+        """
+        if not lengths:
+            self._room_for_records(records)
+            return 0
+        lengths = lengths[: self._most()]
+        if not self._index_room(len(lengths) * _ENTRY_BYTES + _size_of(records), len(lengths) + len(records), keep_from):
             return 0
         n = self._fit(lengths)
         if not n and self.space.roll(keep_from=keep_from):
             n = self._fit(lengths)
         return n
 
+    def _most(self) -> int:
+        """Pages in one frame and one index commit: bounds headers, batches, and what is evicted for them."""
+        return self._liveness.share.entries_at_once(_ENTRY_BYTES)
+
     def _fit(self, lengths: Sequence[int]) -> int:
         """How many of the pages fit into one frame in the active segment."""
         room = self.space.room()
-        most = min(len(lengths), MAX_FRAME_PAGES)
+        most = min(len(lengths), self._most())
         if frame_bytes(lengths[:most]) <= room:
             return most
         low, high = 0, most  # low fits, high does not
@@ -112,15 +130,26 @@ class ValueLog:
                 high = middle
         return low
 
-    def _index_room(self, entries: int, keep_from: int | None) -> bool:
-        """Keep the index inside its share, evicting if need be; False if that is not enough."""
-        entries = min(entries, MAX_FRAME_PAGES)
-        while not self._liveness.share.add(entries * _ENTRY_BYTES, entries):
+    def _index_room(self, nbytes: int, entries: int, keep_from: int | None = None) -> bool:
+        """Keep the index inside its share, evicting if need be, at last the active segment; False if that is not enough."""
+        while not self._liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
             victim = next_victim(self.space.segments.values(), keep_from)
-            if victim is None:
+            if victim is not None:
+                self.space.empty(victim)
+                continue
+            active = self.space.active
+            if active is None or not active.pages or active.copies or (keep_from is not None and active.generation >= keep_from):
                 return False
-            self.space.empty(victim)
+            self.space.seal()
         return True
+
+    def _room_for_records(self, records: Mapping[bytes, bytes | None]) -> None:
+        """Make room for records; NoSpaceError if what cannot be evicted fills the index. Deleting needs no leave."""
+        if any(value is not None for value in records.values()) and not self._index_room(_size_of(records), len(records)):
+            share = self._liveness.share
+            full = OSError(errno.ENOSPC, f"{share.limit_bytes} bytes are its share (StoreOptions.index_bytes), all in use")
+            op = "making room in the index"
+            raise io_failed(op, self.db.path, full)
 
     def _append(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> None:
         """Write a frame (if there are pages) and commit it. IOFailedError, BusyError: nothing happened."""
@@ -257,10 +286,11 @@ class ValueLog:
     def write_records(self, records: Mapping[bytes, bytes | None], *, sync: bool = False) -> None:
         """Write small records under reserved keys, all or nothing (None deletes), durable on return if ``sync``.
 
-        Errors as the engine's ``write``. I/O: one commit.
+        Pages are evicted if the index needs the room; NoSpaceError if that is not enough. Other errors as the engine's ``write``. I/O: one commit.
         """
         with self.lock:
             self.check_usable()
+            self._room_for_records(records)
             self._liveness.commit(_with_records(WriteBatch(), records), Change())
             if sync:
                 self.db.sync()
@@ -291,7 +321,9 @@ class ValueLog:
             raise PoisonedError(self.space.poison.path, self.space.poison.first)
 
 
-_ENTRY_BYTES = 32 + 56
+def _size_of(records: Mapping[bytes, bytes | None]) -> int:
+    """Bytes of these records."""
+    return sum(len(key) + len(value or b"") for key, value in records.items())
 
 
 def _with_records(batch: WriteBatch, records: Mapping[bytes, bytes | None]) -> WriteBatch:

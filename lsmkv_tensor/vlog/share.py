@@ -17,6 +17,8 @@ __all__ = ["IndexShare"]
 
 _ENTRY_OVERHEAD = 64
 """Bytes a log frame or a table adds to an entry, generously."""
+MAX_ENTRIES = 256
+"""Entries asked room for at a time, at most."""
 
 
 class IndexShare:
@@ -40,22 +42,33 @@ class IndexShare:
                 continue
         return total
 
-    def add(self, nbytes: int, entries: int) -> bool:
-        """Count what is about to be written; False if the index no longer fits and pages must be evicted.
+    def entries_at_once(self, nbytes: int) -> int:
+        """Entries of so many bytes that may be asked for together, between 1 and MAX_ENTRIES.
+
+        They need a sixteenth of the share: asking for more at once would evict more than is needed.
+        """
+        return min(max(self.limit_bytes // (16 * 4 * (nbytes + _ENTRY_OVERHEAD)), 1), MAX_ENTRIES)
+
+    def room(self, nbytes: int, entries: int) -> bool:
+        """Whether so much may be written; if not, the index no longer fits and pages must be evicted.
 
         I/O: usually none; else a listing, and if need be a flush and a compaction.
         """
         new = nbytes + _ENTRY_OVERHEAD * entries
-        self._appended += new
         for relieve in (None, self._db.flush, self._db.compact):
-            if self._fits():
+            if self._fits(new):
                 return True
             if relieve is not None:
                 relieve()
             self._measured = self.disk_bytes()
-            self._appended = new
-        return self._fits()
+            self._appended = 0
+        return self._fits(new)
 
-    def _fits(self) -> bool:
-        """The estimate of the module docstring against the share."""
-        return 2 * self._measured + 4 * self._appended <= self.limit_bytes
+    def count(self, nbytes: int, entries: int) -> None:
+        """Count what is about to be written, after making what room there is. I/O: as :meth:`room`."""
+        self.room(nbytes, entries)
+        self._appended += nbytes + _ENTRY_OVERHEAD * entries
+
+    def _fits(self, new: int) -> bool:
+        """The estimate of the module docstring against the share, with so many bytes appended."""
+        return 2 * self._measured + 4 * (self._appended + new) <= self.limit_bytes

@@ -29,7 +29,7 @@ def test_shared_memory_is_refused_and_pages_stay(reopen, out):
     store = reopen(FMT)
     pages = torch.randn(10, *FMT.shape)
     store.put_batch(TOKENS, pages)
-    with pytest.raises(InvalidArgumentError, match="share memory|overlap"):
+    with pytest.raises(InvalidArgumentError, match="share memory"):
         store.get_batch(TOKENS, out=out)
     assert store.probe(TOKENS) == 40
     assert store.stats().corrupt_pages == 0
