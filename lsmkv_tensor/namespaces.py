@@ -8,6 +8,7 @@ touches the caller's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeAlias
 
 import numpy as np
@@ -33,6 +34,15 @@ MAX_RECORD_BYTES = 64 << 10
 """Bytes of a small record and its key."""
 PREFIX_STEP = 128
 """Keys asked at a time while the prefix goes on; doubles with every step."""
+
+
+@contextmanager
+def _telling(log: ValueLog, notifier: Notifier) -> Iterator[None]:
+    """Afterwards tell owners what was evicted; enter before the gate: a callback may call anything, close too."""
+    try:
+        yield
+    finally:
+        notifier.deliver(log.take_evicted())
 
 
 class Namespace:
@@ -113,10 +123,10 @@ class Namespace:
 
         I/O: one gathered write per frame (all pages of a call, if the segment has room) and one index commit.
         """
-        with self._gate:
-            views = page_views(buffers, len(keys), self.page_bytes)
-            above = self._parents(parents, len(keys))
-            index_keys = self._index_keys(keys)
+        views = page_views(buffers, len(keys), self.page_bytes)
+        above = self._parents(parents, len(keys))
+        index_keys = self._index_keys(keys)
+        with _telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
             first: dict[bytes, int] = {}
@@ -128,14 +138,9 @@ class Namespace:
             self._log.counters.present_pages += len(keys) - len(pages)
             if not pages and not records:
                 return there
-            evicted: list[tuple[bytes, int]] = []
-            try:
-                stored = self._log.put(pages, self._record_keys(records), absent_at=commits)
-            finally:
-                evicted = self._log.take_evicted()
-                self._notifier.deliver(evicted)
+            stored, evicted = self._log.put(pages, self._record_keys(records), absent_at=commits)
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
-            verdicts.update((key, False) for key, _ in evicted)  # what was there may have made room for the rest
+            verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             return [verdicts[key] for key in index_keys]
 
     def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers) -> list[bool]:
@@ -184,7 +189,7 @@ class Namespace:
 
         Raises NoSpaceError, BusyError, PoisonedError, ClosedError. I/O: one index commit.
         """
-        with self._gate:
+        with _telling(self._log, self._notifier), self._gate:
             self._log.write_records(self._record_keys(records))
 
     # helpers

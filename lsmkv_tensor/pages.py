@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from posixpath import dirname, join
+from posixpath import join
 from types import TracebackType
 from typing import Self
 
 import lsmkv
 from lsmkv import DB
-from lsmkv.env.fs import FileSystem
+from lsmkv.arguments import PathArgument, checked_path
+from lsmkv.env.fs import FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import Rng, seeded
+from lsmkv.env.sync import Condition
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
@@ -98,6 +101,17 @@ class PageStoreStats:
     """Eviction callbacks that raised."""
 
 
+class _StoreGate(CallGate):
+    """A gate that is shut in forked children, whoever was inside when the fork came."""
+
+    __slots__ = ()
+
+    def forked(self) -> None:
+        """Shut, with nobody inside; the old lock may be held by a thread that does not exist here."""
+        self._open = False
+        self._state = Condition()
+
+
 class PageStore:
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
@@ -118,17 +132,20 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._registry = Registry(self._log, db.path)
         self._notifier = Notifier()
-        self._gate = CallGate(f"page store {path}")
+        self._gate = _StoreGate(f"page store {path}")
+        self._in_child = False
+        watch_forks(self)
 
     @classmethod
-    def open(cls, path: str, *, options: StoreOptions | None = None) -> PageStore:
-        """Open the store in directory ``path``, creating it if there is none.
+    def open(cls, path: PathArgument, *, options: StoreOptions | None = None) -> PageStore:
+        """Open the store in directory ``path`` (a str or a path object), creating it if there is none.
 
-        Raises InvalidArgumentError (a capacity too small, another segment_bytes than recorded), LockedError,
+        Raises InvalidArgumentError (no path; a capacity too small, another segment_bytes than recorded), LockedError,
         CorruptionError, FormatTooNewError, IOFailedError.
 
         I/O: opens the index, reads the stamp and one record per segment; no segment is read.
         """
+        path = checked_path(path)
         options = options if options is not None else StoreOptions()
         fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
         rng = options.rng if options.rng is not None else seeded()
@@ -136,7 +153,7 @@ class PageStore:
         wanted = stamp.segment_bytes if stamp is not None else options.segment_bytes
         quota = divide(options.capacity_bytes, wanted, options.index_bytes)
         _same_segments(path, stamp, options)
-        fs.mkdir(join(path, "vlog"))
+        _make_directories(fs, path)
         db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
         try:
             stamp = stamp or read_stamp(fs, path) or _create(fs, path, quota, rng)
@@ -240,7 +257,7 @@ class PageStore:
 
         I/O: as :meth:`sync`, and the index's clean close.
         """
-        if not self._gate.shut():
+        if self._in_child or not self._gate.shut():
             return
         try:
             self._log.sync()
@@ -249,6 +266,12 @@ class PageStore:
         finally:
             self._files.close()
             self._db.close()
+
+    def forked(self) -> None:
+        """In a forked child: closed; files, locks and pages stay the parent's."""
+        self._in_child = True
+        self._gate.forked()
+        self._space.evicted = []
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -273,12 +296,17 @@ def _create(fs: FileSystem, path: str, quota: Quota, rng: Rng) -> Stamp:
         raise CorruptionError(join(path, "STORE"), -1, "missing, but there are segments")
     stamp = Stamp(quota.segment_bytes, rng.getrandbits(128).to_bytes(16, "big"))
     write_stamp(fs, path, stamp)
-    try:
-        fs.sync_dir(dirname(path) or ".")
-    except OSError as error:
-        op = "making the store's directory durable"
-        raise io_failed(op, path, error) from error
     return stamp
+
+
+def _make_directories(fs: FileSystem, path: str) -> None:
+    """The store's directories, durably; IOFailedError where there is a file already or no permission."""
+    try:
+        make_durable_dir(fs, path)
+        make_durable_dir(fs, join(path, "vlog"))
+    except OSError as error:
+        op = "making the store's directory"
+        raise io_failed(op, path, error) from error
 
 
 def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng) -> lsmkv.Options:

@@ -12,6 +12,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from lsmkv.arguments import PathArgument
+from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, NoSpaceError
 from lsmkv_tensor.format import PageFormat
@@ -51,9 +53,10 @@ class TensorStore:
         self._evicted: set[bytes] = set()  # anchors of groups that lost pages
         self._above: dict[bytes, bytes] = {}  # a group -> the one above it whose trail is kept for nothing else
         namespace.on_evict(self._note_evicted)
+        watch_forks(self)
 
     @classmethod
-    def open(cls, path: str, fmt: PageFormat, *, namespace: str, options: StoreOptions | None = None) -> TensorStore:
+    def open(cls, path: PathArgument, fmt: PageFormat, *, namespace: str, options: StoreOptions | None = None) -> TensorStore:
         """Open the store in directory ``path``, creating it if there is none.
 
         ``namespace``: whose pages these are. It must name everything that changes the bits of a page for equal tokens: the
@@ -198,6 +201,10 @@ class TensorStore:
     def close(self) -> None:
         """Wait for calls inside, make everything durable, release the directory. A second call does nothing."""
         self._pages.close()
+
+    def forked(self) -> None:
+        """In a forked child: closed (by the page store); the lock may be held by a thread that does not exist here."""
+        self._changes = Lock()
 
     def __enter__(self) -> Self:
         """The store itself."""

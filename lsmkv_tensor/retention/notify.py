@@ -9,7 +9,8 @@ from typing import TypeAlias
 __all__ = ["EvictCallback", "Notifier"]
 
 EvictCallback: TypeAlias = Callable[[list[bytes], list[int]], None]
-"""Called with page keys (28 bytes) and sizes (bytes) of pages just evicted, in the thread whose call evicted them."""
+"""Called with page keys (28 bytes) and sizes (bytes) of pages just evicted, in the thread whose call evicted them,
+after that call left the store: it may call anything of it."""
 
 
 class Notifier:

@@ -53,8 +53,12 @@ class ValueLog:
         """Grows with every change of the index."""
         return self._liveness.commits
 
-    def put(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None], *, absent_at: int | None = None) -> list[bool]:
-        """Store pages of distinct keys; a page already there is left as it is. True: it is there now.
+    def put(
+        self, pages: Sequence[Page], records: Mapping[bytes, bytes | None], *, absent_at: int | None = None
+    ) -> tuple[list[bool], list[bytes]]:
+        """Store pages of distinct keys; a page already there is left as it is. True: it was stored or there before.
+
+        Also returns the index keys of the pages that this call evicted.
 
         ``absent_at``: the value of :attr:`commits` before the caller found all of them absent (spares asking again).
 
@@ -66,6 +70,7 @@ class ValueLog:
         """
         with self.lock:
             self.check_usable()
+            told = len(self.space.evicted)
             stored = [False] * len(pages)
             if absent_at != self.commits:
                 stored = self.contains([page.key for page in pages]).tolist()
@@ -93,7 +98,7 @@ class ValueLog:
             except (IOFailedError, BusyError):  # counted below; what was stored before stays stored
                 pass
             self.counters.declined_pages += len(todo)
-            return stored
+            return stored, [key for key, _ in self.space.evicted[told:]]
 
     def _frame(self, lengths: Sequence[int], records: Mapping[bytes, bytes | None], keep_from: int | None) -> int:
         """How many of the pages go into the next frame, after making room; 0 if there is no space to be had.
@@ -286,7 +291,8 @@ class ValueLog:
     def write_records(self, records: Mapping[bytes, bytes | None], *, sync: bool = False) -> None:
         """Write small records under reserved keys, all or nothing (None deletes), durable on return if ``sync``.
 
-        Pages are evicted if the index needs the room; NoSpaceError if that is not enough. Other errors as the engine's ``write``. I/O: one commit.
+        Pages are evicted if the index needs the room; NoSpaceError if that is not enough. Other errors as the engine's
+        ``write``. I/O: one commit.
         """
         with self.lock:
             self.check_usable()

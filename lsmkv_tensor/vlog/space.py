@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Condition, Lock
-from lsmkv_tensor.errors import CorruptionError, IOFailedError, PoisonedError, io_failed
+from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError, PoisonedError, io_failed
 from lsmkv_tensor.retention.fifo import next_victim
 from lsmkv_tensor.retention.quota import Quota
 from lsmkv_tensor.vlog.files import SegmentFiles
@@ -141,13 +141,29 @@ class Space:
             if victim is None:
                 return False
             self.empty(victim)
-        segment = next((s for s in self.segments.values() if s.state == FREE), None)
-        if segment is None:
-            number = next(n for n in range(1, len(self.segments) + 2) if n not in self.segments)
-            self._files.create(number)
-            segment = self.segments[number] = Segment(number)
+        segment = self._free() or self._create()
+        if segment is None:  # the disk is full before the capacity is: make do with the segments there are
+            victim = None if spare else next_victim(self.segments.values(), keep_from)
+            if victim is None:
+                return False
+            self.empty(victim)
+            segment = victim
         self._start(segment)
         return True
+
+    def _free(self) -> Segment | None:
+        """A segment that holds nothing, if there is one."""
+        return next((s for s in self.segments.values() if s.state == FREE), None)
+
+    def _create(self) -> Segment | None:
+        """A segment with a new file; None if the disk has no room for it. IOFailedError."""
+        number = next(n for n in range(1, len(self.segments) + 2) if n not in self.segments)
+        try:
+            self._files.create(number)
+        except NoSpaceError:
+            return None
+        segment = self.segments[number] = Segment(number)
+        return segment
 
     def seal(self) -> None:
         """End the active segment and make it durable. IOFailedError, PoisonedError. I/O: end mark, fdatasync."""

@@ -40,19 +40,22 @@ def test_a_put_that_cannot_be_written_stores_nothing_and_the_next_one_may(faulty
     assert faulty.check(ns, range(40)) == set(range(40))
 
 
-def test_a_full_disk_keeps_what_it_has(world):
+def test_a_full_disk_costs_old_pages_and_no_wrong_ones(world):
     world.fs = MemoryFileSystem(capacity_bytes=500 << 10)
     world.segments = 12
     store = world.open()
     ns = store.namespace({"m": 1}, SIZE)
-    stored = set()
+    stored, told = set(), []
+    ns.on_evict(lambda keys, sizes: told.extend(keys))
     for i in range(200):
         if world.put(ns, [i])[0]:
             stored.add(i)
         assert world.check(ns, [i]) == {i} & stored
-    assert 20 < len(stored) < 200
+    assert len(stored) > 50
     assert store.stats().declined_pages == 200 - len(stored)
-    assert world.check(ns, range(200)) == stored
+    gone = {i for i in stored if world.key(i) in set(told)}
+    assert 0 < len(gone) == store.stats().evicted_pages
+    assert world.check(ns, range(200)) == stored - gone
 
 
 def test_short_writes_are_continued(faulty):
