@@ -203,8 +203,8 @@ class PageStore:
 
         I/O: reads and rewrites the live pages of the victims; one fdatasync and one log sync a victim.
         """
-        if not 0 <= max_live < 1:
-            msg = f"max_live = {max_live!r}: must be at least 0 and below 1"
+        if isinstance(max_live, bool) or not isinstance(max_live, int | float) or not 0 <= max_live < 1:
+            msg = f"max_live = {max_live!r}: must be a number of at least 0 and below 1"
             raise InvalidArgumentError(msg)
         with self._gate:
             return self._collector.run(max_live)

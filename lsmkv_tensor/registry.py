@@ -46,6 +46,9 @@ def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
     if isinstance(page_bytes, bool) or not isinstance(page_bytes, int) or page_bytes < 1:
         msg = f"page_bytes = {page_bytes!r}: must be a positive integer"
         raise InvalidArgumentError(msg)
+    if not isinstance(fields, Mapping):
+        msg = f"namespace fields must be a mapping of names to JSON values, not {type(fields).__name__}"
+        raise InvalidArgumentError(msg)
     _check_keys(fields)
     document = {"fields": dict(fields), "page_bytes": page_bytes}
     try:

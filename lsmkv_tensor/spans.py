@@ -207,6 +207,8 @@ def _tensor_view(tensor: Any, page: int) -> memoryview:  # noqa: ANN401  # duck-
         _refuse(f"page {page}: its tensor is on {tensor.device}: bring it to the CPU first")
     if str(tensor.layout) != "torch.strided" or not tensor.is_contiguous():
         _refuse(f"page {page}: its tensor is not contiguous (layout {tensor.layout}, shape {tuple(tensor.shape)})")
+    if tensor.is_neg() or tensor.is_conj():
+        _refuse(f"page {page}: its tensor is a negated or conjugated view: resolve it first")
     return tensor_window(tensor.data_ptr(), tensor.nbytes, tensor) if tensor.nbytes else _NOTHING
 
 

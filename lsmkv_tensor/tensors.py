@@ -197,13 +197,13 @@ def _is_tensor(value: object) -> bool:
 
 
 def _addressable(tensor: Any) -> bool:  # noqa: ANN401  # duck-typed tensor
-    """Whether its bytes are one piece of this machine's memory."""
-    return tensor.device.type == "cpu" and bool(tensor.is_contiguous())
+    """Whether its bytes are one piece of this machine's memory, and mean what they say (no pending negation)."""
+    return tensor.device.type == "cpu" and bool(tensor.is_contiguous()) and not (tensor.is_neg() or tensor.is_conj())
 
 
 def _home(tensor: Any) -> Any:  # noqa: ANN401  # duck-typed tensor
     """The same values in one piece of this machine's memory; the tensor itself if it is that already."""
-    return tensor if _addressable(tensor) else tensor.detach().to("cpu").contiguous()
+    return tensor if _addressable(tensor) else tensor.detach().resolve_neg().resolve_conj().to("cpu").contiguous()
 
 
 def _refuse(what: str) -> NoReturn:

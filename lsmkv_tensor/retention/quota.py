@@ -20,6 +20,8 @@ __all__ = ["MIN_SEGMENTS", "Quota", "divide"]
 MIN_SEGMENTS = 3
 STAMP_BYTES = 2 * BLOCK
 MIN_INDEX_BYTES = 2 << 20
+MAX_LENGTH = (1 << 32) - 1
+"""Bytes; the length of a page has 32 bits in a frame."""
 LEAST_INDEX_BYTES = 48 << 10
 """Bytes; below, an index has no room for its own files."""
 RECORD_BYTES = 256
@@ -42,7 +44,7 @@ class Quota:
     @property
     def largest_page_bytes(self) -> int:
         """The largest page a segment can hold, beside its header, a frame header and the end mark."""
-        return self.segment_bytes - 3 * BLOCK
+        return min(self.segment_bytes - 3 * BLOCK, MAX_LENGTH)
 
 
 def divide(capacity_bytes: int, segment_bytes: int | None, index_bytes: int | None) -> Quota:

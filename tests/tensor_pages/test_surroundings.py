@@ -102,3 +102,13 @@ def test_in_a_forked_child_everything_is_closed_even_with_a_thread_inside(world)
     assert statuses == [2] * len(calls)
     assert closing == 0
     assert world.check(ns, range(3)) == set(range(3))
+
+
+def test_arguments_of_other_types_are_refused_by_name(world):
+    store = world.open()
+    for fields in (None, 3, [("a", 1)]):
+        with pytest.raises(InvalidArgumentError, match="fields"):
+            store.namespace(fields, SIZE)
+    for max_live in ("x", None, True, float("nan")):
+        with pytest.raises(InvalidArgumentError, match="max_live"):
+            store.gc(max_live=max_live)

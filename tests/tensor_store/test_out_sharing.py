@@ -48,3 +48,12 @@ def test_interleaved_views_of_one_pool_are_filled(reopen):
     whole = torch.zeros(2, 4, 10, 3).permute(2, 0, 1, 3)
     assert len(store.get_batch(TOKENS, out=whole)) == 10
     assert torch.equal(whole.contiguous().view(torch.int32), pages.view(torch.int32))
+
+
+def test_a_negated_view_is_stored_and_filled_by_value(reopen):
+    store = reopen(FMT)
+    pages = torch.randn(10, *FMT.shape)
+    store.put_batch(TOKENS, torch._neg_view(pages))  # noqa: SLF001 - torch has no public way to make one of real numbers
+    out = torch._neg_view(torch.zeros(10, *FMT.shape))  # noqa: SLF001 - as above
+    assert all(map(torch.equal, store.get_batch(TOKENS), -pages))
+    assert all(map(torch.equal, store.get_batch(TOKENS, out=out), -pages))
