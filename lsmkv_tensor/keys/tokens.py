@@ -28,14 +28,17 @@ def token_ids(tokens: Tokens) -> NDArray[np.uint32]:
     """The ids as a contiguous little-endian uint32 array [n].
 
     Raises InvalidArgumentError for anything that is not a one-dimensional run of integers in 0..2^32-1; it names the first
-    offending position. A list of 32,768 ids takes 0.14 ms (``array`` converts four times faster than NumPy here).
+    offending position. A list of 32,768 ids takes 0.5 ms, most of it looking for bools.
     """
     if isinstance(tokens, (list, tuple)):
         return _from_list(tokens)
     if hasattr(tokens, "data_ptr") and hasattr(tokens, "detach"):
         if "int" not in str(tokens.dtype):
             _refuse(f"a tensor of {tokens.dtype}")
-        tokens = tokens.detach().cpu().numpy()
+        try:
+            tokens = tokens.detach().cpu().numpy()
+        except (NotImplementedError, TypeError, RuntimeError) as error:  # meta, sparse, quantised
+            _refuse(f"a tensor without readable values ({error})")
     if not isinstance(tokens, (np.ndarray, array.array)):
         _refuse(f"a {type(tokens).__name__}")
     return _from_array(np.asarray(tokens))
@@ -47,8 +50,9 @@ def _from_list(tokens: list[Any] | tuple[Any, ...]) -> NDArray[np.uint32]:
         ids = np.frombuffer(array.array("I", tokens), np.uint32)
     except (TypeError, OverflowError, ValueError):
         _refuse_element(tokens)
-    if tokens and isinstance(tokens[0], (bool, np.bool_)):
-        _refuse("a list of bool (a mask, perhaps?)")
+    kinds = set(map(type, tokens))
+    if bool in kinds or np.bool_ in kinds:
+        _refuse("a list with a bool in it (a mask, perhaps?)")
     return ids if sys.byteorder == "little" else ids.astype("<u4")
 
 

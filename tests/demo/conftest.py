@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-COMMAND = "import typer; from lsmkv_tensor.cli.demo import demo; typer.run(demo)"
+COMMAND = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored where tests run in the background
+    "import typer; from lsmkv_tensor.cli.demo import demo; typer.run(demo)"
+)
 SHORT = ["--model", "random", "--tokens", "300", "--threads", "1"]
 
 
