@@ -35,13 +35,10 @@ QUIET: Final = {
 }
 """Nothing in a child looks anything up on a network (the download is pip's), and libraries keep to errors."""
 
-TUNED: Final = {
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "THP_MEM_ALLOC_ENABLE": "1",
-}
+TUNED: Final = {"OMP_WAIT_POLICY": "PASSIVE"}
 """For both processes alike, unless the environment says otherwise. OpenMP's threads otherwise spin for each other; on a machine
-with other work that made a pass over 5 tokens take between 0.1 and 11 s. Huge pages for torch's memory: a fresh KV cache of
-100 MB is 24,000 page faults without, which slows computing as well as restoring it."""
+with other work that made a pass over 5 tokens take between 0.1 and 11 s. (Huge pages for torch's memory were tried: after a
+cold read has filled the page cache, finding them makes the next pass two to three times as slow.)"""
 
 
 class _Stages:

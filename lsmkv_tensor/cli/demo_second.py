@@ -27,6 +27,7 @@ from lsmkv_tensor.cli.demo_measure import (
 from lsmkv_tensor.cli.demo_model import Talker, converse, load
 from lsmkv_tensor.cli.demo_spec import DemoError, Reporter, Spec
 from lsmkv_tensor.cli.demo_store import KV_FILE, open_store, store_path
+from lsmkv_tensor.runtime.process import settle_disks
 
 __all__ = ["TOLERANCE", "run_second"]
 
@@ -79,6 +80,7 @@ class SecondProcess:
     def restores(self) -> tuple[Restored, dict[str, Any]]:
         """Time restores, cold and warm; the first of them (cold, in a fresh process) is the one that is then checked."""
         prompt, out = self.talk.prompt, {}
+        settle_disks()
         first: Restored | None = None
         for name, cold in (("cold", True), ("warm", False)):
             self.report.stage(f"restoring the prefix, {name}")

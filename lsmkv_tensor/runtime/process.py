@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from lsmkv.env.sync import start_thread
 
-__all__ = ["cpu_count", "end_with_stdin", "environment", "kill_group"]
+__all__ = ["cpu_count", "end_with_stdin", "environment", "kill_group", "settle_disks"]
 
 
 def cpu_count() -> int:
@@ -27,6 +27,11 @@ def cpu_count() -> int:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """A copy of this process's environment with ``extra`` on top."""
     return {**os.environ, **(extra or {})}
+
+
+def settle_disks() -> None:
+    """Wait until what this machine has written so far is on its disks, so that it does not compete with what comes next."""
+    os.sync()
 
 
 def kill_group(group: int) -> None:
