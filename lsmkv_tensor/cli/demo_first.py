@@ -26,7 +26,7 @@ def run_first(spec: Spec, report: Reporter) -> dict[str, Any]:
     talker = load(spec.model, Path(spec.model_dir) if spec.model_dir else None)
     load_s = now() - start
     model = talker.model
-    talk = converse(talker, spec.tokens)
+    talk = converse(talker, spec.tokens, spec.page_tokens)
     prompt = talk.prompt
     with torch.inference_mode(), open_store(spec, model, prompt) as store:
         warm_up(model, lambda: DynamicCache(config=model.config))

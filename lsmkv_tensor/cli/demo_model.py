@@ -143,16 +143,21 @@ def _random() -> Talker:
     return Talker(LlamaForCausalLM(config).eval(), ByteTokenizer(), -1, "random-weights Llama, float32")
 
 
-def converse(talker: Talker, tokens: int | None) -> Conversation:
+def converse(talker: Talker, tokens: int | None, page_tokens: int = 1) -> Conversation:
     """The conversation over the handbook; ``tokens`` bounds the first prompt by cutting the handbook's end off.
+
+    Without it so little is cut off that the prompt is whole pages of ``page_tokens`` and one token more: that one is always
+    computed, since a cache may not cover the whole prompt, and up to a page's worth would be by chance.
 
     Raises :class:`DemoError` when the bound leaves no room, or asks for more than there is.
     """
     encode: Callable[[str], list[int]] = talker.tokenizer.encode
     head, body, tail = encode(SYSTEM), encode(DOCUMENT.read_text(encoding="utf-8")), encode(ASK.format(question=QUESTION))
-    room = len(body) if tokens is None else tokens - len(head) - len(tail)
+    whole = len(head) + len(tail) + len(body)
+    wanted = whole - (whole - 1) % page_tokens if tokens is None else tokens
+    room = wanted - len(head) - len(tail)
     if not 1 <= room <= len(body):
-        least, most = len(head) + len(tail) + 1, len(head) + len(tail) + len(body)
+        least, most = len(head) + len(tail) + 1, whole
         msg = f"--tokens {tokens}: this model's prompt can be cut to {least:,} up to {most:,} tokens"
         raise DemoError(msg)
     return Conversation([*head, *body[:room], *tail], QUESTION, FOLLOW_UP, talker.tokenizer)

@@ -60,7 +60,7 @@ class SecondProcess:
         self.model = talker.model
         self.store = store
         self.prefix_cache = PrefixCache(store, talker.model)
-        self.talk = converse(talker, spec.tokens)
+        self.talk = converse(talker, spec.tokens, spec.page_tokens)
         assert spec.recorded is not None
         self.recorded = spec.recorded
         self.tokens = int(self.recorded["tokens"])
@@ -203,7 +203,7 @@ def run_second(spec: Spec, report: Reporter) -> dict[str, Any]:
     torch.set_num_threads(spec.threads)
     report.stage("loading the model")
     talker = load(spec.model, Path(spec.model_dir) if spec.model_dir else None)
-    prompt = converse(talker, spec.tokens).prompt
+    prompt = converse(talker, spec.tokens, spec.page_tokens).prompt
     with torch.inference_mode():
         warm_up(talker.model, lambda: DynamicCache(config=talker.model.config))
         start = now()
