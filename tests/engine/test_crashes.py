@@ -34,9 +34,9 @@ def workload(db, log):
             db.settle()
 
 
-def states(log):
-    """State after each commit, and the index of the last commit known durable."""
-    state: dict[bytes, bytes] = {}
+def states(log, base=()):
+    """State after each commit upon ``base``, and the index of the last commit known durable."""
+    state: dict[bytes, bytes] = dict(base)
     out = [dict(state)]
     durable = 0
     for item in log:
@@ -100,18 +100,6 @@ def test_crash_again_and_again(open_db, seed):
         fs = fs.crash(rng)
         with open_db(fs=fs) as db:
             got = dict(db.scan())
-        candidates, durable = [], 0
-        state = dict(base)
-        candidates.append(dict(state))
-        for item in log:
-            if item == "synced":
-                durable = len(candidates) - 1
-                continue
-            for key, value in item:
-                if value is None:
-                    state.pop(key, None)
-                else:
-                    state[key] = value
-            candidates.append(dict(state))
+        candidates, durable = states(log, base)
         assert got in candidates[durable:]
         base = got
