@@ -23,12 +23,14 @@ def apply(shape: TreeShape, task: Task, outputs: Sequence[TableMeta] | None = No
 
     Without ``outputs`` the inputs become one synthetic table in which nothing was dropped (an upper bound, exact when all
     keys differ), numbered after the largest number in the tree. ``run_id`` is the id of a new run (default: one above the
-    largest); it is not used when the task names the run it joins.
+    largest); it is not used when the task names the run it joins. A task that drops its inputs has no outputs.
 
     Raises InvalidArgumentError for a task that :func:`check_task` refuses.
     """
     check_task(shape, task)
     merged = input_tables(shape, task)
+    if task.drops:
+        return rebuild(shape, frozenset(t.number for t in merged), ())
     if outputs is None:
         outputs = [_merged(merged, max(t.number for t in shape.tables) + 1)]
     run = task.output_run
@@ -67,6 +69,8 @@ def check_task(shape: TreeShape, task: Task) -> None:
     merged = input_tables(shape, task)
     if not merged:
         raise InvalidArgumentError(f"task has no inputs: {task.reason}")
+    if task.drops:
+        return
     if task.output_run is not None and task.output_run not in _runs_at(shape, task.output_level):
         raise InvalidArgumentError(f"task joins run {task.output_run} at level {task.output_level}, which is not there")
     gone = {t.number for t in merged}
@@ -114,12 +118,15 @@ def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
         max_seq=max(t.max_seq for t in tables),
         raw_bytes=sum(t.raw_bytes for t in tables),
         filter_bits=sum(t.filter_bits for t in tables),
+        born_s=min(t.born_s for t in tables),
+        newest_s=max(t.newest_s for t in tables),
+        tombstone_s=min((t.tombstone_s for t in tables if t.tombstones), default=0.0),
     )
 
 
 def count_arrival(arrivals: tuple[int, int], shape: TreeShape, task: Task) -> tuple[int, int]:
     """``arrivals`` (how many, their entries) after ``task``: one more if it takes level-0 runs down, else unchanged."""
-    if task.output_level == 0 or all(one.level > 0 for one in task.inputs):
+    if task.drops or task.output_level == 0 or all(one.level > 0 for one in task.inputs):
         return arrivals
     numbers = {number for one in task.inputs if one.level == 0 for number in one.tables}
     entries = sum(t.entries for run in shape.levels[0].runs for t in run.tables if t.number in numbers)

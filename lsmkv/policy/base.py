@@ -27,7 +27,7 @@ class RunInput:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Merge the inputs (newest first) into one run of ``output_level``.
+    """Merge the inputs (newest first) into one run of ``output_level``, or drop them.
 
     ``output_run`` is the id of the resident run that the result joins (its untouched tables stay), or None for a new,
     youngest run. ``reason`` is a short sentence for logs and people.
@@ -37,10 +37,17 @@ class Task:
     output_level: int
     output_run: int | None
     reason: str
+    debt: int = 0
+    """Bytes of those inputs that are merged only because the tree was left by another policy or size ratio."""
+    drops: bool = False
+    """The inputs are deleted and nothing is written: ``output_level`` and ``output_run`` mean nothing."""
 
 
 class Policy(Protocol):
-    """A compaction policy."""
+    """A compaction policy: a frozen dataclass with ``pick`` is one.
+
+    ``describe`` may be left out: the name is then ``"module:Class"`` and the fields of the dataclass are its parameters.
+    """
 
     def pick(self, shape: TreeShape) -> Task | None:
         """The next task, or None when the tree is settled."""

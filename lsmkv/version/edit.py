@@ -4,14 +4,18 @@ Payload of an edit (little-endian; a snapshot is the edit that leads from nothin
 
     present u32 | added u32 | removed u32 | policy bytes u32
     wal_floor u64 | next_file u64 | last_seq u64 | next_run u64 | arrivals count u64 | arrivals entries u64
-    policy, UTF-8 JSON
+    transition bytes u32 | ledger bytes u32
+    policy, transition, ledger, each UTF-8 JSON
     removed file numbers, u64 each
     added tables as 12 columns of u64: level, run, number, bytes, entries, tombstones, min_seq, max_seq, raw_bytes,
       filter_bits, length of smallest key, length of largest key
+    and 3 columns of f64: born_s, newest_s, tombstone_s
     smallest keys end to end | largest keys end to end
 
-``present`` has one bit per optional field in the order of the second line (both arrivals share bit 4), bit 5 for the policy.
-Columns, because opening reads all tables at once: 1,000 tables take a few milliseconds, nearly all of it the records.
+``present`` has one bit per optional field in the order of the second line (both arrivals share bit 4), bits 5 to 7 for the
+policy, the transition and the ledger. Bit 8 says that the third line and the columns of f64 are there: version 1 of the
+format had neither. Columns, because opening reads all tables at once: 1,000 tables take a few milliseconds, nearly all of
+it the records.
 """
 
 from __future__ import annotations
@@ -32,7 +36,10 @@ Added = tuple[int, int, TableMeta]
 """(level, run id, table)."""
 
 _HEAD = struct.Struct("<IIII6Q")
-_COLUMNS = 12
+_MORE = struct.Struct("<II")
+_COLUMNS, _TIMES = 12, 3
+_EXTENDED = 1 << 8
+_SECTIONS = ("policy", "transition", "ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,10 @@ class VersionEdit:
     policy: dict[str, object] | None = None
     arrivals: tuple[int, int] | None = None
     """(how many arrivals level 1 has seen, their entries)."""
+    transition: dict[str, object] | None = None
+    """The report of a change of policy; empty: there is none any more."""
+    ledger: dict[str, object] | None = None
+    """Counts since the store was created."""
 
     def encode(self) -> bytes:
         """See :func:`encode`."""
@@ -62,11 +73,12 @@ class VersionEdit:
 def encode(edit: VersionEdit) -> bytes:
     """The payload of one manifest frame."""
     numbers = (edit.wal_floor, edit.next_file, edit.last_seq, edit.next_run)
-    present = sum(1 << i for i, value in enumerate(numbers) if value is not None)
+    sections = (edit.policy, edit.transition, edit.ledger)
+    given = (*numbers, edit.arrivals, *sections)
+    present = _EXTENDED | sum(1 << i for i, value in enumerate(given) if value is not None)
     arrivals = edit.arrivals if edit.arrivals is not None else (0, 0)
-    policy = b"" if edit.policy is None else json.dumps(edit.policy, separators=(",", ":")).encode()
-    present |= (edit.arrivals is not None) << 4 | (edit.policy is not None) << 5
-    head = _HEAD.pack(present, len(edit.added), len(edit.removed), len(policy), *(v or 0 for v in numbers), *arrivals)
+    texts = [b"" if one is None else json.dumps(one, separators=(",", ":")).encode() for one in sections]
+    head = _HEAD.pack(present, len(edit.added), len(edit.removed), len(texts[0]), *(v or 0 for v in numbers), *arrivals)
     rows = [
         (
             level,
@@ -85,8 +97,10 @@ def encode(edit: VersionEdit) -> bytes:
         for level, run, t in edit.added
     ]
     columns = np.array(rows, "<u8").T.tobytes()
-    keys = b"".join([t.smallest for *_, t in edit.added]) + b"".join([t.largest for *_, t in edit.added])
-    return b"".join([head, policy, np.array(edit.removed, "<u8").tobytes(), columns, keys])
+    times = np.array([(t.born_s, t.newest_s, t.tombstone_s) for *_, t in edit.added], "<f8").T.tobytes()
+    keys = [t.smallest for *_, t in edit.added] + [t.largest for *_, t in edit.added]
+    more = _MORE.pack(len(texts[1]), len(texts[2]))
+    return b"".join([head, more, *texts, np.array(edit.removed, "<u8").tobytes(), columns, times, *keys])
 
 
 def decode(data: bytes, path: str, offset: int) -> VersionEdit:
@@ -97,19 +111,28 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
     if len(data) < _HEAD.size:
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes is shorter than its head")
     present, added, removed, policy_bytes, *numbers = _HEAD.unpack_from(data)
-    at_removed = _HEAD.size + policy_bytes
-    at_columns = at_removed + 8 * removed
-    at_keys = at_columns + 8 * _COLUMNS * added
-    if present >> 6 or at_keys > len(data):
+    at, lengths, times = _HEAD.size, [policy_bytes, 0, 0], 0
+    if present & _EXTENDED and len(data) >= _HEAD.size + _MORE.size:
+        lengths[1:], times = _MORE.unpack_from(data, at), _TIMES
+        at += _MORE.size
+    starts = list(accumulate(lengths, initial=at))
+    at_columns = starts[-1] + 8 * removed
+    at_times = at_columns + 8 * _COLUMNS * added
+    at_keys = at_times + 8 * times * added
+    if present >> 9 or bool(times) != bool(present & _EXTENDED) or at_keys > len(data):
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes cannot hold {added} tables and {removed} removals")
-    policy = _policy(data[_HEAD.size : at_removed], path, offset) if present >> 5 & 1 else None
-    gone = np.frombuffer(data, "<u8", removed, at_removed).tolist()
+    sections = [
+        _section(name, data[a:b], path, offset) if present >> bit & 1 else None
+        for name, bit, (a, b) in zip(_SECTIONS, (5, 6, 7), pairwise(starts), strict=True)
+    ]
+    gone = np.frombuffer(data, "<u8", removed, starts[-1]).tolist()
     columns = np.frombuffer(data, "<u8", _COLUMNS * added, at_columns).reshape(_COLUMNS, added).tolist()
+    ages = np.frombuffer(data, "<f8", times * added, at_times).reshape(times, added).tolist()
     ends = list(accumulate([*columns[10], *columns[11]], initial=at_keys))
     if ends[-1] != len(data):
         raise CorruptionError(path, offset, f"an edit's keys end at byte {ends[-1]} of {len(data)}")
     keys = [data[a:b] for a, b in pairwise(ends)]
-    tables = map(_table, *columns[2:6], keys[:added], keys[added:], *columns[6:10])
+    tables = map(_table, *columns[2:6], keys[:added], keys[added:], *columns[6:10], *ages)
     optional = [value if present >> i & 1 else None for i, value in enumerate(numbers[:4])]
     return VersionEdit(
         added=tuple(zip(columns[0], columns[1], tables, strict=True)),
@@ -118,20 +141,22 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
         next_file=optional[1],
         last_seq=optional[2],
         next_run=optional[3],
-        policy=policy,
+        policy=sections[0],
         arrivals=(numbers[4], numbers[5]) if present >> 4 & 1 else None,
+        transition=sections[1],
+        ledger=sections[2],
     )
 
 
 _table = TableMeta  # its fields are in the order in which decode() lays out the columns
 
 
-def _policy(data: bytes, path: str, offset: int) -> dict[str, object]:
-    """The JSON object of a policy; CorruptionError if it is none."""
+def _section(name: str, data: bytes, path: str, offset: int) -> dict[str, object]:
+    """The JSON object of a section; CorruptionError if it is none."""
     try:
-        policy = json.loads(data)
+        section = json.loads(data)
     except ValueError as error:
-        raise CorruptionError(path, offset, f"the policy of an edit is not JSON: {error}") from error
-    if not isinstance(policy, dict):
-        raise CorruptionError(path, offset, f"the policy of an edit is {policy!r}, not an object")
-    return policy
+        raise CorruptionError(path, offset, f"the {name} of an edit is not JSON: {error}") from error
+    if not isinstance(section, dict):
+        raise CorruptionError(path, offset, f"the {name} of an edit is {section!r}, not an object")
+    return section

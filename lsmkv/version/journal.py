@@ -16,8 +16,8 @@ __all__ = ["ManifestContents", "read_manifest"]
 
 NAME = "MANIFEST"
 MAGIC = b"lsmkvMAN"
-VERSION = 1
-"""Newest format this library writes and knows."""
+VERSION = 2
+"""Newest format this library writes and knows. Version 1 had no times of tables, no transition and no ledger."""
 
 SNAPSHOT, EDIT, MARK = 1, 2, 3
 """Kinds of frames."""
@@ -34,6 +34,8 @@ class ManifestContents:
     edits: tuple[VersionEdit, ...]
     """The snapshot, then every edit."""
     generation: int
+    version: int
+    """Of the format the file was begun in."""
     length: int
     """Bytes of header and intact frames."""
     base: int
@@ -74,6 +76,7 @@ def read_manifest(fs: FileSystem, directory: str) -> ManifestContents:
         state=state,
         edits=tuple(edits),
         generation=header.number,
+        version=int.from_bytes(data[len(MAGIC) : len(MAGIC) + 4], "little"),
         length=found.end,
         base=base,
         size=len(data),

@@ -80,7 +80,8 @@ class Manifest:
     def load(cls, fs: FileSystem, directory: str) -> tuple[Manifest, ManifestState]:
         """Open the manifest of ``directory`` to go on with it; what it says.
 
-        A last edit that was never acknowledged is cut off (see ``dropped``) and the file rewritten.
+        A last edit that was never acknowledged is cut off (see ``dropped``) and the file rewritten, as is a file of an
+        older version, so that nothing is appended to it that its readers would take for damage.
         Raises CorruptionError for any other damage, FormatTooNewError, IOFailedError (missing file included).
 
         I/O: reads the file once; one sync.
@@ -98,7 +99,7 @@ class Manifest:
         manifest = cls(fs, directory, file, contents.generation)
         manifest.length, manifest.base, manifest.allocated = contents.length, contents.base, contents.size
         manifest.frames, manifest.durable = contents.frames, contents.length
-        if contents.dropped is not None:
+        if contents.dropped is not None or contents.version < VERSION:
             try:
                 manifest._replace(contents.state)
             except BaseException:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from lsmkv.base.keys import MAX_SEQ
+
 __all__ = ["Level", "Run", "TableMeta", "TreeShape"]
 
 _Key: TypeAlias = bytes  # the records below have a field named ``bytes``
@@ -36,6 +38,12 @@ class TableMeta:
     """Key and value bytes before compression."""
     filter_bits: int = 0
     """Bits of the Bloom filter; 0: none."""
+    born_s: float = 0.0
+    """When the oldest data in it was flushed (wall time of the store's clock; 0.0: unknown, before any other time)."""
+    newest_s: float = 0.0
+    """When the newest data in it was flushed."""
+    tombstone_s: float = 0.0
+    """When the oldest tombstone in it was flushed; 0.0: it holds none, or it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +84,26 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class TreeShape:
-    """All levels, shallow first, and the mean entries of one arrival at level 1 (``buffer_entries``)."""
+    """All levels, shallow first, and the mean entries of one arrival at level 1 (``buffer_entries``).
+
+    The fields from ``level0_runs`` on are facts of whoever opened the store and of the moment, not of the files: the
+    engine (or a simulator) fills them in before it asks a policy.
+    """
 
     levels: tuple[Level, ...] = (Level(),)
     buffer_entries: int = 0
     level0_runs: int = 4
-    """Runs that may stay at level 0 (an option of whoever opened the store, not a property of the files)."""
+    """Runs that may stay at level 0."""
+    table_bytes: int = 0
+    """Size at which a merge begins another table; 0: unknown."""
+    now_s: float = 0.0
+    """The time at which the shape is looked at (same clock as the tables' times)."""
+    snapshot_floor: int = MAX_SEQ
+    """Smallest sequence number that any snapshot reads at: of two versions of a key up to it, nobody sees the older one."""
+    tombstone_age_s: float | None = None
+    """Bound on how long a tombstone may stay; None: no bound."""
+    patient: bool = False
+    """Whether a tree left by another policy is brought in line as its levels fill (True) or now (False)."""
 
     @property
     def entries(self) -> int:

@@ -26,6 +26,10 @@ class ManifestState:
     """As the policy describes itself; empty: none recorded."""
     arrivals: tuple[int, int] = (0, 0)
     """(how many arrivals level 1 has seen, their entries)."""
+    transition: dict[str, object] = field(default_factory=dict)
+    """The report of the last change of policy, as it describes itself; empty: there was none."""
+    ledger: dict[str, object] = field(default_factory=dict)
+    """Counts since the store was created, as they were recorded last; empty: none recorded."""
 
     def as_edit(self) -> VersionEdit:
         """The edit that leads from an empty state to this one: a snapshot."""
@@ -37,6 +41,8 @@ class ManifestState:
             next_run=self.next_run,
             policy=self.policy,
             arrivals=self.arrivals,
+            transition=self.transition,
+            ledger=self.ledger,
         )
 
 

@@ -40,6 +40,8 @@ def apply_edit(state: ManifestState, edit: VersionEdit) -> ManifestState:
         next_run=edit.next_run if edit.next_run is not None else state.next_run,
         policy=edit.policy if edit.policy is not None else state.policy,
         arrivals=arrivals,
+        transition=edit.transition if edit.transition is not None else state.transition,
+        ledger=edit.ledger if edit.ledger is not None else state.ledger,
     )
 
 

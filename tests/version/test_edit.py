@@ -11,6 +11,8 @@ from lsmkv.version.edit import VersionEdit, decode, encode
 from lsmkv.version.shape import TableMeta
 
 COUNTS = st.integers(0, 2**63)
+TIMES = st.floats(0, 1e12)
+SECTIONS = st.none() | st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
 TABLES = st.builds(
     TableMeta,
     number=COUNTS,
@@ -23,6 +25,9 @@ TABLES = st.builds(
     max_seq=COUNTS,
     raw_bytes=COUNTS,
     filter_bits=COUNTS,
+    born_s=TIMES,
+    newest_s=TIMES,
+    tombstone_s=TIMES,
 )
 EDITS = st.builds(
     VersionEdit,
@@ -32,7 +37,9 @@ EDITS = st.builds(
     next_file=st.none() | COUNTS,
     last_seq=st.none() | COUNTS,
     next_run=st.none() | COUNTS,
-    policy=st.none() | st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
+    policy=SECTIONS,
+    transition=SECTIONS,
+    ledger=SECTIONS,
     arrivals=st.none() | st.tuples(COUNTS, COUNTS),
 )
 
@@ -55,13 +62,25 @@ def test_a_cut_or_longer_edit_is_refused(edit, data):
         assert (caught.value.file, caught.value.offset) == ("MANIFEST", 64)
 
 
-@pytest.mark.parametrize("policy", [b"{", b"[1]", b"\xff\xfe"])
-def test_a_policy_that_is_no_json_object_is_refused(policy):
-    whole = encode(VersionEdit(policy={"name": "x" * 20}))
-    head = bytearray(whole[:64])
-    head[12:16] = len(policy).to_bytes(4, "little")
-    with pytest.raises(CorruptionError, match="policy"):
-        decode(bytes(head) + policy, "MANIFEST", 64)
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"\xff\xfe"])
+@pytest.mark.parametrize(("section", "at"), [("policy", 12), ("transition", 64), ("ledger", 68)])
+def test_a_section_that_is_no_json_object_is_refused(section, at, text):
+    head = bytearray(encode(VersionEdit(**{section: {}}))[:72])
+    head[at : at + 4] = len(text).to_bytes(4, "little")
+    with pytest.raises(CorruptionError, match=section):
+        decode(bytes(head) + text, "MANIFEST", 64)
+
+
+def test_an_edit_of_version_1_is_read():
+    """It has neither the lengths of transition and ledger nor the times of tables, and does not say that it has."""
+    table = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432)
+    edit = VersionEdit(added=((1, 7, table),), removed=(3,), last_seq=43, policy={"name": "x"})
+    new = encode(edit)
+    times = len(new) - 6 - 24
+    old = (int.from_bytes(new[:4], "little") & 0xFF).to_bytes(4, "little") + new[4:64] + new[72:times] + new[-6:]
+    assert decode(old, "MANIFEST", 64) == edit
+    with pytest.raises(CorruptionError):
+        decode(old[:-1], "MANIFEST", 64)
 
 
 def test_counts_far_beyond_the_bytes_take_no_memory():

@@ -16,7 +16,7 @@ from lsmkv.version.version import apply_edit
 
 PAGE = (Path(__file__).parents[2] / "docs/format/manifest.md").read_text()
 EMPTY = ManifestState(wal_floor=3, next_file=4, policy=Leveled(10).describe())
-TABLE = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432)
+TABLE = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432, 1700000000.5, 1700000003.0, 1700000002.0)
 FLUSH = VersionEdit(added=((0, 1, TABLE),), wal_floor=6, next_file=7, last_seq=43, next_run=2)
 
 
@@ -35,10 +35,10 @@ def test_the_example_reads_as_described(trees):
 
 def test_its_offsets_are_those_of_the_text():
     frames = scan(example(), 1).frames
-    assert [(f.offset, f.kind) for f in frames] == [(0x40, 1), (0xD2, 3), (0x102, 2), (0x1D8, 3)]
-    assert frames[-1].durable == 0x1D8
+    assert [(f.offset, f.kind) for f in frames] == [(0x40, 1), (0xDE, 3), (0x10E, 2), (0x204, 3)]
+    assert frames[-1].durable == 0x204
     assert [f.stamp for f in frames] == [0, 1, 2, 3]
-    assert frames[2].offset + 48 + 64 == 0x172
+    assert frames[2].offset + 48 + 72 == 0x186
 
 
 def test_the_writer_writes_exactly_that(trees):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lsmkv.base.frames import FILE_HEADER_BYTES, pack_file_header
+from lsmkv.base.frames import FILE_HEADER_BYTES, frame_header, pack_file_header
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, FormatTooNewError
-from lsmkv.version.edit import VersionEdit
-from lsmkv.version.journal import MAGIC, VERSION, read_manifest
+from lsmkv.version.edit import VersionEdit, encode
+from lsmkv.version.journal import MAGIC, MARK, SNAPSHOT, VERSION, read_manifest
 from lsmkv.version.manifest import Manifest
 from lsmkv.version.version import apply_edit
 
@@ -80,6 +82,24 @@ def test_a_newer_format_is_told_apart_from_damage(trees, made):
     data = pack_file_header(MAGIC, VERSION + 1, 1, None) + made[0][FILE_HEADER_BYTES:]
     with pytest.raises(FormatTooNewError, match="upgrade"):
         read_manifest(trees.disk_with(data), "/db")
+
+
+def test_a_manifest_of_version_1_is_rewritten_before_anything_is_appended(trees):
+    """Its readers would take a newer edit for damage instead of asking for an upgrade."""
+    state = replace(trees.history(1)[1][0], wal_floor=4)
+    new = encode(state.as_edit())
+    policy_bytes = int.from_bytes(new[12:16], "little")
+    payload = (0x3F).to_bytes(4, "little") + new[4:64] + new[72 : 72 + policy_bytes]
+    head = pack_file_header(MAGIC, 1, 1, None)
+    head += frame_header(1, len(head), SNAPSHOT, (0, 0), 0, 0, 0, [payload], len(payload)) + payload
+    fs = trees.disk_with(head + frame_header(1, len(head), MARK, (0, 0), 0, 1, len(head), [b""], 0) + bytes(4096))
+    assert read_manifest(fs, "/db").state == state
+    manifest, loaded = Manifest.load(fs, "/db")
+    assert (loaded, manifest.dropped, manifest.generation) == (state, None, 2)
+    edit = trees.flush(4)
+    manifest.append(edit, apply_edit(state, edit))
+    again = read_manifest(fs, "/db")
+    assert (again.version, again.state) == (VERSION, apply_edit(state, edit))
 
 
 def test_edits_that_contradict_the_tree_are_corrupt(trees):

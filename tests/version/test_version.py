@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lsmkv.errors import InvalidArgumentError
@@ -58,6 +60,10 @@ def test_adding_a_number_twice_is_refused(trees):
 def test_fields_that_are_not_given_stay(trees):
     state = ManifestState(TreeShape(level0_runs=2), 3, 9, 50, 4, {"name": "leveled"}, (2, 30))
     assert apply_edit(state, VersionEdit(last_seq=60)).last_seq == 60
+    told = apply_edit(state, VersionEdit(transition={"done": False}, ledger={"flushes": 3}))
+    assert (told.transition, told.ledger) == ({"done": False}, {"flushes": 3})
+    assert apply_edit(told, VersionEdit(last_seq=60)) == replace(told, last_seq=60)
+    assert apply_edit(told, VersionEdit(transition={})).transition == {}
     after = apply_edit(state, VersionEdit(arrivals=(3, 70), policy={"name": "x"}, wal_floor=5, next_file=11, next_run=8))
     assert after == ManifestState(TreeShape((Level(),), 23, 2), 5, 11, 50, 8, {"name": "x"}, (3, 70))
 
