@@ -1,0 +1,9 @@
+"""What an operation costs, by arithmetic alone: filter memory, lookups, scans, writes, space.
+
+Nothing here does I/O or reads a clock: the same functions serve the engine, the simulator and the controller.
+"""
+
+from lsmkv.cost.levels import levels
+from lsmkv.cost.monkey import allocate, monkey_fprs, uniform_fpr
+
+__all__ = ["allocate", "levels", "monkey_fprs", "uniform_fpr"]
