@@ -1,32 +1,110 @@
-"""What the read path counts: plain integers that cost ~30 ns to bump, summed up by ``stats()`` and the cost ledger.
+"""Counts of what the engine reads and writes: the atoms of the ledger (:mod:`lsmkv.base.ledger`).
 
-One :class:`Counters` is shared by all tables of a store. A *fetch* is one logical data-block access, before any cache:
-``block_fetches = cache_hits + block_reads``. Increments are not locked: CPython runs ``x.n += 1`` without switching
-threads, so nothing is lost under the GIL.
+Each kind comes twice: a counter that is bumped (:class:`Counters`, :class:`WorkCounters`, :class:`CallCounters`) and a frozen
+record of what it said at one moment (:class:`BlockCounts`, :class:`WorkCounts`), which can be added and subtracted.
+
+A *fetch* is one logical data-block access, before any cache: ``block_fetches = cache_hits + block_reads``. Bumping is one
+plain ``x.n += 1`` (~30 ns), not locked: CPython runs it without switching threads, so nothing is lost under the GIL.
 """
 
 from __future__ import annotations
 
-__all__ = ["Counters"]
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Self
+
+__all__ = ["BlockCounts", "CallCounters", "Counters", "Counts", "WorkCounters", "WorkCounts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the frozen records share: arithmetic, field by field, and plain values."""
+
+    def __add__(self, other: Self) -> Self:
+        """Both together."""
+        return type(self)(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __sub__(self, other: Self) -> Self:
+        """What came after ``other`` was taken."""
+        return type(self)(*(getattr(self, f.name) - getattr(other, f.name) for f in fields(self)))
+
+    def to_dict(self) -> dict[str, int]:
+        """Every count by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: object) -> Self:
+        """The record that :meth:`to_dict` described; a count it does not name is zero, names unknown here are passed over."""
+        given = data if isinstance(data, Mapping) else {}
+        return cls(**{f.name: n for f in fields(cls) if isinstance(n := given.get(f.name), int)})
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCounts(Counts):
+    """Reading of data blocks by lookups, or by scans (which ask no filter)."""
+
+    block_reads: int = 0
+    """Data blocks read from the file (cache misses, and reads without a cache); each is one device read."""
+    block_bytes: int = 0
+    """Bytes those reads transferred."""
+    cache_hits: int = 0
+    """Data blocks found in the block cache."""
+    filter_checks: int = 0
+    """Keys asked of a Bloom filter."""
+    filter_negatives: int = 0
+    """Keys a filter ruled out."""
+    filter_false_positives: int = 0
+    """Keys a filter let through although the table does not hold them."""
+
+    @property
+    def block_fetches(self) -> int:
+        """Logical data-block accesses, the unit of the cost model."""
+        return self.block_reads + self.cache_hits
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """Of the keys a filter was asked about in vain, the share it let through; None: it never was."""
+        absent = self.filter_negatives + self.filter_false_positives
+        return self.filter_false_positives / absent if absent else None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkCounts(Counts):
+    """Reading and writing of files beside lookups and scans: flush, compaction, opening of tables, log, manifest."""
+
+    tasks: int = 0
+    """How often it was done: memtables flushed, merges, tables opened, logs begun, edits recorded."""
+    moves: int = 0
+    """Tables that changed their level without being read or written."""
+    drops: int = 0
+    """Tables deleted as they were (a FIFO policy does that)."""
+    reads: int = 0
+    """Device reads."""
+    read_bytes: int = 0
+    read_blocks: int = 0
+    """Data blocks in those reads."""
+    read_entries: int = 0
+    """Entries that came in (of a memtable: those it held, shadowed versions included)."""
+    writes: int = 0
+    """Device writes, where they are counted (log and manifest; tables are written a MiB at a time)."""
+    written_bytes: int = 0
+    written_entries: int = 0
+    """Entries that went out, tombstones included."""
+    syncs: int = 0
+    """fdatasyncs of files; syncs of the directory are not among them."""
 
 
 class Counters:
-    """Counts since the store was opened (or since :meth:`clear`)."""
+    """Bumped by lookups, or by scans, in the tables of one level; see :class:`BlockCounts` for what each count means."""
 
     __slots__ = ("block_bytes", "block_reads", "cache_hits", "filter_checks", "filter_false_positives", "filter_negatives")
 
     block_reads: int
-    """Data blocks read from the file (cache misses and reads without a cache; compaction is not counted)."""
     block_bytes: int
-    """Bytes those reads transferred."""
     cache_hits: int
-    """Data blocks found in the block cache."""
     filter_checks: int
-    """Keys asked of a Bloom filter."""
     filter_negatives: int
-    """Keys a filter ruled out."""
     filter_false_positives: int
-    """Keys a filter let through although the table does not hold them."""
 
     def __init__(self) -> None:
         self.clear()
@@ -44,3 +122,63 @@ class Counters:
     def as_dict(self) -> dict[str, int]:
         """Every count by name."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def counts(self) -> BlockCounts:
+        """What it says now."""
+        return BlockCounts(**self.as_dict())
+
+
+class WorkCounters:
+    """Bumped by one cause of file work; see :class:`WorkCounts` for what each count means."""
+
+    __slots__ = (
+        "drops",
+        "moves",
+        "read_blocks",
+        "read_bytes",
+        "read_entries",
+        "reads",
+        "syncs",
+        "tasks",
+        "writes",
+        "written_bytes",
+        "written_entries",
+    )
+
+    tasks: int
+    moves: int
+    drops: int
+    reads: int
+    read_bytes: int
+    read_blocks: int
+    read_entries: int
+    writes: int
+    written_bytes: int
+    written_entries: int
+    syncs: int
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+    def wrote(self, written_bytes: int, entries: int = 0, syncs: int = 1) -> None:
+        """One file of so many bytes and entries was written and synced."""
+        self.written_bytes += written_bytes
+        self.written_entries += entries
+        self.syncs += syncs
+
+    def counts(self) -> WorkCounts:
+        """What it says now."""
+        return WorkCounts(**{name: getattr(self, name) for name in self.__slots__})
+
+
+class CallCounters:
+    """Bumped once per question that reaches the tables of a store."""
+
+    __slots__ = ("lookups", "scans")
+
+    def __init__(self) -> None:
+        self.lookups = 0
+        """Keys looked up, one by one or in batches, that no memtable could answer."""
+        self.scans = 0
+        """Scans begun."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from lsmkv.base.counters import Counters
+from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
@@ -55,7 +55,7 @@ class Core:
     policy: Policy
     clock: Clock
     rng: Rng
-    counters: Counters
+    ledger: Ledger
     cache: BlockCache | None
     tables: TableCache
     manifest: Manifest
@@ -94,4 +94,4 @@ class Core:
     def new_wal(self, previous: tuple[int, int] | None) -> WalWriter:
         """A fresh log that names its predecessor (number, length). I/O: creates a file."""
         number = next(self.numbers)
-        return WalWriter(self.fs, wal_path(self.path, number), number=number, previous=previous)
+        return WalWriter(self.fs, wal_path(self.path, number), number=number, previous=previous, counts=self.ledger.wal)

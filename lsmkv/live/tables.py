@@ -1,14 +1,23 @@
-"""The bounded set of open tables: file descriptor, fences and filter of each stay in memory while it is in use."""
+"""The bounded set of open tables: file descriptor, fences and filter of each stay in memory while it is in use.
+
+It also knows the level of each table, so that a reader counts in the books of that level. A table that moves takes its reader
+with it.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 
-from lsmkv.base.counters import Counters
+from lsmkv.base.columns import Columns
+from lsmkv.base.counters import WorkCounters
+from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.sync import Lock
 from lsmkv.sstable.reader import TableReader
+from lsmkv.sstable.scan import everything
+from lsmkv.version.shape import TableMeta
 
 __all__ = ["TableCache", "table_path"]
 
@@ -24,21 +33,22 @@ class TableCache:
     A reader closes its file when its last user drops it, so dropping one here never disturbs a lookup in flight.
     """
 
-    __slots__ = ("_cache", "_counters", "_directory", "_fs", "_limit", "_lock", "crowded", "opened", "readers")
+    __slots__ = ("_cache", "_directory", "_fs", "_ledger", "_levels", "_limit", "_lock", "calls", "crowded", "readers")
 
-    def __init__(self, fs: FileSystem, directory: str, cache: BlockCache | None, counters: Counters, limit: int) -> None:
+    def __init__(self, fs: FileSystem, directory: str, cache: BlockCache | None, ledger: Ledger, limit: int) -> None:
         self._fs = fs
         self._directory = directory
         self._cache = cache
-        self._counters = counters
+        self._ledger = ledger
+        self._levels: dict[int, int] = {}
         self._limit = limit
         self._lock = Lock()
         self.readers: OrderedDict[int, TableReader] = OrderedDict()
         """Open tables; a lookup may peek here before it calls :meth:`get`."""
         self.crowded = False
         """At the limit: lookups must go through :meth:`get`, so that recency is known."""
-        self.opened = 0
-        """Times a table file was opened."""
+        self.calls = ledger.calls
+        """Where lookups and scans are counted as they arrive here."""
 
     def get(self, number: int) -> TableReader:
         """The reader of a table, opened if needed (CorruptionError, IOFailedError).
@@ -50,14 +60,46 @@ class TableCache:
             if self.crowded:  # recency matters only when there is pressure
                 self._touch(number)
             return reader
-        reader = TableReader(self._fs, table_path(self._directory, number), number, self._cache, self._counters)
+        reader = self._open(number)
         with self._lock:
-            self.opened += 1
             reader = self.readers.setdefault(number, reader)
+            self._point(reader)  # it may have moved meanwhile
             while len(self.readers) > self._limit:
                 self.readers.popitem(last=False)
             self.crowded = len(self.readers) == self._limit
         return reader
+
+    def _open(self, number: int) -> TableReader:
+        """A new reader, counted."""
+        level = self._ledger.level(self._levels.get(number, 0))
+        path = table_path(self._directory, number)
+        reader = TableReader(self._fs, path, number, self._cache, level.gets, level.scans)
+        with self._lock:
+            level.opens.tasks += 1
+            level.opens.reads += reader.file.load_reads
+            level.opens.read_bytes += reader.file.load_bytes
+        return reader
+
+    def _point(self, reader: TableReader) -> None:
+        """Have a reader count in the books of its table's level."""
+        level = self._ledger.level(self._levels.get(reader.number, 0))
+        reader.counters, reader.scans = level.gets, level.scans
+
+    def place(self, added: Iterable[tuple[int, int, TableMeta]]) -> None:
+        """Learn the levels of tables, given as (level, run, table); open readers count there from now on."""
+        with self._lock:
+            for level, _, table in added:
+                self._levels[table.number] = level
+                reader = self.readers.get(table.number)
+                if reader is not None:
+                    self._point(reader)
+
+    def stream(self, number: int, chunk_bytes: int, counts: WorkCounters) -> Iterator[Columns]:
+        """Every entry of a table in order, counted by ``counts`` as it is read; for compaction.
+
+        I/O: one read per chunk of about ``chunk_bytes``, past the cache. Errors as :meth:`get`.
+        """
+        yield from everything(self.get(number), chunk_bytes, counts)
 
     def _touch(self, number: int) -> None:
         """Count a use."""
@@ -69,6 +111,7 @@ class TableCache:
         """Drop a table that is about to be unlinked, and its cached blocks."""
         with self._lock:
             self.readers.pop(number, None)
+            self._levels.pop(number, None)
         if self._cache is not None:
             self._cache.drop(number)
 

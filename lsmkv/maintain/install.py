@@ -45,6 +45,7 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
 
 def _show(core: Core, view: View, edit: VersionEdit, flushed: frozenset[int]) -> None:
     """Let readers see the new tree, and keep the books of files."""
+    core.tables.place(edit.added)
     with core.box.lock:
         now = core.box.current
         if now is not None:

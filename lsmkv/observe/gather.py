@@ -37,7 +37,9 @@ def gather(
     core: Core, state: ReadState, committer: Committer, gate: StallGate, upkeep: Upkeep, recovery: tuple[str, ...]
 ) -> Stats:
     """The record of this moment."""
-    work, counters, shape = core.work, core.counters, core.state.shape
+    work, shape = core.work, core.state.shape
+    since = core.ledger.account()
+    counters = since.gets + since.range_reads
     error = upkeep.last_error
     return Stats(
         path=core.path,

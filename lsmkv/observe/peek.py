@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lsmkv.base.counters import Counters
 from lsmkv.base.keys import MAX_SEQ
+from lsmkv.base.ledger import Ledger
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import BusyError, LsmError
@@ -63,7 +63,7 @@ class Peek:
         self.log_entries = mem.entries
         """Entries that only the logs hold."""
         tables = state.shape.tables
-        self._tables = TableCache(self._fs, self.path, None, Counters(), max(len(tables), 1))
+        self._tables = TableCache(self._fs, self.path, None, Ledger(), max(len(tables), 1))
         for table in tables:
             self._tables.get(table.number)
         self._state = ReadState(mem, (), View(state.shape), 0)

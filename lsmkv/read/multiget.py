@@ -40,6 +40,7 @@ def find_many(
         for i in missing:
             found[i] = get(keys[i]) if get is not None else imm.mem.get_at(keys[i], seq)
         missing = [i for i in missing if found[i] is None]
+    tables.calls.lookups += len(missing)
     if missing and state.view.runs:
         whole = len(missing) == len(keys)
         _find_in_tables(state, tables, keys if whole else [keys[i] for i in missing], missing, found, seq, values)

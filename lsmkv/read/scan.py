@@ -55,6 +55,7 @@ def scan(
 
     I/O: about one block per run for the first entry, then each block of the range once.
     """
+    tables.calls.scans += 1
     seq = pin.seq
     mems = [mem for mem in (state.mem, *(imm.mem for imm in state.imms)) if mem.entries]
     sources: list[Chunks] = [mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for mem in mems]

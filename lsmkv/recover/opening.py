@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 
-from lsmkv.base.counters import Counters
 from lsmkv.base.filenames import Kind, parse_name
+from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileLock, FileSystem, make_durable_dir
@@ -102,7 +102,8 @@ def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock
     logs = sorted(_numbered(fs, path, "wal"))
     replayed = replay(fs, path, logs, state.last_seq)
     report.extend(replayed.report)
-    counters = Counters()
+    ledger = Ledger(state.ledger)
+    ledger.wal.reads, ledger.wal.read_bytes = len(logs), replayed.read_bytes
     cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
     taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
     first = max([state.next_file, *(number + 1 for number in taken)])
@@ -115,15 +116,16 @@ def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock
         policy=policy,
         clock=clock,
         rng=rng,
-        counters=counters,
+        ledger=ledger,
         cache=cache,
-        tables=TableCache(fs, path, cache, counters, options.max_open_tables),
+        tables=TableCache(fs, path, cache, ledger, options.max_open_tables),
         manifest=manifest,
         state=state,
         numbers=itertools.count(first),
         box=StateBox(ReadState(new_memtable(options.memtable, rng), (), view, 0)),
         snapshots=SnapshotRegistry(),
     )
+    core.tables.place(state.as_edit().added)
     last_seq = _settle_logs(core, replayed, state.last_seq)
     return Opened(core, lock, last_seq, tuple(report))
 

@@ -32,6 +32,8 @@ class Replayed:
     report: tuple[str, ...]
     """One sentence per log of which something was dropped."""
     dropped_bytes: int
+    read_bytes: int
+    """Of all logs together."""
 
 
 def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int) -> Replayed:
@@ -65,7 +67,8 @@ def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int
             dropped += log.dropped_bytes
             report.append(f"{path}: dropped {log.dropped_bytes} bytes after byte {log.valid_length}: {log.dropped_why}")
         before = log
-    return Replayed(batches, tuple(report), dropped)
+    read = sum(log.valid_length + log.dropped_bytes for _, log in contents)
+    return Replayed(batches, tuple(report), dropped, read)
 
 
 def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int) -> str | None:

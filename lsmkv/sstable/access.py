@@ -16,20 +16,23 @@ __all__ = ["TableAccess"]
 
 
 class TableAccess:
-    """An open table with its cache and counters.
+    """An open table with its cache and counters, one for lookups and one for scans (without it they share one).
 
     ``likely`` is True while most lookups find their key here; lookups then try a cached block before the filter.
 
     I/O and errors of opening: see :class:`~lsmkv.sstable.tablefile.TableFile`.
     """
 
-    def __init__(self, fs: FileSystem, path: str, number: int, cache: BlockCache | None, counters: Counters) -> None:
+    def __init__(
+        self, fs: FileSystem, path: str, number: int, cache: BlockCache | None, counters: Counters, scans: Counters | None = None
+    ) -> None:
         self.file = file = TableFile(fs, path, number)
         self.shelf = cache.shelf(number, file.blocks) if cache is not None else Shelf(number, file.blocks, None)
         self.cached: list[Block | None] = self.shelf.blocks
         self.marks = self.shelf.marks
         self.heat_at = self.shelf.heat_at
         self.counters = counters
+        self.scans = counters if scans is None else scans
         self.bloom = file.filter
         self.filters = int(file.filter is not None)
         """1 with a filter, 0 without: what a lookup adds to ``filter_checks``."""
@@ -38,8 +41,8 @@ class TableAccess:
         self.max_seq = file.properties.meta.max_seq
         self.likely = False
 
-    def block(self, index: int) -> Block:
-        """One block through the cache.
+    def block(self, index: int, counters: Counters | None = None) -> Block:
+        """One block through the cache, counted by ``counters`` (None: those of lookups).
 
         I/O: one read on a miss.
 
@@ -47,7 +50,8 @@ class TableAccess:
             IOFailedError: the read failed.
             CorruptionError: the block is damaged.
         """
-        counters = self.counters
+        if counters is None:
+            counters = self.counters
         block = self.cached[index]
         if block is not None:
             if self.marks[index] < MOST_HITS:

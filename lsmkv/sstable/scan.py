@@ -9,11 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from lsmkv.base.columns import Columns
+from lsmkv.base.counters import WorkCounters
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
-from lsmkv.sstable.decode import Pair, visible_pairs
+from lsmkv.sstable.decode import Pair, to_columns, visible_pairs
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "everything", "forward"]
 
 FIRST_CHUNK = 32
 """Entries in the first chunk of a scan, so that a short scan does not decode a whole block."""
@@ -33,7 +35,7 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
     emitted: bytes | None = None
     size = FIRST_CHUNK
     while index < table.blocks:
-        block = table.block(index)
+        block = table.block(index, table.scans)
         last = stop is not None and table.fences[index] >= stop
         low, high = _extent(block, start, stop if last else None)
         start = None
@@ -58,7 +60,7 @@ def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: i
     waiting: list[Pair] = []
     size = FIRST_CHUNK
     while index >= 0:
-        block = table.block(index)
+        block = table.block(index, table.scans)
         low, high = _extent(block, start, stop)
         stop = None
         continued = index > 0 and low == 0 and fences[index - 1] == block.key(0)
@@ -79,3 +81,20 @@ def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: i
         index -= 1
     if waiting:
         yield waiting
+
+
+def everything(table: TableAccess, chunk_bytes: int, counts: WorkCounters) -> Iterator[Columns]:
+    """All versions of all keys in order, about ``chunk_bytes`` of file at a time, counted as they are read; for compaction.
+
+    Neither uses nor fills the block cache. I/O: one read per chunk (at least one block each).
+    """
+    offsets, index = table.file.offsets, 0
+    for blocks in table.file.block_runs(0, table.blocks, chunk_bytes):
+        end = index + len(blocks)
+        counts.reads += 1
+        counts.read_blocks += len(blocks)
+        counts.read_bytes += offsets[end] - offsets[index]
+        columns = to_columns(blocks)
+        counts.read_entries += len(columns)
+        yield columns
+        index = end

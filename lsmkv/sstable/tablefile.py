@@ -74,9 +74,11 @@ class TableFile:
             raise io_failed("read table", self.path, error) from error
         start = max(0, size - TAIL_BYTES)
         tail = self._read(start, size)
+        self.load_reads, self.load_bytes = 1, len(tail)
         footer = parse_footer(self.path, size, tail[-FOOTER_BYTES:], self.number)
         if footer.filter_at < start:
             start, tail = footer.filter_at, self._read(footer.filter_at, size)
+            self.load_reads, self.load_bytes = 2, self.load_bytes + len(tail)
         view = memoryview(tail)[footer.filter_at - start :]
         self.footer = footer
         parts = []

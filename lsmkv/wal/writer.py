@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from posixpath import dirname
 
+from lsmkv.base.counters import WorkCounters
 from lsmkv.base.frames import FILE_HEADER_BYTES, pack_file_header
-from lsmkv.env.fs import Buffer, File, FileSystem, write_all
+from lsmkv.env.fs import IOV_MAX, Buffer, File, FileSystem, write_all
 from lsmkv.errors import ClosedError, PoisonedError, io_failed
 from lsmkv.wal.batch import WalBatch, encode_batch
 
@@ -28,10 +29,19 @@ COPY_BYTES = 64 << 10
 class WalWriter:
     """The log that is being written. One appending thread at a time; ``sync`` may run beside it."""
 
-    def __init__(self, fs: FileSystem, path: str, *, number: int, previous: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        path: str,
+        *,
+        number: int,
+        previous: tuple[int, int] | None = None,
+        counts: WorkCounters | None = None,
+    ) -> None:
         """Create the file (its name becomes durable with the first sync).
 
-        ``previous`` is the (number, length) of the log that was written before, None after opening.
+        ``previous`` is the (number, length) of the log that was written before, None after opening. ``counts`` is what it
+        counts its work in.
         Raises IOFailedError, NoSpaceError; the file is then removed again.
 
         I/O: creates a file, one write.
@@ -55,6 +65,10 @@ class WalWriter:
                 _remove(fs, file)
             raise io_failed("create", path, error) from error
         self._file = file
+        self._counts = counts if counts is not None else WorkCounters()
+        self._counts.tasks += 1
+        self._counts.writes += 1
+        self._counts.written_bytes += FILE_HEADER_BYTES
 
     def append(self, batches: Sequence[WalBatch]) -> None:
         """Hand the batches to the kernel, one frame each (an empty batch has none).
@@ -80,6 +94,9 @@ class WalWriter:
         except OSError as error:
             self._take_back(error)
             raise io_failed("append", self.path, error) from error
+        counts = self._counts
+        counts.writes += -(-len(buffers) // IOV_MAX) if end - self.length > COPY_BYTES else 1
+        counts.written_bytes += end - self.length
         self.length = end
 
     def sync(self) -> None:
@@ -96,6 +113,7 @@ class WalWriter:
             return
         try:
             self._file.sync()
+            self._counts.syncs += 1
             if not self._name_durable:
                 self._fs.sync_dir(dirname(self.path) or ".")
                 self._name_durable = True

@@ -1,0 +1,222 @@
+"""The ledger: every block fetch, device read and byte of a store, by cause and by level.
+
+Causes: *get* and *scan* (blocks of tables, by the level the table is at when it is read), *compaction* (by the level it writes
+to), *open* (footer, index and filter of a table, by its level), *flush*, *log* (WAL) and *manifest*. A table that moves to
+another level is counted there from then on.
+
+:class:`Ledger` counts while a store is open; :class:`Account` is what it says at one moment: a frozen record, so that two of
+them can be subtracted. A store begins with the totals its manifest recorded. They are recorded whenever the manifest is
+rewritten and when the store is closed; what was counted after the last record is lost in a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from lsmkv.base.counters import BlockCounts, CallCounters, Counters, Counts, WorkCounters, WorkCounts
+from lsmkv.env.sync import Lock
+
+__all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger"]
+
+NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
+
+
+class LevelLedger:
+    """The counters of one level; readers of its tables keep ``gets`` and ``scans`` at hand."""
+
+    __slots__ = ("gets", "merges", "opens", "scans")
+
+    def __init__(self) -> None:
+        self.gets = Counters()
+        self.scans = Counters()
+        self.merges = WorkCounters()
+        """Compactions that write to this level."""
+        self.opens = WorkCounters()
+        """Opening tables of this level: footer, properties, index, filter."""
+
+    def account(self) -> LevelAccount:
+        """What they say now."""
+        return LevelAccount(self.gets.counts(), self.scans.counts(), self.merges.counts(), self.opens.counts())
+
+
+@dataclass(frozen=True, slots=True)
+class LevelAccount:
+    """One level: what its tables were read for, and what was merged into it."""
+
+    gets: BlockCounts = NO_BLOCKS
+    scans: BlockCounts = NO_BLOCKS
+    merges: WorkCounts = NO_WORK
+    """Compactions that wrote to this level; their inputs, whatever level they came from, are its reads."""
+    opens: WorkCounts = NO_WORK
+    """Tables opened: their footers, indexes and filters."""
+
+    def __add__(self, other: LevelAccount) -> LevelAccount:
+        """Both together."""
+        return LevelAccount(
+            self.gets + other.gets, self.scans + other.scans, self.merges + other.merges, self.opens + other.opens
+        )
+
+    def __sub__(self, other: LevelAccount) -> LevelAccount:
+        """What came after ``other`` was taken."""
+        return LevelAccount(
+            self.gets - other.gets, self.scans - other.scans, self.merges - other.merges, self.opens - other.opens
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, zeros left out."""
+        parts = {"gets": self.gets, "scans": self.scans, "merges": self.merges, "opens": self.opens}
+        return {name: told for name, part in parts.items() if (told := _nonzero(part))}
+
+    @classmethod
+    def from_dict(cls, data: object) -> LevelAccount:
+        """The record that :meth:`to_dict` described."""
+        given = data if isinstance(data, Mapping) else {}
+        return cls(
+            BlockCounts.from_dict(given.get("gets")),
+            BlockCounts.from_dict(given.get("scans")),
+            WorkCounts.from_dict(given.get("merges")),
+            WorkCounts.from_dict(given.get("opens")),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a ledger says at one moment, or (a difference) what happened between two."""
+
+    lookups: int = 0
+    """Keys looked up that no memtable answered; a key of a batch counts like a single get."""
+    scans: int = 0
+    """Scans begun."""
+    flush: WorkCounts = NO_WORK
+    """Memtables made into tables, those of replayed logs included."""
+    wal: WorkCounts = NO_WORK
+    """Logs: begun, appended to, synced; read when they were replayed."""
+    manifest: WorkCounts = NO_WORK
+    levels: tuple[LevelAccount, ...] = field(default=())
+    """Level 0 first; levels without any count may be missing at the end."""
+
+    def __add__(self, other: Account) -> Account:
+        """Both together."""
+        return Account(
+            self.lookups + other.lookups,
+            self.scans + other.scans,
+            self.flush + other.flush,
+            self.wal + other.wal,
+            self.manifest + other.manifest,
+            tuple(a + b for a, b in _pairs(self.levels, other.levels)),
+        )
+
+    def __sub__(self, other: Account) -> Account:
+        """What came after ``other`` was taken."""
+        return Account(
+            self.lookups - other.lookups,
+            self.scans - other.scans,
+            self.flush - other.flush,
+            self.wal - other.wal,
+            self.manifest - other.manifest,
+            tuple(a - b for a, b in _pairs(self.levels, other.levels)),
+        )
+
+    def level(self, number: int) -> LevelAccount:
+        """One level, also one that has no count yet."""
+        return self.levels[number] if number < len(self.levels) else LevelAccount()
+
+    @property
+    def gets(self) -> BlockCounts:
+        """Lookups over all levels."""
+        return sum((level.gets for level in self.levels), NO_BLOCKS)
+
+    @property
+    def range_reads(self) -> BlockCounts:
+        """Scans over all levels."""
+        return sum((level.scans for level in self.levels), NO_BLOCKS)
+
+    @property
+    def merges(self) -> WorkCounts:
+        """Compactions over all levels."""
+        return sum((level.merges for level in self.levels), NO_WORK)
+
+    @property
+    def opens(self) -> WorkCounts:
+        """Openings of tables over all levels."""
+        return sum((level.opens for level in self.levels), NO_WORK)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, zeros left out, ready for JSON."""
+        parts = {"flush": self.flush, "wal": self.wal, "manifest": self.manifest}
+        told: dict[str, object] = {"lookups": self.lookups, "scans": self.scans}
+        told |= {name: counts for name, part in parts.items() if (counts := _nonzero(part))}
+        return told | {"levels": [level.to_dict() for level in self.levels]}
+
+    @classmethod
+    def from_dict(cls, data: object) -> Account:
+        """The record that :meth:`to_dict` described; what it does not name is zero."""
+        given = data if isinstance(data, Mapping) else {}
+        levels = given.get("levels")
+        return cls(
+            _whole(given.get("lookups")),
+            _whole(given.get("scans")),
+            WorkCounts.from_dict(given.get("flush")),
+            WorkCounts.from_dict(given.get("wal")),
+            WorkCounts.from_dict(given.get("manifest")),
+            tuple(map(LevelAccount.from_dict, levels)) if isinstance(levels, Sequence) else (),
+        )
+
+
+def _pairs(a: tuple[LevelAccount, ...], b: tuple[LevelAccount, ...]) -> zip_longest[tuple[LevelAccount, LevelAccount]]:
+    """Level by level, the shorter one continued with zeros."""
+    return zip_longest(a, b, fillvalue=LevelAccount())
+
+
+def _nonzero(counts: Counts) -> dict[str, int]:
+    """The counts that are not zero."""
+    return {name: n for name, n in counts.to_dict().items() if n}
+
+
+def _whole(number: object) -> int:
+    """A count from a record."""
+    return number if isinstance(number, int) else 0
+
+
+class Ledger:
+    """The counters of an open store. ``recorded`` is what its manifest had on record when it was opened.
+
+    Levels come into being as they are asked for.
+    """
+
+    __slots__ = ("_levels", "_lock", "calls", "flush", "manifest", "recorded", "wal")
+
+    def __init__(self, recorded: object = None) -> None:
+        self.recorded = Account.from_dict(recorded)
+        self.calls = CallCounters()
+        self.flush = WorkCounters()
+        self.wal = WorkCounters()
+        self.manifest = WorkCounters()
+        self._levels: tuple[LevelLedger, ...] = ()
+        self._lock = Lock()
+
+    def level(self, number: int) -> LevelLedger:
+        """The counters of one level."""
+        levels = self._levels
+        if number >= len(levels):
+            with self._lock:
+                more = (LevelLedger() for _ in range(len(self._levels), number + 1))
+                levels = self._levels = (*self._levels, *more)
+        return levels[number]
+
+    def account(self) -> Account:
+        """What was counted since the store was opened."""
+        return Account(
+            self.calls.lookups,
+            self.calls.scans,
+            self.flush.counts(),
+            self.wal.counts(),
+            self.manifest.counts(),
+            tuple(level.account() for level in self._levels),
+        )
+
+    def totals(self) -> Account:
+        """What was counted since the store was created, as far as it is on record."""
+        return self.recorded + self.account()
