@@ -3,7 +3,8 @@
 Nothing here does I/O or reads a clock: the same functions serve the engine, the simulator and the controller.
 """
 
+from lsmkv.cost.filters import filter_fpr, with_filters
 from lsmkv.cost.levels import levels
 from lsmkv.cost.monkey import allocate, monkey_fprs, uniform_fpr
 
-__all__ = ["allocate", "levels", "monkey_fprs", "uniform_fpr"]
+__all__ = ["allocate", "filter_fpr", "levels", "monkey_fprs", "uniform_fpr", "with_filters"]
