@@ -121,6 +121,7 @@ def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
         born_s=min(t.born_s for t in tables),
         newest_s=max(t.newest_s for t in tables),
         tombstone_s=min((t.tombstone_s for t in tables if t.tombstones), default=0.0),
+        shadowed=sum(t.shadowed for t in tables),
     )
 
 

@@ -9,11 +9,11 @@ Payload of an edit (little-endian; a snapshot is the edit that leads from nothin
     removed file numbers, u64 each
     added tables as 12 columns of u64: level, run, number, bytes, entries, tombstones, min_seq, max_seq, raw_bytes,
       filter_bits, length of smallest key, length of largest key
-    and 3 columns of f64: born_s, newest_s, tombstone_s
+    and 3 columns of f64: born_s, newest_s, tombstone_s, and one of u64: shadowed
     smallest keys end to end | largest keys end to end
 
 ``present`` has one bit per optional field in the order of the second line (both arrivals share bit 4), bits 5 to 7 for the
-policy, the transition and the ledger. Bit 8 says that the third line and the columns of f64 are there: version 1 of the
+policy, the transition and the ledger. Bit 8 says that the third line and the last 4 columns are there: version 1 of the
 format had neither. Columns, because opening reads all tables at once: 1,000 tables take a few milliseconds, nearly all of
 it the records.
 """
@@ -37,7 +37,7 @@ Added = tuple[int, int, TableMeta]
 
 _HEAD = struct.Struct("<IIII6Q")
 _MORE = struct.Struct("<II")
-_COLUMNS, _TIMES = 12, 3
+_COLUMNS, _TIMES, _LATER = 12, 3, 4
 _EXTENDED = 1 << 8
 _SECTIONS = ("policy", "transition", "ledger")
 
@@ -98,9 +98,10 @@ def encode(edit: VersionEdit) -> bytes:
     ]
     columns = np.array(rows, "<u8").T.tobytes()
     times = np.array([(t.born_s, t.newest_s, t.tombstone_s) for *_, t in edit.added], "<f8").T.tobytes()
+    shadowed = np.array([t.shadowed for *_, t in edit.added], "<u8").tobytes()
     keys = [t.smallest for *_, t in edit.added] + [t.largest for *_, t in edit.added]
     more = _MORE.pack(len(texts[1]), len(texts[2]))
-    return b"".join([head, more, *texts, np.array(edit.removed, "<u8").tobytes(), columns, times, *keys])
+    return b"".join([head, more, *texts, np.array(edit.removed, "<u8").tobytes(), columns, times, shadowed, *keys])
 
 
 def decode(data: bytes, path: str, offset: int) -> VersionEdit:
@@ -111,15 +112,15 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
     if len(data) < _HEAD.size:
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes is shorter than its head")
     present, added, removed, policy_bytes, *numbers = _HEAD.unpack_from(data)
-    at, lengths, times = _HEAD.size, [policy_bytes, 0, 0], 0
+    at, lengths, later = _HEAD.size, [policy_bytes, 0, 0], 0
     if present & _EXTENDED and len(data) >= _HEAD.size + _MORE.size:
-        lengths[1:], times = _MORE.unpack_from(data, at), _TIMES
+        lengths[1:], later = _MORE.unpack_from(data, at), _LATER
         at += _MORE.size
     starts = list(accumulate(lengths, initial=at))
     at_columns = starts[-1] + 8 * removed
     at_times = at_columns + 8 * _COLUMNS * added
-    at_keys = at_times + 8 * times * added
-    if present >> 9 or bool(times) != bool(present & _EXTENDED) or at_keys > len(data):
+    at_keys = at_times + 8 * later * added
+    if present >> 9 or bool(later) != bool(present & _EXTENDED) or at_keys > len(data):
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes cannot hold {added} tables and {removed} removals")
     sections = [
         _section(name, data[a:b], path, offset) if present >> bit & 1 else None
@@ -127,7 +128,9 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
     ]
     gone = np.frombuffer(data, "<u8", removed, starts[-1]).tolist()
     columns = np.frombuffer(data, "<u8", _COLUMNS * added, at_columns).reshape(_COLUMNS, added).tolist()
-    ages = np.frombuffer(data, "<f8", times * added, at_times).reshape(times, added).tolist()
+    ages = np.frombuffer(data, "<f8", _TIMES * added, at_times).reshape(_TIMES, added).tolist() if later else []
+    if later:
+        ages.append(np.frombuffer(data, "<u8", added, at_keys - 8 * added).tolist())
     ends = list(accumulate([*columns[10], *columns[11]], initial=at_keys))
     if ends[-1] != len(data):
         raise CorruptionError(path, offset, f"an edit's keys end at byte {ends[-1]} of {len(data)}")

@@ -39,11 +39,13 @@ class TableMeta:
     filter_bits: int = 0
     """Bits of the Bloom filter; 0: none."""
     born_s: float = 0.0
-    """When the oldest data in it was flushed (wall time of the store's clock; 0.0: unknown, before any other time)."""
+    """When the oldest data in it was flushed (wall time of the store's clock; 0.0: unknown)."""
     newest_s: float = 0.0
     """When the newest data in it was flushed."""
     tombstone_s: float = 0.0
     """When the oldest tombstone in it was flushed; 0.0: it holds none, or it is unknown."""
+    shadowed: int = 0
+    """Entries with a newer version of their key in the same table: kept for a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)

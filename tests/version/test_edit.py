@@ -28,6 +28,7 @@ TABLES = st.builds(
     born_s=TIMES,
     newest_s=TIMES,
     tombstone_s=TIMES,
+    shadowed=COUNTS,
 )
 EDITS = st.builds(
     VersionEdit,
@@ -72,11 +73,11 @@ def test_a_section_that_is_no_json_object_is_refused(section, at, text):
 
 
 def test_an_edit_of_version_1_is_read():
-    """It has neither the lengths of transition and ledger nor the times of tables, and does not say that it has."""
+    """It has neither the lengths of transition and ledger nor the later columns of tables, and does not say that it has."""
     table = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432)
     edit = VersionEdit(added=((1, 7, table),), removed=(3,), last_seq=43, policy={"name": "x"})
     new = encode(edit)
-    times = len(new) - 6 - 24
+    times = len(new) - 6 - 32
     old = (int.from_bytes(new[:4], "little") & 0xFF).to_bytes(4, "little") + new[4:64] + new[72:times] + new[-6:]
     assert decode(old, "MANIFEST", 64) == edit
     with pytest.raises(CorruptionError):

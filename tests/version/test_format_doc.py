@@ -35,8 +35,8 @@ def test_the_example_reads_as_described(trees):
 
 def test_its_offsets_are_those_of_the_text():
     frames = scan(example(), 1).frames
-    assert [(f.offset, f.kind) for f in frames] == [(0x40, 1), (0xDE, 3), (0x10E, 2), (0x204, 3)]
-    assert frames[-1].durable == 0x204
+    assert [(f.offset, f.kind) for f in frames] == [(0x40, 1), (0xDE, 3), (0x10E, 2), (0x20C, 3)]
+    assert frames[-1].durable == 0x20C
     assert [f.stamp for f in frames] == [0, 1, 2, 3]
     assert frames[2].offset + 48 + 72 == 0x186
 
