@@ -5,11 +5,12 @@ The engine's installation does the same with real tables through an edit; a simu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Task
-from lsmkv.version.shape import TableMeta, TreeShape
+from lsmkv.policy.ranges import Ranges, older_overlaps, overlapping, runs_in_order
+from lsmkv.version.shape import Run, TableMeta, TreeShape
 from lsmkv.version.version import rebuild
 
 __all__ = ["apply", "check_task", "count_arrival", "input_tables"]
@@ -62,7 +63,7 @@ def input_tables(shape: TreeShape, task: Task) -> list[TableMeta]:
 
 
 def check_task(shape: TreeShape, task: Task) -> None:
-    """Refuse a task that would break the level rule: the merged run must not pass anything that overlaps it.
+    """Refuse a task that would break the level rule: the merged run must not pass anything that meets one of its inputs.
 
     Raises InvalidArgumentError; the message names the table that would end up on the wrong side.
     """
@@ -70,34 +71,43 @@ def check_task(shape: TreeShape, task: Task) -> None:
     if not merged:
         raise InvalidArgumentError(f"task has no inputs: {task.reason}")
     if task.drops:
+        if older_overlaps(shape, task, merged):
+            raise InvalidArgumentError("task drops tables, but leaves older ones that meet them: old values would come back")
         return
-    if task.output_run is not None and task.output_run not in _runs_at(shape, task.output_level):
+    if task.output_level < 0 or (task.output_run is not None and task.output_run not in _runs_at(shape, task.output_level)):
         raise InvalidArgumentError(f"task joins run {task.output_run} at level {task.output_level}, which is not there")
     gone = {t.number for t in merged}
     low, high = min(t.smallest for t in merged), max(t.largest for t in merged)
-    newest, oldest = _span(shape, gone)
-    place = -1 if task.output_level >= len(shape.levels) else task.output_run
-    for rank, (level, run_id, table) in enumerate(_in_order(shape)):
-        if table.number in gone or table.largest < low or table.smallest > high:
-            continue
-        if level == task.output_level and run_id == place:
-            raise InvalidArgumentError(f"task joins run {run_id} but leaves its table {table.number}, which overlaps the result")
-        above = level < task.output_level or (level == task.output_level and place is not None and run_id > place)
-        if (above and rank > newest) or (not above and rank < oldest):
-            raise InvalidArgumentError(
-                f"task would carry its result past table {table.number} of level {level}, which overlaps it"
-            )
+    newest_first = list(runs_in_order(shape))
+    for level, run in newest_first:
+        if level == task.output_level and run.id == task.output_run:
+            left = [t.number for t in overlapping(run, low, high) if t.number not in gone]
+            if left:
+                raise InvalidArgumentError(f"task joins run {run.id} but leaves its table {left[0]}, which overlaps the result")
+    _check_side(newest_first, gone, lambda level, run: not _above(task, level, run))
+    _check_side(newest_first[::-1], gone, lambda level, run: _above(task, level, run))
 
 
-def _in_order(shape: TreeShape) -> Iterable[tuple[int, int, TableMeta]]:
-    """(level, run id, table) of the whole tree, newest first."""
-    return ((number, run.id, t) for number, level in enumerate(shape.levels) for run in level.runs for t in run.tables)
+def _above(task: Task, level: int, run: int) -> bool:
+    """Whether the result of a task lies above a run that is not the one it joins."""
+    if level != task.output_level:
+        return level > task.output_level
+    return task.output_run is None or run < task.output_run
 
 
-def _span(shape: TreeShape, gone: set[int]) -> tuple[int, int]:
-    """Ranks (0: newest) of the newest and the oldest table in ``gone``."""
-    ranks = [rank for rank, (_, _, table) in enumerate(_in_order(shape)) if table.number in gone]
-    return ranks[0], ranks[-1]
+def _check_side(runs: Iterable[tuple[int, Run]], gone: set[int], wrong: Callable[[int, int], bool]) -> None:
+    """Walk away from the inputs: a table that stays and meets one passed before must not be where it is ``wrong``."""
+    passed = Ranges()
+    for level, run in runs:
+        if wrong(level, run.id):
+            for table in run.tables:
+                if table.number not in gone and passed.meets(table):
+                    raise InvalidArgumentError(
+                        f"task would carry its result past table {table.number} of level {level}, which overlaps it"
+                    )
+        for table in run.tables:
+            if table.number in gone:
+                passed.add(table)
 
 
 def _runs_at(shape: TreeShape, level: int) -> set[int]:

@@ -70,7 +70,7 @@ REFUSED = [
     (Task(everything(0), 1, 77, ""), "run 77 at level 1"),
     (Task((RunInput(0, 9, (7,)),), 1, None, ""), "past table 6 of level 0"),
     (Task(everything(0), 2, None, ""), "past table 3 of level 1"),
-    (Task((RunInput(1, 6, (3, 4, 5)),), 0, None, ""), "past table 7 of level 0"),
+    (Task((RunInput(1, 6, (3, 4, 5)),), 0, None, ""), "past table 6 of level 0"),
     (Task(everything(2), 1, None, ""), "past table 3 of level 1"),
     (Task(everything(0), 1, 6, ""), "leaves its table 3"),
     (Task(everything(1), 3, None, ""), "past table 1 of level 2"),

@@ -1,0 +1,137 @@
+"""What is picked: one table out of a run by a named rule, and the work that is due whatever the policy.
+
+Rules in the terms of the compaction design space (Sarkar et al., VLDB 2021: "data movement policy"), for policies that pass
+on one table at a time:
+
+    least_overlap     the table that drags along the fewest bytes of the next level for each byte of its own
+    oldest            the table with the oldest data: its range has not been passed on for the longest time
+    round_robin       the table behind the one passed on last, in key order, from the beginning after the end
+    most_tombstones   the table with the largest share of tombstones
+
+A rule is a pure function of the two runs. Round robin has no cursor of its own: the table written last in the next level
+has the highest number there, and its last key is where the previous pass ended.
+
+Two kinds of work do not depend on the policy. *Expired tombstones*: with a bound on the age of tombstones, a table whose
+oldest one is past it is merged to the bottom, where the tombstone has done its work. *Garbage at the bottom*: a table with
+entries that only a snapshot needed, closed since, is rewritten where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lsmkv.policy.base import Policy, RunInput, Task
+from lsmkv.policy.ranges import Ranges, overlapping, runs_in_order, sinking_task
+from lsmkv.version.shape import Run, TableMeta, TreeShape
+
+__all__ = ["RULES", "bottom_garbage", "expired_tombstones", "next_expiry", "next_task"]
+
+Rule = Callable[[Run, Run | None], TableMeta]
+"""From a run and the run of the next level (None: it is empty) to the table to pass on."""
+
+
+def next_task(policy: Policy, shape: TreeShape) -> Task | None:
+    """What is to be done next: expired tombstones, else what the policy picks, else garbage; None when all is at rest."""
+    return expired_tombstones(shape) or policy.pick(shape) or bottom_garbage(shape)
+
+
+def expired_tombstones(shape: TreeShape) -> Task | None:
+    """Merge a table whose oldest tombstone is past ``shape.tombstone_age_s`` to the bottom, with all it has to pass.
+
+    A tombstone of unknown age counts as past the bound. What a snapshot still needs stays, at the bottom; there it is left
+    alone until no snapshot needs anything older than the table, so no task repeats itself.
+    """
+    if shape.tombstone_age_s is None:
+        return None
+    for level, run, table, older in _tombstones_oldest_first(shape):
+        age = shape.now_s - table.tombstone_s
+        if age < shape.tombstone_age_s or not (older or table.max_seq <= shape.snapshot_floor):
+            continue
+        known = f"{age:.0f} s old" if table.tombstone_s else "of unknown age"
+        reason = f"table {table.number} of level {level} has tombstones {known}, the bound is {shape.tombstone_age_s:g} s"
+        if not older and level > 0:
+            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
+        return sinking_task(shape, lambda one, number=table.number: one.number == number, reason)  # type: ignore[misc]
+    return None
+
+
+def next_expiry(shape: TreeShape) -> float | None:
+    """The next time at which :func:`expired_tombstones` may find something that it does not find now; None: never."""
+    if shape.tombstone_age_s is None:
+        return None
+    due = (t.tombstone_s + shape.tombstone_age_s for t in shape.tables if t.tombstones)
+    return min((at for at in due if at > shape.now_s), default=None)
+
+
+def bottom_garbage(shape: TreeShape) -> Task | None:
+    """Rewrite a table of a level >= 1 in place once nobody needs some of its entries: after that it has none of them.
+
+    These are tombstones with nothing older below, and versions that a newer one in the same table hides; both may go when
+    every snapshot reads at the newest of the table or later.
+    """
+    candidates = [
+        (level, run, table, older)
+        for level, run, table, older in _tombstones_oldest_first(shape, also_shadowed=True)
+        if level > 0 and table.max_seq <= shape.snapshot_floor and (table.shadowed or not older)
+    ]
+    for level, run, table, older in candidates:
+        count = table.shadowed + (0 if older else table.tombstones)
+        reason = f"table {table.number} of level {level} keeps {count} entries that no snapshot needs any more"
+        return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
+    return None
+
+
+def _tombstones_oldest_first(shape: TreeShape, *, also_shadowed: bool = False) -> list[tuple[int, Run, TableMeta, bool]]:
+    """(level, run, table, whether something older meets it) of tables with tombstones (or shadowed entries), deepest first."""
+    wanted = any(t.tombstones or (also_shadowed and t.shadowed) for t in shape.tables)
+    found: list[tuple[int, Run, TableMeta, bool]] = []
+    older = Ranges()
+    for level, run in reversed(list(runs_in_order(shape))) if wanted else ():
+        found += [
+            (level, run, table, older.meets(table))
+            for table in run.tables
+            if table.tombstones or (also_shadowed and table.shadowed)
+        ]
+        for table in run.tables:
+            older.add(table)
+    return found
+
+
+def _least_overlap(source: Run, target: Run | None) -> TableMeta:
+    """The fewest bytes of ``target`` for each byte of the table; of equals the first."""
+
+    def dragged(table: TableMeta) -> float:
+        met = overlapping(target, table.smallest, table.largest) if target is not None else ()
+        return sum(t.bytes for t in met) / max(table.bytes, 1)
+
+    return min(source.tables, key=dragged)
+
+
+def _oldest(source: Run, target: Run | None) -> TableMeta:
+    """The smallest sequence number; of equals the first."""
+    del target
+    return min(source.tables, key=lambda table: table.min_seq)
+
+
+def _round_robin(source: Run, target: Run | None) -> TableMeta:
+    """The first table that begins beyond the last key written to ``target``, else the first of all."""
+    if target is not None:
+        cursor = max(target.tables, key=lambda table: table.number).largest
+        for table in source.tables:
+            if table.smallest > cursor:
+                return table
+    return source.tables[0]
+
+
+def _most_tombstones(source: Run, target: Run | None) -> TableMeta:
+    """The largest share of tombstones; of equals the one that drags along least."""
+    del target
+    return max(source.tables, key=lambda table: table.tombstones / max(table.entries, 1))
+
+
+RULES: dict[str, Rule] = {
+    "least_overlap": _least_overlap,
+    "oldest": _oldest,
+    "round_robin": _round_robin,
+    "most_tombstones": _most_tombstones,
+}
