@@ -55,6 +55,13 @@ class BlockCounts(Counts):
     """Keys a filter ruled out."""
     filter_false_positives: int = 0
     """Keys a filter let through although the table does not hold them."""
+    unfiltered_misses: int = 0
+    """Keys looked for in vain in tables without a filter: each cost a block."""
+    unfiltered_reads: int = 0
+    """Reads of blocks that were looked into before the filter was asked, for keys the filter then ruled out: beside
+    ``block_reads``, which reads as if the filter had always come first."""
+    found: int = 0
+    """Keys found here, deleted ones included: each lookup that finds its key finds it in one table."""
 
     @property
     def block_fetches(self) -> int:
@@ -62,10 +69,18 @@ class BlockCounts(Counts):
         return self.block_reads + self.cache_hits
 
     @property
+    def misses(self) -> int:
+        """Keys looked for in a block of a table that does not hold them."""
+        return self.filter_false_positives + self.unfiltered_misses
+
+    @property
     def false_positive_rate(self) -> float | None:
-        """Of the keys a filter was asked about in vain, the share it let through; None: it never was."""
-        absent = self.filter_negatives + self.filter_false_positives
-        return self.filter_false_positives / absent if absent else None
+        """Of the keys asked of tables that do not hold them, the share that got past the filter; None: none was asked.
+
+        A table without a filter lets everything pass.
+        """
+        vain = self.filter_negatives + self.misses
+        return self.misses / vain if vain else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +112,15 @@ class WorkCounts(Counts):
 class Counters:
     """Bumped by lookups, or by scans, in the tables of one level; see :class:`BlockCounts` for what each count means."""
 
-    __slots__ = ("block_bytes", "block_reads", "cache_hits", "filter_checks", "filter_false_positives", "filter_negatives")
+    __slots__ = (
+        "block_bytes",
+        "block_reads",
+        "cache_hits",
+        "filter_checks",
+        "filter_false_positives",
+        "filter_negatives",
+        "unfiltered_reads",
+    )
 
     block_reads: int
     block_bytes: int
@@ -105,6 +128,7 @@ class Counters:
     filter_checks: int
     filter_negatives: int
     filter_false_positives: int
+    unfiltered_reads: int
 
     def __init__(self) -> None:
         self.clear()
@@ -125,7 +149,8 @@ class Counters:
 
     def counts(self) -> BlockCounts:
         """What it says now."""
-        return BlockCounts(**self.as_dict())
+        found = self.filter_checks - self.filter_negatives - self.filter_false_positives
+        return BlockCounts(**self.as_dict(), found=found)
 
 
 class WorkCounters:
@@ -173,12 +198,16 @@ class WorkCounters:
 
 
 class CallCounters:
-    """Bumped once per question that reaches the tables of a store."""
+    """Bumped once per call, where what the tables count does not tell it."""
 
-    __slots__ = ("lookups", "scans")
+    __slots__ = ("absent", "entries", "entry_bytes", "scans")
 
     def __init__(self) -> None:
-        self.lookups = 0
-        """Keys looked up, one by one or in batches, that no memtable could answer."""
+        self.absent = 0
+        """Keys looked up, one by one or in batches, that neither a memtable nor a table holds in any version."""
+        self.entries = 0
+        """Puts and deletes committed."""
+        self.entry_bytes = 0
+        """Bytes of their keys and values."""
         self.scans = 0
         """Scans begun."""

@@ -20,6 +20,7 @@ from lsmkv.env.sync import Lock
 
 __all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger"]
 
+CALLS = ("absent", "scans", "entries", "entry_bytes")
 NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
 
 
@@ -85,10 +86,14 @@ class LevelAccount:
 class Account:
     """What a ledger says at one moment, or (a difference) what happened between two."""
 
-    lookups: int = 0
-    """Keys looked up that no memtable answered; a key of a batch counts like a single get."""
+    absent: int = 0
+    """Keys looked up, one by one or in batches, that neither a memtable nor a table held in any version."""
     scans: int = 0
     """Scans begun."""
+    entries: int = 0
+    """Puts and deletes committed."""
+    entry_bytes: int = 0
+    """Bytes of their keys and values."""
     flush: WorkCounts = NO_WORK
     """Memtables made into tables, those of replayed logs included."""
     wal: WorkCounts = NO_WORK
@@ -100,8 +105,10 @@ class Account:
     def __add__(self, other: Account) -> Account:
         """Both together."""
         return Account(
-            self.lookups + other.lookups,
+            self.absent + other.absent,
             self.scans + other.scans,
+            self.entries + other.entries,
+            self.entry_bytes + other.entry_bytes,
             self.flush + other.flush,
             self.wal + other.wal,
             self.manifest + other.manifest,
@@ -111,8 +118,10 @@ class Account:
     def __sub__(self, other: Account) -> Account:
         """What came after ``other`` was taken."""
         return Account(
-            self.lookups - other.lookups,
+            self.absent - other.absent,
             self.scans - other.scans,
+            self.entries - other.entries,
+            self.entry_bytes - other.entry_bytes,
             self.flush - other.flush,
             self.wal - other.wal,
             self.manifest - other.manifest,
@@ -122,6 +131,11 @@ class Account:
     def level(self, number: int) -> LevelAccount:
         """One level, also one that has no count yet."""
         return self.levels[number] if number < len(self.levels) else LevelAccount()
+
+    @property
+    def lookups(self) -> int:
+        """Keys looked up that no memtable answered; a key of a batch counts like a single get."""
+        return self.absent + self.gets.found
 
     @property
     def gets(self) -> BlockCounts:
@@ -146,7 +160,7 @@ class Account:
     def to_dict(self) -> dict[str, object]:
         """Plain values, zeros left out, ready for JSON."""
         parts = {"flush": self.flush, "wal": self.wal, "manifest": self.manifest}
-        told: dict[str, object] = {"lookups": self.lookups, "scans": self.scans}
+        told: dict[str, object] = {name: getattr(self, name) for name in CALLS}
         told |= {name: counts for name, part in parts.items() if (counts := _nonzero(part))}
         return told | {"levels": [level.to_dict() for level in self.levels]}
 
@@ -156,8 +170,7 @@ class Account:
         given = data if isinstance(data, Mapping) else {}
         levels = given.get("levels")
         return cls(
-            _whole(given.get("lookups")),
-            _whole(given.get("scans")),
+            *(_whole(given.get(name)) for name in CALLS),
             WorkCounts.from_dict(given.get("flush")),
             WorkCounts.from_dict(given.get("wal")),
             WorkCounts.from_dict(given.get("manifest")),
@@ -209,8 +222,7 @@ class Ledger:
     def account(self) -> Account:
         """What was counted since the store was opened."""
         return Account(
-            self.calls.lookups,
-            self.calls.scans,
+            *(getattr(self.calls, name) for name in CALLS),
             self.flush.counts(),
             self.wal.counts(),
             self.manifest.counts(),

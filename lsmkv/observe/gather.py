@@ -53,7 +53,7 @@ def gather(
         immutable_memtables=len(state.imms),
         snapshots=core.snapshots.settle(),
         open_tables=len(core.tables),
-        wal_bytes=committer.wal_bytes,
+        wal_bytes=since.wal.written_bytes,
         wal_syncs=committer.syncs,
         flushes=work.flushes,
         flush_bytes=work.flush_bytes,

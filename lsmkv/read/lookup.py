@@ -24,7 +24,6 @@ def find_below(state: ReadState, tables: TableCache, key: bytes, seq: int = MAX_
         entry = imm.mem.newest.get(key) if seq == MAX_SEQ else imm.mem.get_at(key, seq)
         if entry is not None:
             return entry
-    tables.calls.lookups += 1
     readers = tables.readers
     for run in state.view.runs:
         lasts = run.lasts
@@ -38,6 +37,7 @@ def find_below(state: ReadState, tables: TableCache, key: bytes, seq: int = MAX_
         entry = reader.get(key, None, seq)
         if entry is not None:
             return entry
+    tables.calls.absent += 1
     return None
 
 

@@ -40,8 +40,7 @@ def find_many(
         for i in missing:
             found[i] = get(keys[i]) if get is not None else imm.mem.get_at(keys[i], seq)
         missing = [i for i in missing if found[i] is None]
-    tables.calls.lookups += len(missing)
-    if missing and state.view.runs:
+    if missing:
         whole = len(missing) == len(keys)
         _find_in_tables(state, tables, keys if whole else [keys[i] for i in missing], missing, found, seq, values)
     return found
@@ -56,7 +55,7 @@ def _find_in_tables(
     seq: int,
     values: bool,
 ) -> None:
-    """Fill ``found[where[i]]`` for ``keys[i]`` from the runs, newest first."""
+    """Fill ``found[where[i]]`` for ``keys[i]`` from the runs, newest first, and count those that no run holds."""
     batch = KeyBatch(keys)
     pending = batch.order
     for run in state.view.runs:
@@ -74,6 +73,7 @@ def _find_in_tables(
             pending = pending[~gone[pending]]
             if not len(pending):
                 return
+    tables.calls.absent += len(pending)
 
 
 def _by_table(run: RunView, batch: KeyBatch, pending: I64) -> list[tuple[int, I64]]:

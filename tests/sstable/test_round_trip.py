@@ -168,6 +168,7 @@ def test_counters_tell_logical_from_physical_reads(tables):
         "filter_checks": 2,
         "filter_false_positives": 0,
         "filter_negatives": 0,
+        "unfiltered_reads": 0,
     }
     assert counters.block_fetches == 2
     assert 200 < counters.block_bytes < 300
