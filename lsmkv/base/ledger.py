@@ -194,19 +194,19 @@ def _whole(number: object) -> int:
 
 
 class Ledger:
-    """The counters of an open store. ``recorded`` is what its manifest had on record when it was opened.
+    """The counters of an open store. Levels come into being as they are asked for.
 
-    Levels come into being as they are asked for.
+    ``recorded`` is what the manifest had on record when the store was opened, ``manifest`` what the manifest itself counts.
     """
 
     __slots__ = ("_levels", "_lock", "calls", "flush", "manifest", "recorded", "wal")
 
-    def __init__(self, recorded: object = None) -> None:
+    def __init__(self, recorded: object = None, manifest: WorkCounters | None = None) -> None:
         self.recorded = Account.from_dict(recorded)
         self.calls = CallCounters()
         self.flush = WorkCounters()
         self.wal = WorkCounters()
-        self.manifest = WorkCounters()
+        self.manifest = manifest if manifest is not None else WorkCounters()
         self._levels: tuple[LevelLedger, ...] = ()
         self._lock = Lock()
 

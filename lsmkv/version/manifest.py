@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from posixpath import join
 
+from lsmkv.base.counters import WorkCounters
 from lsmkv.base.frames import FILE_HEADER_BYTES, FRAME_HEADER_BYTES, frame_header, pack_file_header
 from lsmkv.env.fs import File, FileSystem, write_all
 from lsmkv.errors import ClosedError, IOFailedError, PoisonedError, io_failed
@@ -37,12 +38,14 @@ SMALLEST_REWRITE_BYTES = 4 << 10
 class Manifest:
     """The open manifest of a store that is being written. One thread at a time (the engine's install lock)."""
 
-    def __init__(self, fs: FileSystem, directory: str, file: File, generation: int) -> None:
+    def __init__(self, fs: FileSystem, directory: str, file: File, generation: int, counts: WorkCounters) -> None:
         self._fs = fs
         self._directory = directory
         self._file = file
         self._closed = False
         self.path = join(directory, NAME)
+        self.counts = counts
+        """What was read and written, rewrites included."""
         self.generation = generation
         """Counts the rewrites; it is the number that seeds the frames' checksums."""
         self.length = 0
@@ -66,7 +69,7 @@ class Manifest:
 
         I/O: writes MANIFEST.tmp, one sync, rename, sync of the directory.
         """
-        manifest = _write_snapshot(fs, directory, state, 1)
+        manifest = _write_snapshot(fs, directory, state, 1, WorkCounters())
         try:
             fs.rename(manifest.path + ".tmp", manifest.path)
             fs.sync_dir(directory)
@@ -96,7 +99,8 @@ class Manifest:
             if file is not None:
                 file.close()
             raise io_failed("open", path, error) from error
-        manifest = cls(fs, directory, file, contents.generation)
+        manifest = cls(fs, directory, file, contents.generation, WorkCounters())
+        manifest.counts.reads, manifest.counts.read_bytes, manifest.counts.syncs = 1, contents.size, 1
         manifest.length, manifest.base, manifest.allocated = contents.length, contents.base, contents.size
         manifest.frames, manifest.durable = contents.frames, contents.length
         if contents.dropped is not None or contents.version < VERSION:
@@ -133,7 +137,8 @@ class Manifest:
         except OSError as error:
             self._erase(size, error)
             raise io_failed("append", self.path, error) from error
-        self._sync()
+        self._sync(size)
+        self.counts.tasks += 1
         self.length += size
         self.frames += 1
         self.durable = self.length
@@ -169,15 +174,22 @@ class Manifest:
             write_all(self._file, [bytes(grown - self.allocated)], self.allocated)
         except OSError as error:
             raise io_failed("extend", self.path, error) from error
-        self._sync()
+        self._sync(grown - self.allocated)
         self.allocated = grown
 
-    def _sync(self) -> None:
-        """fdatasync; PoisonedError if it fails."""
+    def _sync(self, written_bytes: int) -> None:
+        """One fdatasync, after one write of so many bytes; PoisonedError if it fails."""
+        self._wrote(written_bytes)
         try:
             self._file.sync()
+            self.counts.syncs += 1
         except OSError as error:
             raise self._poison(error) from error
+
+    def _wrote(self, written_bytes: int) -> None:
+        """Count one write."""
+        self.counts.writes += 1
+        self.counts.written_bytes += written_bytes
 
     def _mark(self) -> None:
         """Say that everything so far is durable. Failing costs nothing but this evidence: the edit itself is synced."""
@@ -186,6 +198,7 @@ class Manifest:
             write_all(self._file, [mark], self.length)  # there is room: every edit was laid out together with its mark
         except OSError:
             return
+        self._wrote(len(mark))
         self.length += len(mark)
         self.frames += 1
 
@@ -193,7 +206,9 @@ class Manifest:
         """Turn what a failed append may have left back into durable zeros, or give up writing for good."""
         try:
             write_all(self._file, [bytes(size)], self.length)
+            self._wrote(size)
             self._file.sync()
+            self.counts.syncs += 1
         except OSError:
             raise self._poison(cause) from cause
 
@@ -215,7 +230,7 @@ class Manifest:
         Raises IOFailedError when the old file is still in use, PoisonedError when it is unknown which one is.
         """
         tmp = self.path + ".tmp"
-        fresh = _write_snapshot(self._fs, self._directory, state, self.generation + 1)
+        fresh = _write_snapshot(self._fs, self._directory, state, self.generation + 1, self.counts)
         try:
             self._fs.rename(tmp, self.path)
         except OSError as error:
@@ -253,7 +268,7 @@ def _is_there(fs: FileSystem, path: str) -> bool:
         return False
 
 
-def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, generation: int) -> Manifest:
+def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, generation: int, counts: WorkCounters) -> Manifest:
     """A durable MANIFEST.tmp that holds ``state``. It is unlinked again if it cannot be finished."""
     tmp = join(directory, NAME + ".tmp")
     payload = encode(state.as_edit())
@@ -262,7 +277,7 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
         if fs.exists(tmp):
             fs.unlink(tmp)
         file = fs.open(tmp, "create")
-        manifest = Manifest(fs, directory, file, generation)
+        manifest = Manifest(fs, directory, file, generation, counts)
         manifest.length = FILE_HEADER_BYTES
         parts = [pack_file_header(MAGIC, VERSION, generation, None), manifest._header(SNAPSHOT, 0, 0, payload), payload]  # noqa: SLF001  of this module
         manifest.length = sum(map(len, parts))
@@ -271,8 +286,9 @@ def _write_snapshot(fs: FileSystem, directory: str, state: ManifestState, genera
         manifest.allocated = -(-(manifest.length + RESERVE_BYTES) // EXTENT_BYTES) * EXTENT_BYTES
         manifest.frames = 2
         parts.append(bytes(manifest.allocated - manifest.length))
-        write_all(file, parts, 0)
+        manifest._wrote(write_all(file, parts, 0))  # noqa: SLF001  of this module
         file.sync()
+        counts.syncs += 1
     except OSError as error:
         _discard(fs, tmp, file)
         raise io_failed("write", tmp, error) from error
