@@ -20,23 +20,26 @@ from lsmkv.batch import WriteBatch, check_batch
 from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
-from lsmkv.env.sync import Lock, start_thread
-from lsmkv.errors import ClosedError, LsmError, io_failed
+from lsmkv.env.sync import Lock
+from lsmkv.errors import ClosedError, LsmError
 from lsmkv.framing import Frame, frames_of_keys, frames_of_pairs, only_frame
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
+from lsmkv.maintain.look import seen_shape
 from lsmkv.maintain.scheduler import ThreadedScheduler
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.gather import gather
 from lsmkv.observe.integrity import check_store
 from lsmkv.observe.stats import Stats
-from lsmkv.options import Options, checked_options
-from lsmkv.policy.base import Task
+from lsmkv.options import Options, checked_options, checked_policy
+from lsmkv.policy.base import Policy, Task
+from lsmkv.policy.transition import Pace, TransitionReport
 from lsmkv.read.lookup import find_at, find_below
 from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
 from lsmkv.recover.checkpoint import write_checkpoint
+from lsmkv.recover.ending import abandon
 from lsmkv.recover.opening import Opened, open_store
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.shape import TreeShape
@@ -102,7 +105,7 @@ class DB:
             upkeep.stop()
             self._committer.close()
             raise
-        self._finalizer = weakref.finalize(self, _abandon, upkeep, self._committer, opened)
+        self._finalizer = weakref.finalize(self, abandon, upkeep, self._committer, opened)
         watch_forks(self)
 
     @property
@@ -273,11 +276,24 @@ class DB:
                 self._upkeep.flush_one()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
-        """Merge everything that overlaps [start, stop) into one run at the deepest level. I/O: rewrites those tables."""
+        """Merge what overlaps [start, stop) into one run at the deepest level; the rest stays. I/O: rewrites those tables."""
         check_bounds(start, stop, None)
         with self._calls:
             self.flush()
             self._upkeep.compact_range(start, stop)
+
+    def set_policy(self, policy: Policy, pace: Pace = "greedy") -> TransitionReport:
+        """Change what shapes the tree, while it is in use: what that will cost. Ordinary compactions do the work.
+
+        ``pace`` "greedy": what is surplus under the new policy is merged now; "lazy": each level is brought in line by the
+        first arrival that reaches it. Policy and progress survive a crash; ``stats().transition`` tells what is left.
+        Waits for a compaction in flight. Raises InvalidArgumentError for a policy that fails on this tree or never rests.
+
+        I/O: one manifest edit.
+        """
+        policy = checked_policy(policy, pace)
+        with self._calls:
+            return self._upkeep.set_policy(policy, pace)
 
     def pending(self) -> Task | None:
         """The next unit of background work, None when the tree is settled. I/O: none."""
@@ -313,7 +329,7 @@ class DB:
     def tree(self) -> TreeShape:
         """Levels, runs and tables as policies see them. I/O: none."""
         self._state()
-        return self._core.state.shape
+        return seen_shape(self._core)
 
     def check(self) -> None:
         """Assert every invariant of the live store: level rule, files present, memtable structure.
@@ -350,10 +366,7 @@ class DB:
         """Put what is in memory where the next opening finds it."""
         try:
             self._committer.seal()
-            self._upkeep.resume()
-            while self._upkeep.flush_one():
-                pass
-            self._upkeep.tidy()
+            self._upkeep.finish()
         except LsmError:
             if self._core.poison is None:
                 self._committer.sync_logs_finally()
@@ -370,26 +383,3 @@ class DB:
     def __exit__(self, *exc: object) -> None:
         """Close."""
         self.close()
-
-
-def _abandon(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
-    """Let go of threads, files and the lock; what was written is in tables and logs.
-
-    The garbage collector may call this from a worker of the store, which must not wait for itself.
-    """
-    if upkeep.inside:
-        start_thread("lsmkv-abandon", lambda: _let_go(upkeep, committer, opened))
-    else:
-        _let_go(upkeep, committer, opened)
-
-
-def _let_go(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:
-    """Stop the workers, then release everything, the lock last. IOFailedError if a file could not be closed."""
-    upkeep.stop()
-    opened.core.box.current = None
-    try:
-        committer.close()
-    except OSError as error:
-        raise io_failed("close", opened.core.path, error) from error
-    finally:
-        opened.release()

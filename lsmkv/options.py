@@ -16,7 +16,7 @@ from lsmkv.env.scheduling import Scheduler
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 
-__all__ = ["Compression", "Options", "checked_options"]
+__all__ = ["Compression", "Options", "checked_options", "checked_policy"]
 
 Compression: TypeAlias = Literal["none", "zstd"]
 
@@ -27,7 +27,8 @@ class Options:
 
     # behaviour
     policy: Policy | None = None
-    """Compaction policy. None: as recorded in the store, ``Leveled()`` for a new one."""
+    """Compaction policy. None: as recorded in the store, ``Leveled()`` for a new one. Another one than recorded is a switch, as
+    by ``db.set_policy``; that changes it while the store is open, too."""
     create: bool = True
     """Create the store if the directory holds none; otherwise InvalidArgumentError."""
     wal_sync: Literal["write", "interval", "off"] = "off"
@@ -38,6 +39,12 @@ class Options:
     """Seconds, at least 0.001; the age an unsynced write may reach in mode "interval"."""
     stall_timeout_s: float = 60.0
     """Seconds a write may wait for flushes or compactions before BusyError says for what."""
+    tombstone_age_s: float | None = None
+    """Seconds a deletion may stay a tombstone while older versions of its key may still be on disk; then everything that it
+    covers is merged, whatever the policy. Counted from the write while this is set, else from the flush. A snapshot that
+    needs the older versions is waited for. None: until compactions get there by themselves."""
+    event_log: bool = True
+    """Keep a log of flushes, compactions, switches and stalls in the directory: docs/format/events.md, at most 8 MiB."""
 
     # performance
     memtable: Literal["skiplist", "sorteddict"] = "skiplist"
@@ -52,11 +59,15 @@ class Options:
     block_bytes: int = 4096
     """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read."""
     table_bytes: int = 32 << 20
-    """Size at which a compaction starts a new table."""
+    """Size (keys, values and 8 bytes an entry, before compression) at which a compaction starts a new table."""
     max_open_tables: int = 512
     """Table files kept open, with fences and filters in memory."""
     filter_bits_per_key: float = 10.0
-    """Bloom filter bits per entry (10: about 0.8 % false positives); 0 builds no filters. New tables only."""
+    """Bloom filter bits per entry, on average (10: about 0.8 % false positives); 0 builds no filters. New tables only."""
+    filter_allocation: Literal["monkey", "uniform"] = "monkey"
+    """How these bits are shared out. "monkey": water-filled over the runs of the tree, so that lookups of absent keys fetch the
+    fewest blocks: more for small runs, less for the largest, none where they would not pay. "uniform": the same for every
+    entry. New tables only."""
     compression: Compression | tuple[Compression, ...] = "none"
     """For all levels, or one per level from level 0 on, the last repeating. New tables only."""
     level0_runs: int = 4
@@ -82,10 +93,15 @@ class Options:
             _refuse("wal_sync", self.wal_sync, '"write", "interval" or "off"')
         if self.memtable not in ("skiplist", "sorteddict"):
             _refuse("memtable", self.memtable, '"skiplist" or "sorteddict"')
-        if not isinstance(self.create, bool):
-            _refuse("create", self.create, "True or False")
+        if self.filter_allocation not in ("monkey", "uniform"):
+            _refuse("filter_allocation", self.filter_allocation, '"monkey" or "uniform"')
+        for name in ("create", "event_log"):
+            if not isinstance(getattr(self, name), bool):
+                _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
+            if value is None and name == "tombstone_age_s":
+                continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
                 _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
         if self.level0_stop_runs <= self.level0_runs:
@@ -93,6 +109,8 @@ class Options:
         kinds = (self.compression,) if isinstance(self.compression, str) else self.compression
         if not isinstance(kinds, tuple) or not kinds or any(k not in ("none", "zstd") for k in kinds):
             _refuse("compression", self.compression, '"none", "zstd" or a tuple of these')
+        if self.policy is not None and (wanted := _wanted(self.policy)) is not None:
+            _refuse("policy", self.policy, wanted)
         for name, protocol in _SEAMS.items():
             _check_methods(name, getattr(self, name), protocol)
 
@@ -113,9 +131,29 @@ def checked_options(options: Options | None) -> Options:
     return options
 
 
+def checked_policy(policy: Policy, pace: object = "greedy") -> Policy:
+    """``policy``, if it and the pace of a switch are what they should be; else InvalidArgumentError."""
+    wanted = _wanted(policy)
+    if wanted is not None:
+        msg = f"policy {policy!r}: must be {wanted}"
+        raise InvalidArgumentError(msg)
+    if pace not in ("greedy", "lazy"):
+        msg = f'pace {pace!r}: must be "greedy" or "lazy"'
+        raise InvalidArgumentError(msg)
+    return policy
+
+
+def _wanted(policy: object) -> str | None:
+    """What a policy should be, if this is none (``describe`` may be missing)."""
+    if isinstance(policy, type):
+        return f"an object, not a class: did you mean {policy.__name__}()?"
+    return None if callable(getattr(policy, "pick", None)) else "a compaction policy, an object with a method pick(shape)"
+
+
 _RANGES: dict[str, tuple[type, float, float]] = {
     "wal_sync_interval_s": (float, 0.001, 86_400),
     "stall_timeout_s": (float, 0, 365 * 86_400),
+    "tombstone_age_s": (float, 0.001, 1e10),
     "memtable_bytes": (int, 1 << 10, 1 << 40),
     "max_immutables": (int, 1, 1 << 20),
     "block_cache_bytes": (int, 0, 1 << 50),
@@ -128,7 +166,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
 }
 """Type, least and greatest value of each number."""
 
-_SEAMS: dict[str, type] = {"policy": Policy, "fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}
+_SEAMS: dict[str, type] = {"fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}
 """Objects that are called, and the protocol that says how."""
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lsmkv.base.events import EventLog
 from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock
@@ -18,7 +20,9 @@ from lsmkv.live.tables import TableCache
 from lsmkv.memtable import Memtable, new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
+from lsmkv.policy.transition import TransitionReport
 from lsmkv.version.manifest import Manifest, ManifestState
+from lsmkv.version.shape import TreeShape
 from lsmkv.wal.writer import WalWriter
 
 __all__ = ["Core", "Work", "wal_path"]
@@ -53,6 +57,7 @@ class Core:
     path: str
     options: Options
     policy: Policy
+    """What shapes the tree; changed by a switch, with no compaction in flight."""
     clock: Clock
     rng: Rng
     ledger: Ledger
@@ -73,8 +78,16 @@ class Core:
     """Tables being written, or written and not installed yet."""
     stopping: bool = False
     """Asks a compaction in flight to give up between slices."""
+    closing: bool = False
+    """Edits also record what was counted: each may be the last."""
     poison: PoisonedError | None = None
     """The failure after which nothing may be written: what is on disk is then unknown."""
+    transition: TransitionReport | None = None
+    """The last change of policy, as the manifest has it; None: there was none. Changed under ``install_lock``."""
+    events: EventLog | None = None
+    """None: the owner wants no log of events."""
+    probes_seen: dict[int, int] = field(default_factory=dict)
+    """Absent keys that the filters of each level had been asked about when they were last looked at."""
 
     def check_poison(self) -> None:
         """Raise PoisonedError if writing is unsafe."""
@@ -87,6 +100,11 @@ class Core:
             self.poison = cause if isinstance(cause, PoisonedError) else PoisonedError(self.path, cause)
         return self.poison
 
+    def note(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Log an event, with the tree as it is now. Never fails. I/O: one unsynced write."""
+        if self.events is not None:
+            self.events.note(kind, lambda: {**fields, **_picture(self.state.shape)})
+
     def new_mem(self) -> Memtable:
         """An empty memtable of the chosen kind."""
         return new_memtable(self.options.memtable, self.rng)
@@ -95,3 +113,9 @@ class Core:
         """A fresh log that names its predecessor (number, length). I/O: creates a file."""
         number = next(self.numbers)
         return WalWriter(self.fs, wal_path(self.path, number), number=number, previous=previous, counts=self.ledger.wal)
+
+
+def _picture(shape: TreeShape) -> dict[str, object]:
+    """The tree as every event tells it: each run of each level as [bytes, entries, tables]."""
+    levels = [[[run.bytes, run.entries, len(run.tables)] for run in level.runs] for level in shape.levels]
+    return {"buffer_entries": shape.buffer_entries, "levels": levels}

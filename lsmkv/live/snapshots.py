@@ -6,7 +6,9 @@ A snapshot is a number: flush and compaction keep, for every registered number, 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.sync import Lock
 
 __all__ = ["Pin", "SnapshotRegistry"]
@@ -15,10 +17,11 @@ __all__ = ["Pin", "SnapshotRegistry"]
 class SnapshotRegistry:
     """Counted set of sequence numbers in use."""
 
-    __slots__ = ("_dropped", "_lock", "_refs", "alive")
+    __slots__ = ("_dropped", "_lock", "_refs", "_watch", "alive")
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._watch: tuple[int, Callable[[], None]] | None = None
         self._refs: Counter[int] = Counter()
         self._dropped: deque[int] = deque()
         self.alive = 0
@@ -42,13 +45,50 @@ class SnapshotRegistry:
     def settle(self) -> int:
         """Take notice of what was dropped; how many registrations are left."""
         with self._lock:
-            while self._dropped:
-                seq = self._dropped.popleft()
-                self.alive -= 1
-                self._refs[seq] -= 1
-                if not self._refs[seq]:
-                    del self._refs[seq]
-            return self.alive
+            self._forget()
+            alive, watch = self.alive, self._watch
+            if watch is None or self._floor() <= watch[0]:
+                return alive
+            self._watch = None
+        watch[1]()
+        return alive
+
+    def _forget(self) -> None:
+        """Count out what was dropped (lock held)."""
+        while self._dropped:
+            seq = self._dropped.popleft()
+            self.alive -= 1
+            self._refs[seq] -= 1
+            if not self._refs[seq]:
+                del self._refs[seq]
+
+    def _floor(self) -> int:
+        """The smallest number registered (lock held)."""
+        return min(self._refs, default=MAX_SEQ)
+
+    def floor(self) -> int:
+        """The smallest registered sequence number; MAX_SEQ if there is none."""
+        self.settle()
+        with self._lock:
+            return self._floor()
+
+    def watch(self, floor: int, call: Callable[[], None]) -> None:
+        """Have ``call`` called once the smallest number is above ``floor``: at once if it is already.
+
+        What the garbage collector drops is noticed at the next call of any method here. A second watch replaces the first.
+        """
+        with self._lock:
+            self._watch = floor, call
+        self.settle()
+
+    def if_none(self, act: Callable[[], None]) -> bool:
+        """Call ``act`` while nobody can register, unless somebody is registered; whether it was called."""
+        with self._lock:
+            self._forget()
+            if self._refs:
+                return False
+            act()
+            return True
 
     def numbers(self) -> list[int]:
         """Registered sequence numbers, ascending."""

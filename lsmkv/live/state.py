@@ -21,6 +21,8 @@ class Immutable(NamedTuple):
 
     mem: Memtable
     wal_number: int
+    deleted_s: float = 0.0
+    """When the first deletion in it was written (wall time of the store's clock); 0.0: there is none, or nobody asked."""
 
 
 class RunView:

@@ -1,21 +1,49 @@
-"""Writing a sorted stream of entries into as many tables as it needs."""
+"""Writing a sorted stream of entries into as many tables as it needs.
+
+Where one table ends and the next begins depends on the entries alone, not on how the stream was sliced: a table takes entries
+until its keys, values and 8 bytes for each entry reach the size asked for, and all versions of a key stay together. So a
+simulator that knows the entries knows the tables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from lsmkv.base.columns import Columns
+from lsmkv.base.counters import WorkCounters
+from lsmkv.base.order import equal_to_previous
 from lsmkv.errors import ClosedError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.version.shape import TableMeta
 
-__all__ = ["build_tables", "discard"]
+__all__ = ["Plan", "build_tables", "discard"]
+
+Part = tuple[Columns, bool]
+"""Sorted entries, and whether older versions of their keys may be among them (some snapshot needs them)."""
 
 
-def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes: int | None) -> list[TableMeta]:
-    """Durable tables with the entries of ``stream``, split where one exceeds ``table_bytes`` (None: never).
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the tables of one flush or compaction are made."""
+
+    level: int
+    table_bytes: int | None
+    """Size in keys, values and 8 bytes an entry at which another table begins; None: never."""
+    filter_bits_per_key: float
+    """0: no filter."""
+    stamped: Callable[[TableMeta], TableMeta]
+    """Adds what the file itself does not know: when its data was flushed."""
+    counts: WorkCounters
+    """Where what is written is counted."""
+
+
+def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMeta]:
+    """Durable tables with the entries of ``stream``.
 
     The stream's slices must not divide the versions of one key. On any failure, and when the store is closing, every
     output is removed again.
@@ -23,50 +51,86 @@ def build_tables(core: Core, stream: Iterable[Columns], level: int, table_bytes:
     I/O: writes the tables, one fdatasync each; their names become durable with the edit that installs them.
     """
     done: list[TableMeta] = []
-    builder: TableBuilder | None = None
-    number = 0
+    output: _Output | None = None
     try:
-        for columns in stream:
+        for columns, versions in stream:
             _give_way(core)
-            if not len(columns):
-                continue
-            if builder is None:
-                number = next(core.numbers)
-                builder = _start(core, number, level)
-            builder.add(columns)
-            if table_bytes is not None and builder.bytes >= table_bytes:
-                done.append(builder.finish())
-                builder = None
-        if builder is not None:
-            done.append(builder.finish())
-            builder = None
+            rest = columns
+            while len(rest):
+                if output is None:
+                    output = _Output(core, plan)
+                rest = output.take(rest, versions)
+                if output.full:
+                    done.append(output.finish())
+                    output = None
+        if output is not None:
+            done.append(output.finish())
+            output = None
     except BaseException:
-        if builder is not None:
-            builder.abandon()
-            core.building.discard(number)
+        if output is not None:
+            output.builder.abandon()
+            core.building.discard(output.number)
         discard(core, [t.number for t in done])
         raise
     return done
+
+
+class _Output:
+    """One table being written."""
+
+    def __init__(self, core: Core, plan: Plan) -> None:
+        options = core.options
+        self.number = next(core.numbers)
+        core.building.add(self.number)
+        self.builder = TableBuilder(
+            core.fs,
+            table_path(core.path, self.number),
+            number=self.number,
+            block_bytes=options.block_bytes,
+            compression=options.compression_at(plan.level),
+            filter_bits_per_key=plan.filter_bits_per_key,
+        )
+        self.full = False
+        self._plan = plan
+        self._taken_bytes = 0
+        self._shadowed = 0
+
+    def take(self, columns: Columns, versions: bool) -> Columns:
+        """Add entries until the table is full; those left over."""
+        limit = self._plan.table_bytes
+        count = len(columns)
+        if limit is not None and self._taken_bytes + columns.nbytes >= limit:
+            count = _fill(columns, limit - self._taken_bytes)
+            self.full = True
+        mine = columns if count == len(columns) else columns.slice(0, count)
+        self.builder.add(mine)
+        self._taken_bytes += mine.nbytes
+        if versions:
+            self._shadowed += int(np.count_nonzero(equal_to_previous(mine.keys)))
+        return columns.slice(count, len(columns))
+
+    def finish(self) -> TableMeta:
+        """The durable table."""
+        meta = self.builder.finish()
+        self._plan.counts.wrote(meta.bytes, meta.entries)
+        return self._plan.stamped(replace(meta, shadowed=self._shadowed))
+
+
+def _fill(columns: Columns, room_bytes: int) -> int:
+    """How many entries it takes to fill ``room_bytes``, no version of the last key left behind."""
+    keys, values, n = columns.keys.offsets, columns.values.offsets, len(columns)
+    ends = keys[1:] - keys[0] + values[1:] - values[0] + 8 * np.arange(1, n + 1)
+    count = int(np.searchsorted(ends, room_bytes)) + 1
+    last = columns.keys[count - 1]
+    while count < n and columns.keys[count] == last:
+        count += 1
+    return count
 
 
 def _give_way(core: Core) -> None:
     """Stop here if the store is closing."""
     if core.stopping:
         raise ClosedError(core.path)
-
-
-def _start(core: Core, number: int, level: int) -> TableBuilder:
-    """Begin a table of the kind that ``level`` holds."""
-    options = core.options
-    core.building.add(number)
-    return TableBuilder(
-        core.fs,
-        table_path(core.path, number),
-        number=number,
-        block_bytes=options.block_bytes,
-        compression=options.compression_at(level),
-        filter_bits_per_key=options.filter_bits_per_key,
-    )
 
 
 def discard(core: Core, numbers: Iterable[int]) -> set[int]:

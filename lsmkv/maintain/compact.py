@@ -2,150 +2,150 @@
 
 Which tables to merge is the policy's business (:mod:`lsmkv.policy`); here is how. Entries that nobody can see any more are
 dropped on the way: versions shadowed by a newer one, and tombstones when nothing older lies below, both only as far as no
-snapshot needs them (LevelDB's rule).
+snapshot needs them (LevelDB's rule). A run that meets nothing at its target only changes its level; a task that drops its
+inputs writes nothing and waits for snapshots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 
 from lsmkv.base.columns import Columns
+from lsmkv.base.counters import WorkCounters
 from lsmkv.errors import LsmError
 from lsmkv.live.core import Core
-from lsmkv.maintain.build import build_tables, discard
+from lsmkv.maintain.build import Part, Plan, build_tables, discard
+from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
+from lsmkv.maintain.look import seen_shape
+from lsmkv.maintain.switching import paid, tell_if_done
+from lsmkv.maintain.telling import compaction_event
 from lsmkv.policy.apply import check_task, count_arrival, input_tables
-from lsmkv.policy.base import RunInput, Task
+from lsmkv.policy.base import Task
+from lsmkv.policy.ranges import is_move, older_overlaps
 from lsmkv.read.merge import merge_streams, visible
 from lsmkv.version.edit import VersionEdit
-from lsmkv.version.shape import Run, TableMeta, TreeShape
+from lsmkv.version.shape import TableMeta
 
-__all__ = ["manual_task", "run_task"]
+__all__ = ["run_task"]
 
 SLICE_BYTES = 1 << 20
 """Bytes merged at once: bounds memory and how long NumPy works between two looks at the clock."""
 
 
-def run_task(core: Core, task: Task, *, counted: bool = True) -> None:
-    """Carry out one task; ``counted``: what it takes from level 0 is an arrival that shapes the levels.
+def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
+    """Carry out one task; False if it would drop what a snapshot reads, and nothing was done.
+
+    What a task takes from level 0 is an arrival that shapes the levels, unless it was asked for by hand.
 
     Raises InvalidArgumentError for a task that would break the level rule, CorruptionError when an input is damaged,
     IOFailedError, NoSpaceError; the outputs are then removed and the tree is as before.
 
-    I/O: reads every input once, writes every output once, one manifest edit.
+    I/O: reads every input once, writes every output once, one manifest edit; a move or a drop is the edit only.
     """
     core.check_poison()
-    shape = core.state.shape
+    shape = seen_shape(core)
     check_task(shape, task)
     merged = input_tables(shape, task)
-    arrivals = count_arrival(core.state.arrivals, shape, task) if counted else core.state.arrivals
-    if _is_move(shape, task, merged):
+    counts = core.ledger.level(task.output_level).merges
+    if task.drops:
+        return _drop(core, task, merged)
+    if is_move(shape, task, merged):
         with core.install_lock:
-            install(core, _edit(core, task, merged, merged, arrivals))
+            _install(core, task, merged, merged, by_hand=by_hand, moved=True)
+        counts.moves += len(merged)
         core.work.moves += len(merged)
-        return
-    bottom = not _older_overlaps(shape, task, merged)
-    newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
-    streams = [_read_run(core, [t for t in merged if t.number in one.tables]) for one in newest_first]
-    kept = (visible(part, core.snapshots.numbers(), bottom=bottom) for part in merge_streams(streams, SLICE_BYTES))
-    outputs = build_tables(core, kept, task.output_level, core.options.table_bytes)
+        return True
+    outputs = _merge(core, task, merged, counts, bottom=not older_overlaps(shape, task, merged))
     try:
         with core.install_lock:
-            install(core, _edit(core, task, merged, outputs, arrivals))
+            _install(core, task, merged, outputs, by_hand=by_hand)
     except LsmError:
         if core.poison is None:  # the edit is certainly not on disk
             discard(core, [t.number for t in outputs])
         raise
+    counts.tasks += 1
     core.work.compactions += 1
     core.work.read_bytes += sum(t.bytes for t in merged)
     core.work.written_bytes += sum(t.bytes for t in outputs)
+    return True
 
 
-def _edit(core: Core, task: Task, removed: list[TableMeta], added: list[TableMeta], arrivals: tuple[int, int]) -> VersionEdit:
-    """The edit that replaces the inputs by the outputs (install lock held)."""
-    new_run = task.output_run is None
-    run = core.state.next_run if task.output_run is None else task.output_run
-    return VersionEdit(
+def _merge(core: Core, task: Task, merged: list[TableMeta], counts: WorkCounters, *, bottom: bool) -> list[TableMeta]:
+    """The inputs as new tables."""
+    newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
+    streams = [_read_run(core, [t for t in merged if t.number in one.tables], counts) for one in newest_first]
+    entries = sum(t.entries for t in merged)
+    gone = {t.number for t in merged}
+    plan = Plan(
+        level=task.output_level,
+        table_bytes=core.options.table_bytes if task.output_level else None,  # a run of level 0 is one table
+        filter_bits_per_key=bits_per_key(core, task.output_level, entries, gone, task.output_run),
+        stamped=lambda table: _stamped(table, merged),
+        counts=counts,
+    )
+    return build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), bottom=bottom), plan)
+
+
+def _kept(core: Core, parts: Iterator[Columns], *, bottom: bool) -> Iterator[Part]:
+    """What somebody may still read."""
+    for part in parts:
+        snapshots = core.snapshots.numbers()
+        yield visible(part, snapshots, bottom=bottom), bool(snapshots)
+
+
+def _read_run(core: Core, tables: list[TableMeta], counts: WorkCounters) -> Iterator[Columns]:
+    """The entries of disjoint tables in key order."""
+    return chain.from_iterable(core.tables.stream(table.number, SLICE_BYTES, counts) for table in tables)
+
+
+def _stamped(table: TableMeta, merged: list[TableMeta]) -> TableMeta:
+    """An output with the times of the inputs that may have given it entries."""
+    sources = [t for t in merged if t.smallest <= table.largest and t.largest >= table.smallest]
+    deleted = min((t.tombstone_s for t in sources if t.tombstones), default=0.0) if table.tombstones else 0.0
+    return replace(table, born_s=min(t.born_s for t in sources), newest_s=max(t.newest_s for t in sources), tombstone_s=deleted)
+
+
+def _install(
+    core: Core, task: Task, removed: list[TableMeta], added: list[TableMeta], *, by_hand: bool = False, moved: bool = False
+) -> None:
+    """Replace the inputs by the outputs, in one edit with what that paid of a transition (install lock held)."""
+    before = core.state
+    run = before.next_run if task.output_run is None else task.output_run
+    edit = VersionEdit(
         added=tuple((task.output_level, run, t) for t in added),
         removed=tuple(t.number for t in removed),
-        next_run=core.state.next_run + int(new_run),
-        arrivals=arrivals,
+        next_run=before.next_run + (task.output_run is None),
+        arrivals=before.arrivals if by_hand else count_arrival(before.arrivals, before.shape, task),
     )
+    report = paid(core, task, edit)
+    if report is not None:
+        edit = replace(edit, transition=report.to_dict())
+    if task.drops:
+        if not core.snapshots.if_none(lambda: install(core, edit)):
+            raise _ReadError
+    else:
+        install(core, edit)
+    by = "compact" if by_hand else "policy"
+    if report is not None:
+        core.transition = report
+    core.note("compaction", compaction_event(before.shape, core.state.shape, task, added, run=run, moved=moved, by=by))
+    tell_if_done(core, report)
 
 
-def _read_run(core: Core, tables: list[TableMeta]) -> Iterator[Columns]:
-    """The entries of disjoint tables in key order."""
-    return chain.from_iterable(core.tables.get(table.number).columns_chunks(None, None, SLICE_BYTES) for table in tables)
+class _ReadError(Exception):
+    """Somebody reads what was to be dropped."""
 
 
-def _is_move(shape: TreeShape, task: Task, merged: list[TableMeta]) -> bool:
-    """One input run that meets nothing at its target and leaves nothing to drop only changes its level."""
-    if len(task.inputs) != 1 or task.inputs[0].level == task.output_level:
+def _drop(core: Core, task: Task, merged: list[TableMeta]) -> bool:
+    """Let go of tables as they are; False if some snapshot reads them."""
+    try:
+        with core.install_lock:
+            _install(core, task, merged, [])
+    except _ReadError:
         return False
-    if task.output_run is not None:
-        resident = next(r for r in shape.levels[task.output_level].runs if r.id == task.output_run)
-        low, high = _range(merged)
-        if any(t.smallest <= high and t.largest >= low for t in resident.tables):
-            return False
-    return _older_overlaps(shape, task, merged) or not any(t.tombstones for t in merged)
-
-
-def _range(tables: list[TableMeta]) -> tuple[bytes, bytes]:
-    """Smallest and largest key of some tables."""
-    return min(t.smallest for t in tables), max(t.largest for t in tables)
-
-
-def _older_overlaps(shape: TreeShape, task: Task, merged: list[TableMeta]) -> bool:
-    """Whether anything older than the inputs, and outside them, shares their key range: then tombstones must stay."""
-    low, high = _range(merged)
-    gone = {t.number for t in merged}
-    oldest_level = max(i.level for i in task.inputs)
-    oldest_run = min(i.run for i in task.inputs if i.level == oldest_level)
-    for number, level in enumerate(shape.levels):
-        for run in level.runs:
-            older = number > oldest_level or (number == oldest_level and run.id <= oldest_run)
-            if older and any(t.number not in gone and t.smallest <= high and t.largest >= low for t in run.tables):
-                return True
-    return False
-
-
-def manual_task(shape: TreeShape, start: bytes | None, stop: bytes | None) -> Task | None:
-    """The task of ``compact(start, stop)``: everything that overlaps the range, down to the deepest level holding data.
-
-    The range grows until the tables chosen in one run do not reach into unchosen tables of another, so the level rule
-    holds for what stays.
-    """
-    chosen = _closure(shape, start, stop)
-    if not chosen:
-        return None
-    deepest = max((n for n, level in enumerate(shape.levels) if level.runs), default=0)
-    target = max(deepest, 1)
-    resident: tuple[Run, ...] = shape.levels[target].runs if target < len(shape.levels) else ()
-    whole_run_stays = len(resident) == 1
-    return Task(tuple(chosen), target, resident[0].id if whole_run_stays else None, "asked for by compact()")
-
-
-def _closure(shape: TreeShape, start: bytes | None, stop: bytes | None) -> list[RunInput]:
-    """Tables overlapping [start, stop), closed under overlap, newest run first."""
-    chosen: set[int] = set()
-    low, high = start, stop
-    grown = True
-    inclusive = False
-    while grown:
-        grown = False
-        for table in shape.tables:
-            below = high is not None and (table.smallest > high if inclusive else table.smallest >= high)
-            if table.number in chosen or below or (low is not None and table.largest < low):
-                continue
-            chosen.add(table.number)
-            grown = True
-            low = None if low is None else min(low, table.smallest)
-            if high is not None and table.largest >= high:
-                high, inclusive = table.largest, True
-    return [
-        RunInput(number, run.id, tuple(t.number for t in run.tables if t.number in chosen))
-        for number, level in enumerate(shape.levels)
-        for run in level.runs
-        if any(t.number in chosen for t in run.tables)
-    ]
+    for one in task.inputs:
+        core.ledger.level(one.level).merges.drops += len(one.tables)
+    return True

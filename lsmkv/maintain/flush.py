@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable
-from lsmkv.maintain.build import build_tables
+from lsmkv.maintain.build import Plan, build_tables
+from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
+from lsmkv.maintain.telling import flush_event
 from lsmkv.memtable import Memtable
 from lsmkv.read.merge import visible
 from lsmkv.version.edit import VersionEdit
@@ -14,13 +18,28 @@ from lsmkv.version.shape import TableMeta
 __all__ = ["flush_oldest", "memtable_to_table"]
 
 
-def memtable_to_table(core: Core, mem: Memtable) -> list[TableMeta]:
+def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list[TableMeta]:
     """Write what snapshots and readers may still need of a memtable as one level-0 table (none if it is empty).
 
-    Tombstones stay: older versions may lie below. I/O: writes one table, one fdatasync.
+    ``deleted_s``: when the first deletion in it was written, if that is known (else: now). Tombstones stay: older versions may
+    lie below. I/O: writes one table, one fdatasync.
     """
-    columns = visible(mem.columns(), core.snapshots.numbers(), bottom=False)
-    return build_tables(core, [columns], 0, None)
+    snapshots, now = core.snapshots.numbers(), core.clock.now()
+    columns = visible(mem.columns(), snapshots, bottom=False)
+    counts = core.ledger.flush
+    plan = Plan(
+        level=0,
+        table_bytes=None,
+        filter_bits_per_key=bits_per_key(core, 0, len(columns)),
+        stamped=lambda table: replace(
+            table, born_s=now, newest_s=now, tombstone_s=(deleted_s or now) if table.tombstones else 0.0
+        ),
+        counts=counts,
+    )
+    tables = build_tables(core, [(columns, bool(snapshots))], plan)
+    counts.tasks += 1
+    counts.read_entries += mem.entries
+    return tables
 
 
 def flush_oldest(core: Core) -> int | None:
@@ -36,7 +55,7 @@ def flush_oldest(core: Core) -> int | None:
     core.check_poison()
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
-    tables = memtable_to_table(core, oldest.mem)
+    tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)
     with core.install_lock:
         run = core.state.next_run
         edit = VersionEdit(
@@ -46,6 +65,7 @@ def flush_oldest(core: Core) -> int | None:
             last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
         )
         install(core, edit, flushed=frozenset([oldest.wal_number]))
+        core.note("flush", flush_event(tables))
     core.work.flushes += 1
     core.work.flush_bytes += sum(t.bytes for t in tables)
     return floor

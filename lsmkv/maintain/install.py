@@ -28,7 +28,9 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
     """
     core.check_poison()
     edit = replace(edit, next_file=max(_next_number(core), core.state.next_file))
-    after = apply_edit(core.state, edit)
+    if core.closing:
+        edit = replace(edit, ledger=core.ledger.totals().to_dict())
+    after = replace(apply_edit(core.state, edit), ledger=core.ledger.totals().to_dict())
     try:
         core.manifest.append(edit, after)
         core.state = after

@@ -3,18 +3,28 @@
 Two workers, so that a long compaction never keeps a full memtable waiting: one flushes, one compacts. Each has its own
 lock; edits meet only in the install lock. After a failure (a full disk, say) a worker retries with growing pauses; the
 failed outputs are gone, the tree is as before, and a stalled writer learns the reason.
+
+A worker that finds nothing to do goes to sleep until somebody writes, and no longer than until time makes something due: a
+deletion that grows too old, data that outlives its TTL. What only a snapshot holds back is due when that is released.
 """
 
 from __future__ import annotations
 
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.scheduling import Scheduler, Worker
 from lsmkv.env.sync import Lock, current_thread_id
 from lsmkv.errors import ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
-from lsmkv.maintain.compact import manual_task, run_task
+from lsmkv.maintain.compact import run_task
 from lsmkv.maintain.flush import flush_oldest
-from lsmkv.maintain.install import collect, remove_logs_below
-from lsmkv.policy.base import Task
+from lsmkv.maintain.install import collect, install, remove_logs_below
+from lsmkv.maintain.look import due_task, next_due_s, released, seen_shape
+from lsmkv.maintain.switching import switch
+from lsmkv.policy.base import Policy, Task
+from lsmkv.policy.ranges import manual_task
+from lsmkv.policy.transition import Pace, TransitionReport
+from lsmkv.version.edit import VersionEdit
+from lsmkv.version.shape import TreeShape
 from lsmkv.write.commit import Committer
 from lsmkv.write.stall import StallGate
 
@@ -23,6 +33,15 @@ __all__ = ["Upkeep"]
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
 """Pauses of a worker after failures: doubling from the first to the longest."""
+
+LONGEST_SLEEP_S = 600.0
+"""A worker that waits for a time looks again after so long at the latest: somebody may have set the wall clock."""
+
+SHORTEST_SLEEP_S = 0.01
+"""What is due and could not be done (a writer holds the lock), or is not quite due yet, is looked at again after this."""
+
+SNAPSHOT_LOOK_S = 10.0
+"""How often a worker that waits for a snapshot looks whether the garbage collector has dropped it unreleased."""
 
 
 class Upkeep:
@@ -62,13 +81,22 @@ class Upkeep:
             worker.stop()
         self._workers = []
 
-    def resume(self) -> None:
-        """Allow work by hand again after :meth:`stop` (closing flushes once more)."""
-        self._core.stopping = False
+    def finish(self) -> None:
+        """After :meth:`stop`: flush what is left and record what was counted. I/O: a table if need be, one manifest edit."""
+        core = self._core
+        core.stopping, core.closing = False, True
+        edits = core.ledger.manifest.tasks
+        while self.flush_one():
+            pass
+        if core.ledger.manifest.tasks == edits:
+            with core.install_lock:
+                install(core, VersionEdit())
+        self.tidy()
+        core.note("close", {})
 
     def pending(self) -> Task | None:
         """The next unit of work: a flush (a task without inputs) before a compaction, None when settled."""
-        return self._due_flush() or self._core.policy.pick(self._core.state.shape)
+        return self._due_flush() or self._overdue_flush() or due_task(self._core.policy, seen_shape(self._core))
 
     def _due_flush(self) -> Task | None:
         """The flush that is due, if any."""
@@ -77,6 +105,13 @@ class Upkeep:
             return None
         mem = state.imms[-1].mem
         return Task((), 0, None, f"flush a memtable of {mem.entries} entries, {mem.bytes} bytes")
+
+    def _overdue_flush(self) -> Task | None:
+        """The flush of a memtable that is not full but holds an old deletion, if that is due."""
+        left = self._committer.deletion_due() if self._committer is not None else None
+        if left is None or left > 0:
+            return None
+        return Task((), 0, None, "flush a memtable: a deletion in it is half as old as it may get")
 
     def step(self) -> Task | None:
         """Do one unit of pending work; what it was. Waits for work of the same kind in flight."""
@@ -90,8 +125,10 @@ class Upkeep:
         collect(self._core)
 
     def flush_one(self) -> Task | None:
-        """Flush the oldest full memtable, if any waits."""
+        """Flush the oldest full memtable, if any waits; one that is not full counts when a deletion in it is old."""
         with self._flush_lock:
+            if self._committer is not None:
+                self._committer.rotate_if_overdue()
             task = self._due_flush()
             if task is None:
                 return None
@@ -103,22 +140,44 @@ class Upkeep:
         return task
 
     def compact_one(self) -> Task | None:
-        """Run the task the policy picks, if any."""
+        """Run the task that is due, if any."""
         with self._compact_lock:
-            task = self._core.policy.pick(self._core.state.shape)
-            if task is None:
+            shape = seen_shape(self._core)
+            task = due_task(self._core.policy, shape)
+            if task is None or not run_task(self._core, task):
+                self._sleep(shape)
                 return None
-            run_task(self._core, task)
         self._installed()
         return task
+
+    def _sleep(self, shape: TreeShape) -> None:
+        """Nothing is due in ``shape``: have the worker woken when time or the release of a snapshot may change that."""
+        if not self._workers:
+            return
+        worker = self._workers[1]
+        due = next_due_s(self._core.policy, shape)
+        if due is not None:
+            worker.wake(min(max(due - shape.now_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
+        if shape.snapshot_floor < MAX_SEQ and due_task(self._core.policy, released(shape)) is not None:
+            self._core.snapshots.watch(shape.snapshot_floor, worker.wake)
+            worker.wake(SNAPSHOT_LOOK_S)
 
     def compact_range(self, start: bytes | None, stop: bytes | None) -> None:
         """Merge everything that overlaps [start, stop) into one run."""
         with self._compact_lock:
-            task = manual_task(self._core.state.shape, start, stop)
+            task = manual_task(seen_shape(self._core), start, stop)
             if task is not None:
-                run_task(self._core, task, counted=False)
+                run_task(self._core, task, by_hand=True)
         self._installed()
+
+    def set_policy(self, policy: Policy, pace: Pace) -> TransitionReport:
+        """Change the policy once the compaction in flight is done; see :func:`lsmkv.maintain.switching.switch`."""
+        with self._compact_lock:
+            if self._core.stopping:
+                raise ClosedError(self._core.path)
+            report = switch(self._core, policy, pace)
+        self._installed()
+        return report
 
     def _installed(self) -> None:
         """After an edit: unlink what died, wake who waits and who may have new work."""
@@ -177,9 +236,9 @@ class Upkeep:
             self._workers[0 if kind == "flush" else 1].wake(pause)
 
     def _sync_if_due(self) -> None:
-        """In mode "interval" the flush worker also keeps the promise about unsynced writes."""
+        """The flush worker also keeps the promises about unsynced writes (mode "interval") and old deletions, each in time."""
         if self._committer is None or not self._workers:
             return
-        left = self._committer.sync_due()
-        if left is not None:
-            self._workers[0].wake(left)
+        for left in (self._committer.sync_due(), self._committer.deletion_due()):
+            if left is not None:
+                self._workers[0].wake(min(max(left, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))

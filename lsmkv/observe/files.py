@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from posixpath import join
 
+from lsmkv.base.events import EVENT_FILES
 from lsmkv.base.filenames import parse_name
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
@@ -31,13 +32,15 @@ class StoreFiles:
     logs: Mapping[int, int]
     temporaries: Mapping[str, int]
     """An unfinished manifest; the next opening removes it."""
+    events: Mapping[str, int]
+    """The log of events."""
     others: Mapping[str, int]
     """Files that are not ours."""
 
     @property
     def bytes(self) -> int:
         """Bytes of every file together."""
-        parts = (self.tables, self.logs, self.temporaries, self.others)
+        parts = (self.tables, self.logs, self.temporaries, self.events, self.others)
         return self.manifest_bytes + sum(size for part in parts for size in part.values())
 
 
@@ -73,6 +76,7 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
     tables: dict[int, int] = {}
     logs: dict[int, int] = {}
     temporaries: dict[str, int] = {}
+    events: dict[str, int] = {}
     others: dict[str, int] = {}
     manifest_bytes = 0
     try:
@@ -90,9 +94,11 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
                 (tables if file.kind == "sst" else logs)[file.number] = size
             elif name == TEMPORARY:
                 temporaries[name] = size
+            elif name in EVENT_FILES:
+                events[name] = size
             else:
                 others[name] = size
     except OSError as error:
         op = "listing a store"
         raise io_failed(op, path, error) from error
-    return StoreFiles(manifest_bytes, tables, logs, temporaries, others)
+    return StoreFiles(manifest_bytes, tables, logs, temporaries, events, others)

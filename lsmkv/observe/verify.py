@@ -11,7 +11,7 @@ names is not missed, and tables that it names meanwhile are checked too.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from posixpath import join
 
 from lsmkv.arguments import PathArgument, checked_path
@@ -167,7 +167,13 @@ def _check_table(fs: FileSystem, path: str, table: TableMeta, findings: _Finding
         return [CorruptionError(file, -1, "vanished")]  # believed only if the manifest still names it
     try:
         found = reader.verify()
-        meta = reader.properties.meta
+        meta = replace(
+            reader.properties.meta,  # the file does not know when its entries were flushed, nor for whom versions were kept
+            born_s=table.born_s,
+            newest_s=table.newest_s,
+            tombstone_s=table.tombstone_s,
+            shadowed=table.shadowed,
+        )
         if not found and meta != table:
             found = [CorruptionError(file, -1, f"is not the table the manifest describes: {_difference(table, meta)}")]
         findings.read(meta.bytes, meta.entries)

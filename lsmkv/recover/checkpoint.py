@@ -20,6 +20,8 @@ def write_checkpoint(core: Core, dest: str) -> None:
     """Copy the flushed contents of a store to the new or empty directory ``dest``.
 
     The manifest comes last and durable: an interrupted checkpoint never opens as a store with missing data.
+    The copy is a store of its own: it begins counting anew, and without the log of events.
+
     Raises InvalidArgumentError if ``dest`` is not empty, IOFailedError, NoSpaceError.
 
     I/O: one hard link (or copy) per table, one directory sync per directory made, one for the names of the tables, a manifest
@@ -41,7 +43,7 @@ def write_checkpoint(core: Core, dest: str) -> None:
         del view
         fs.sync_dir(dest)
         first_log = max(state.next_file, next(core.numbers))
-        Manifest.create(fs, dest, replace(state, wal_floor=first_log, next_file=first_log)).close()
+        Manifest.create(fs, dest, replace(state, wal_floor=first_log, next_file=first_log, ledger={})).close()
     except OSError as error:
         raise io_failed("checkpoint", dest, error) from error
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 
+from lsmkv.base.events import EventLog
 from lsmkv.base.filenames import Kind, parse_name
 from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
@@ -24,11 +25,13 @@ from lsmkv.live.state import ReadState, StateBox, View
 from lsmkv.live.tables import TableCache, table_path
 from lsmkv.maintain.flush import memtable_to_table
 from lsmkv.maintain.install import install, remove_logs_below
+from lsmkv.maintain.switching import planned, switch_event, tell_if_done
 from lsmkv.memtable import new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
 from lsmkv.policy.leveled import Leveled
-from lsmkv.policy.registry import from_description
+from lsmkv.policy.registry import describe_policy, from_description
+from lsmkv.policy.transition import TransitionReport
 from lsmkv.recover.replay import Replayed, replay
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.manifest import Manifest, ManifestState
@@ -53,7 +56,13 @@ class Opened:
     def release(self) -> None:
         """Let go of files and, last, of the lock. IOFailedError if something could not be closed; the rest is."""
         failed: OSError | None = None
-        for let_go in (self.core.manifest.close, self.core.tables.clear, self.lock.release):
+        events = self.core.events
+        for let_go in (
+            *([events.close] if events is not None else []),
+            self.core.manifest.close,
+            self.core.tables.clear,
+            self.lock.release,
+        ):
             try:
                 let_go()
             except OSError as error:
@@ -97,12 +106,12 @@ def open_store(path: str, options: Options) -> Opened:
 
 def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock: FileLock) -> Opened:
     """The rest of opening, with the lock held."""
-    manifest, state, policy = _manifest(fs, path, options)
+    manifest, state, policy, created = _manifest(fs, path, options)
     report = list(_tidy(fs, path, state))
     logs = sorted(_numbered(fs, path, "wal"))
     replayed = replay(fs, path, logs, state.last_seq)
     report.extend(replayed.report)
-    ledger = Ledger(state.ledger)
+    ledger = Ledger(state.ledger, manifest.counts)
     ledger.wal.reads, ledger.wal.read_bytes = len(logs), replayed.read_bytes
     cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
     taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
@@ -124,26 +133,43 @@ def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock
         numbers=itertools.count(first),
         box=StateBox(ReadState(new_memtable(options.memtable, rng), (), view, 0)),
         snapshots=SnapshotRegistry(),
+        transition=TransitionReport.from_dict(state.transition) if state.transition else None,
+        events=EventLog(fs, path, clock) if options.event_log else None,
     )
     core.tables.place(state.as_edit().added)
-    last_seq = _settle_logs(core, replayed, state.last_seq)
+    last_seq = _settle_logs(core, replayed, state.last_seq, created=created)
     return Opened(core, lock, last_seq, tuple(report))
 
 
-def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, ManifestState, Policy]:
-    """The manifest of an existing store, or a first one for an empty directory."""
-    if fs.exists(f"{path}/{MANIFEST}"):
+def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, ManifestState, Policy, bool]:
+    """The manifest of an existing store, or a first one for an empty directory; its policy, and whether it is the first."""
+    created = not fs.exists(f"{path}/{MANIFEST}")
+    if not created:
         manifest, state = Manifest.load(fs, path)
-        policy = options.policy if options.policy is not None else from_description(state.policy)
+        try:
+            policy = options.policy if options.policy is not None else from_description(state.policy)
+        except BaseException:
+            manifest.close()
+            raise
     else:
         strays = _numbered(fs, path, "sst") | _numbered(fs, path, "wal")
         if strays:
             raise CorruptionError(f"{path}/{MANIFEST}", -1, f"missing, but the directory holds {len(strays)} tables or logs")
         policy = options.policy if options.policy is not None else Leveled()
-        state = ManifestState(policy=policy.describe())
+        state = ManifestState(policy=describe_policy(policy))
         manifest = Manifest.create(fs, path, state)
     shape = replace(state.shape, level0_runs=options.level0_runs)
-    return manifest, replace(state, shape=shape, policy=policy.describe()), policy
+    return manifest, replace(state, shape=shape), policy, created
+
+
+def _switched(core: Core) -> TransitionReport | None:
+    """The transition that opening with another policy than the recorded one begins; None if it is the same."""
+    recorded = core.state.policy
+    try:
+        same = recorded == describe_policy(core.policy) or from_description(recorded) == core.policy
+    except InvalidArgumentError:  # one that only another version, or another program, knows
+        same = False
+    return None if same else planned(core, recorded, core.policy, "greedy")
 
 
 def _numbered(fs: FileSystem, path: str, kind: Kind) -> set[int]:
@@ -179,8 +205,8 @@ def _check_present(fs: FileSystem, path: str, number: int, table: TableMeta) -> 
         raise CorruptionError(file, min(size, table.bytes), f"table has {size} bytes, the manifest says {table.bytes}")
 
 
-def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
-    """Put replayed batches into tables and make that official in one edit; the last sequence number."""
+def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool) -> int:
+    """Put replayed batches into tables and make that official in one edit, with the policy; the last sequence number."""
     tables: list[TableMeta] = []
     mem = core.new_mem()
     for batch in replayed.batches:
@@ -192,6 +218,7 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
     if mem.entries:
         tables += memtable_to_table(core, mem)
     floor = next(core.numbers)
+    report = _switched(core)
     with core.install_lock:
         run = core.state.next_run
         edit = VersionEdit(
@@ -199,8 +226,20 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int) -> int:
             wal_floor=floor,
             next_run=run + len(tables),
             last_seq=last_seq,
-            policy=core.policy.describe(),
+            policy=describe_policy(core.policy),
+            transition=report.to_dict() if report is not None else None,
         )
         install(core, edit)
+        core.transition = report if report is not None else core.transition
+        _tell(core, report, created=created)
     remove_logs_below(core, floor)
     return last_seq
+
+
+def _tell(core: Core, report: TransitionReport | None, *, created: bool) -> None:
+    """Note the opening in the event log."""
+    level0_runs, policy = core.options.level0_runs, core.state.policy
+    core.note("open", {"version": 1, "policy": policy, "level0_runs": level0_runs, "created": created})
+    if report is not None:
+        core.note("switch", switch_event(report))
+        tell_if_done(core, report)

@@ -59,6 +59,7 @@ class Committer:
         self._path = core.path
         self._options = core.options
         self._clock = core.clock
+        self._calls = core.ledger.calls
         self._box = core.box
         self._snapshots = core.snapshots
         self._gate = gate
@@ -66,13 +67,12 @@ class Committer:
         self._queue: deque[_Request] = deque()
         self._old: list[WalWriter] = []
         self._unsynced_since: float | None = None
+        self._deleted_since: float | None = None  # wall time; only kept where the age of tombstones is bounded
         self._sealed = False
         self._apply_lock = Lock()
         self._old_lock = Lock()
         self.lock = Lock()
         self.last_seq = last_seq
-        self.wal_bytes = 0
-        """Bytes appended to logs since opening."""
         self.syncs = 0
         self._logging = False  # between log and memtable
         self.wal = core.new_wal(None)
@@ -112,7 +112,7 @@ class Committer:
                 size += request.nbytes
         self._logging = False
         try:
-            self._write(group)
+            self._write(group, size)
         except LsmError as error:
             if isinstance(error, PoisonedError):
                 self._core.poisoned(error)
@@ -126,28 +126,31 @@ class Committer:
         else:
             _answer(group, None)
 
-    def _write(self, group: list[_Request]) -> None:
-        """Log a group, make it durable if asked, show it."""
+    def _write(self, group: list[_Request], size: int) -> None:
+        """Log a group of ``size`` bytes, make it durable if asked, show it."""
         state = self._ready()
         seq = self.last_seq + 1
         batches: list[WalBatch] = []
         for request in group:
             batches.append(WalBatch(seq, request.keys, request.values))
             seq += len(request.keys)
-        before = self.wal.length
         self._logging = True
         self.wal.append(batches)
-        self.wal_bytes += self.wal.length - before
         mode = self._options.wal_sync
         if mode == "write" or any(request.sync for request in group):
             self._sync_logs()
         elif mode == "interval":
             self._sync_in_time()
+        if self._options.tombstone_age_s is not None:
+            self._note_deletions(batches)
         mem = state.mem
         with self._apply_lock:
             keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
             for batch in batches:
                 mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
+            calls = self._calls
+            calls.entries += seq - 1 - self.last_seq
+            calls.entry_bytes += size
             self.last_seq = seq - 1
 
     def register_snapshot(self) -> int:
@@ -164,6 +167,34 @@ class Committer:
             self._on_work()
         elif now - self._unsynced_since >= self._options.wal_sync_interval_s:
             self._sync_logs()
+
+    def _note_deletions(self, batches: Sequence[WalBatch]) -> None:
+        """Remember when the active memtable got its first deletion."""
+        if self._deleted_since is None and any(None in batch.values for batch in batches):
+            self._deleted_since = self._clock.now()
+            self._on_work()
+
+    def deletion_due(self) -> float | None:
+        """Seconds until the oldest deletion in the active memtable is half as old as it may get; None: there is none."""
+        bound, since = self._options.tombstone_age_s, self._deleted_since
+        return None if bound is None or since is None else since + bound / 2 - self._clock.now()
+
+    def rotate_if_overdue(self) -> None:
+        """Put the active memtable in line for its flush if a deletion in it is due.
+
+        Never waits for the commit lock: a stalled writer holds it while it waits for the caller, who will come again.
+
+        I/O: as :meth:`rotate`.
+        """
+        left = self.deletion_due()
+        if left is None or left > 0 or not self.lock.acquire(blocking=False):
+            return
+        try:
+            state = self._box.current
+            if state is not None and not self._sealed and self._core.poison is None:
+                self.rotate()
+        finally:
+            self.lock.release()
 
     def _ready(self) -> ReadState:
         """The state to write into, with room in its memtable."""
@@ -208,10 +239,11 @@ class Committer:
         with self._old_lock:
             self._old = [*self._old, old]
         self.wal = wal
+        deleted, self._deleted_since = self._deleted_since, None
         with self._box.lock:
             now = self._box.current
             assert now is not None
-            full = (Immutable(state.mem, old.number), *now.imms)
+            full = (Immutable(state.mem, old.number, deleted or 0.0), *now.imms)
             self._box.swap(ReadState(mem, full, now.view, wal.number))
 
     def forget_logs_below(self, floor: int) -> None:
@@ -275,7 +307,7 @@ class Committer:
             self._sealed = True
             with self._box.lock:
                 if state.mem.entries:
-                    full = (Immutable(state.mem, self.wal.number), *state.imms)
+                    full = (Immutable(state.mem, self.wal.number, self._deleted_since or 0.0), *state.imms)
                     self._box.swap(ReadState(self._core.new_mem(), full, state.view, self.wal.number + 1))
 
     def sync_logs_finally(self) -> None:

@@ -75,7 +75,7 @@ class StallGate:
         found = self.reason()
         if found is None:
             return
-        name = found[0]
+        name, why = found
         self.count[name] += 1
         start, failures = self._clock.monotonic(), self._failures
         try:
@@ -86,7 +86,9 @@ class StallGate:
                     raise self.last_error
                 found = self.reason()
         finally:
-            self.seconds[name] += self._clock.monotonic() - start
+            seconds = self._clock.monotonic() - start
+            self.seconds[name] += seconds
+            self._core.note("stall", {"reason": name, "why": why, "seconds": round(seconds, 6)})
 
     def _once(self, sentence: str, start: float) -> None:
         """Let background work happen once: here when the scheduler is manual, else by waiting for it."""

@@ -59,10 +59,11 @@ def test_options_refuse_what_no_room_could_work_with(field, value):
 
 def test_options_name_the_method_that_is_missing():
     class Half:
-        def pick(self, shape: object) -> None: ...
+        def monotonic(self) -> float:
+            return 0.0
 
-    with pytest.raises(InvalidArgumentError, match="must be a Policy, but it has no 'describe'"):
-        lsmkv.Options(policy=Half())  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(InvalidArgumentError, match="must be a Clock, but it has no"):
+        lsmkv.Options(clock=Half())  # type: ignore[arg-type]  # on purpose
 
 
 @pytest.mark.parametrize("path", [*NOT_PATHS, BytesPath()])

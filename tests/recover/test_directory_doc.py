@@ -27,7 +27,7 @@ def test_every_file_that_ever_exists_is_described():
                 db.put(b"%d" % (n % 50), b"x" * 20)
             db.settle()
     names = {path.rpartition("/")[2] for path in seen} | set(fs.listdir("/db"))
-    assert {name.rpartition(".")[2] for name in names} == {"MANIFEST", "LOCK", "wal", "sst", "tmp"}
+    assert {name.rpartition(".")[2] for name in names} == {"MANIFEST", "LOCK", "wal", "sst", "tmp", "jsonl"}
     assert [name for name in names if not described(name)] == []
     assert not described("notes.txt")
 

@@ -1,0 +1,61 @@
+"""How many filter bits an entry of the run being written gets.
+
+One budget, ``filter_bits_per_key`` for every entry of the tree, is water-filled over the runs that will exist when the task
+is done (:func:`lsmkv.cost.allocate`: Monkey's allocation for real run sizes and real probe counts). Only the run being written
+takes its share now; the others keep the filters they have until a compaction rewrites them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from lsmkv.cost.monkey import allocate
+from lsmkv.live.core import Core
+
+__all__ = ["bits_per_key"]
+
+MOST_BITS_PER_KEY = 20.0
+"""More is cut off: one false positive in 15,000 lookups is left, and every further probe costs each lookup that finds its key."""
+
+MANY_PROBES = 4096
+"""Absent keys that filters must have been asked about since the last look before the numbers count as measured."""
+
+LEAST_WEIGHT = 1 / 4
+"""A run that was asked less still counts for this much of the one asked most: it may be young, or be asked tomorrow."""
+
+
+def bits_per_key(core: Core, level: int, entries: int, gone: Collection[int] = (), joined: int | None = None) -> float:
+    """Bits for each of ``entries`` entries that are being written to ``level``.
+
+    ``gone``: numbers of the tables they replace; ``joined``: the resident run whose other tables stay beside them.
+    """
+    options = core.options
+    if options.filter_bits_per_key == 0 or options.filter_allocation == "uniform" or not entries:
+        return options.filter_bits_per_key
+    beside = 0
+    runs: list[tuple[int, int]] = []  # (level, entries)
+    for number, at in enumerate(core.state.shape.levels):
+        for run in at.runs:
+            left = sum(t.entries for t in run.tables if t.number not in gone)
+            if run.id == joined:
+                beside = left
+            elif left:
+                runs.append((number, left))
+    runs.append((level, entries + beside))
+    sizes = [size for _, size in runs]
+    bits = allocate(sizes, options.filter_bits_per_key * sum(sizes), _weights(core, [at for at, _ in runs]))
+    return min(bits[-1], MOST_BITS_PER_KEY)
+
+
+def _weights(core: Core, levels: list[int]) -> list[float] | None:
+    """How often a run of each level was asked for keys it does not hold since the last look; None if that is too rare to tell."""
+    runs = {level: levels.count(level) for level in levels}
+    gets = {level: core.ledger.level(level).gets for level in runs}
+    counts = {level: g.filter_negatives + g.filter_false_positives for level, g in gets.items()}
+    absent = {level: n - core.probes_seen.get(level, 0) for level, n in counts.items()}
+    if sum(absent.values()) < MANY_PROBES:
+        return None
+    core.probes_seen = counts
+    rates = {level: absent[level] / runs[level] for level in runs}
+    most = max(rates.values())
+    return [max(rates[level] / most, LEAST_WEIGHT) for level in levels]
