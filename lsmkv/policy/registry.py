@@ -12,13 +12,25 @@ from dataclasses import asdict, is_dataclass
 
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
+from lsmkv.policy.fifo import FIFO
+from lsmkv.policy.fluid import Fluid
+from lsmkv.policy.lazy_leveling import LazyLeveling
 from lsmkv.policy.leveled import Leveled
+from lsmkv.policy.tiered import Tiered
 
 __all__ = ["describe_policy", "from_description", "load_policy"]
 
 _WAY_OUT = "give one with Options(policy=...) to open the store with it"
 
-_KNOWN: dict[str, Callable[..., Policy]] = {"leveled": Leveled}
+_KNOWN: dict[str, Callable[..., Policy]] = {
+    "leveled": Leveled,
+    "tiered": Tiered,
+    "lazy_leveling": LazyLeveling,
+    "lazy": LazyLeveling,
+    "fluid": Fluid,
+    "fifo": FIFO,
+}
+"""``lazy`` is what people type; the store records ``lazy_leveling``."""
 
 
 def describe_policy(policy: Policy) -> dict[str, object]:
@@ -75,7 +87,7 @@ def load_policy(text: str) -> Callable[..., Policy]:
     """
     module, colon, path = text.partition(":")
     if not colon:
-        known = _KNOWN.get(text.lower())
+        known = _KNOWN.get(text.lower().replace("-", "_"))
         if known is None:
             names = ", ".join(sorted(_KNOWN))
             raise InvalidArgumentError(f"no policy is called {text!r} (known: {names}; or module:Class)")
