@@ -1,5 +1,6 @@
 """A log-structured merge-tree engine in pure Python: a sorted map from bytes to bytes that survives."""
 
+from lsmkv import cost
 from lsmkv.batch import WriteBatch
 from lsmkv.db import DB, open  # noqa: A004 - the door of design: lsmkv.open(path)
 from lsmkv.errors import (
@@ -19,6 +20,7 @@ from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
 from lsmkv.policy.leveled import Leveled
+from lsmkv.policy.transition import TransitionReport
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.shape import TreeShape
 
@@ -40,9 +42,11 @@ __all__ = [
     "Scan",
     "Snapshot",
     "Stats",
+    "TransitionReport",
     "TreeShape",
     "VerifyReport",
     "WriteBatch",
+    "cost",
     "open",
     "verify",
 ]
