@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import commands, engine
+from lsmkv.cli import commands, engine, lab
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -47,6 +47,7 @@ def build_tools() -> Tools:
 
     engine.register(tools)
     commands.register(tools)
+    lab.register(tools)
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         point.load()(tools)
     return tools

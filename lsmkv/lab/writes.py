@@ -1,0 +1,188 @@
+"""What arrives at the tree: a stream of writes, cut into memtables.
+
+A write inserts a new key, overwrites or deletes one that was written before. Keys are numbered as they are born; number n
+becomes the key ``n`` (sequential) or a scrambled n (random order, no two alike), so nothing has to be remembered but who is
+alive. A memtable is full with so many distinct keys, or after four times as many writes (its log is full then).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.lab.entries import I64, Entries, Sizes
+
+__all__ = ["MOST_ENTRIES", "Arrival", "Writes", "arrivals", "memtable_of"]
+
+MOST_ENTRIES = 100_000_000
+"""Writes of one simulation: their keys are held in memory, at 12 bytes each."""
+
+LOG_FACTOR = 4
+"""Writes, in memtables, after which a memtable is flushed however few keys it holds (the engine's rule, in entries)."""
+
+KEY_BITS = 48
+"""Keys lie below 2^48: room for far more than anybody simulates, and for exact arithmetic in JavaScript."""
+_MASK = np.uint64((1 << KEY_BITS) - 1)
+_ODD = (np.uint64(0x9E3779B97F4B), np.uint64(0xC2B2AE3D27D5), np.uint64(0x165667B19E37))
+"""Multipliers without meaning, odd so that multiplying can be undone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writes:
+    """The write load of a simulation; the same fields and seed give the same writes.
+
+    ``overwrites`` and ``deletes`` are shares of all writes (together at most 1) and hit keys written before, each equally
+    often. Raises InvalidArgumentError for what makes no load.
+    """
+
+    entries: int = 1_000_000
+    """Writes of all kinds."""
+    memtable: int = 10_000
+    """Distinct keys at which a memtable is flushed."""
+    overwrites: float = 0.0
+    deletes: float = 0.0
+    order: Literal["random", "sequential"] = "random"
+    """How new keys lie in the key space."""
+    key_bytes: int = 16
+    value_bytes: int = 112
+    writes_per_s: float = 10_000.0
+    """Speed of the simulated clock: what ages are measured in."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse nonsense, naming the field."""
+        for field in fields(self):
+            low, high, kind = _RANGES.get(field.name, (0, 0, None))
+            value = getattr(self, field.name)
+            if kind is None:
+                continue
+            right_kind = isinstance(value, int) if kind is int else isinstance(value, int | float)
+            if isinstance(value, bool) or not right_kind or not low <= value <= high:
+                noun = "an integer" if kind is int else "a number"
+                msg = f"Writes({field.name}={value!r}): must be {noun} from {low:,} to {high:,}"
+                raise InvalidArgumentError(msg)
+        if self.overwrites + self.deletes > 1:
+            msg = f"Writes(overwrites={self.overwrites}, deletes={self.deletes}): together they must be at most 1"
+            raise InvalidArgumentError(msg)
+        if self.order not in ("random", "sequential"):
+            msg = f'Writes(order={self.order!r}): must be "random" or "sequential"'
+            raise InvalidArgumentError(msg)
+
+    @property
+    def sizes(self) -> Sizes:
+        """Bytes of one entry."""
+        return Sizes(self.key_bytes, self.value_bytes)
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON-ready."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+_RANGES: dict[str, tuple[float, float, type]] = {
+    "entries": (1, MOST_ENTRIES, int),
+    "memtable": (1, MOST_ENTRIES, int),
+    "overwrites": (0, 1, float),
+    "deletes": (0, 1, float),
+    "key_bytes": (1, 65_535, int),
+    "value_bytes": (0, 1 << 30, int),
+    "writes_per_s": (1e-6, 1e12, float),
+    "seed": (0, (1 << 64) - 1, int),
+}
+"""Least and greatest value of each number, and its type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One full memtable: its newest entry of each key, and the account of the writes that made it."""
+
+    entries: Entries
+    writes: int
+    """Writes since the previous arrival."""
+    deletes: int
+    """Of these, how many were deletes."""
+    live_entries: int
+    """Keys alive once all writes so far have happened."""
+
+
+def memtable_of(keys: I64, live: NDArray[np.bool_], first_seq: int) -> Entries:
+    """The entries of a memtable that took these writes in this order: the last one of each key counts."""
+    tags = ((np.arange(first_seq, first_seq + len(keys)) << 1) | live).astype(np.uint32)
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    last = np.ones(len(keys), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=last[:-1])
+    return Entries(ordered[last], tags[order[last]])
+
+
+def arrivals(load: Writes) -> Iterator[Arrival]:
+    """The memtables that ``load`` fills, in order; the last may be partly full. Deterministic."""
+    stream = _Stream(load)
+    alive = np.zeros(load.entries, np.bool_)
+    live_entries, seq = 0, 1
+    while True:
+        births, live = stream.memtable()
+        if not len(births):
+            return
+        keys = births if load.order == "sequential" else _scrambled(births, load.seed)
+        touched = np.unique(births)
+        before = int(np.count_nonzero(alive[touched]))
+        alive[births] = live  # of a key written twice the last write counts
+        live_entries += int(np.count_nonzero(alive[touched])) - before
+        deletes = len(live) - int(np.count_nonzero(live))
+        yield Arrival(memtable_of(keys, live, seq), len(births), deletes, live_entries)
+        seq += len(births)
+
+
+class _Stream:
+    """Writes as they are drawn: which key (by the order of birth), and whether it is alive afterwards."""
+
+    def __init__(self, load: Writes) -> None:
+        self._load = load
+        self._rng = np.random.default_rng(load.seed)
+        self._left = load.entries
+        self._born = 0
+        self._births: I64 = np.empty(0, np.int64)
+        self._live: NDArray[np.bool_] = np.empty(0, np.bool_)
+
+    def memtable(self) -> tuple[I64, NDArray[np.bool_]]:
+        """The writes that fill the next memtable; empty at the end."""
+        most = LOG_FACTOR * self._load.memtable
+        while True:
+            first = np.sort(np.unique(self._births[:most], return_index=True)[1])
+            full = len(first) >= self._load.memtable
+            if full or len(self._births) >= most or not self._left:
+                break
+            self._draw(min(self._load.memtable, self._left))
+        count = int(first[self._load.memtable - 1]) + 1 if full else min(most, len(self._births))
+        taken = self._births[:count], self._live[:count]
+        self._births, self._live = self._births[count:], self._live[count:]
+        return taken
+
+    def _draw(self, n: int) -> None:
+        """``n`` more writes."""
+        load, chance = self._load, self._rng.random(n)
+        delete = chance < load.deletes
+        old = chance < load.deletes + load.overwrites
+        if not self._born:
+            old[0] = delete[0] = False  # there is nothing to overwrite yet
+        inserted = np.cumsum(~old)
+        known = self._born + inserted - ~old  # keys born before each write
+        births = np.where(old, (self._rng.random(n) * known).astype(np.int64), known)
+        self._births = np.concatenate([self._births, births])
+        self._live = np.concatenate([self._live, ~delete])
+        self._born += int(inserted[-1])
+        self._left -= n
+
+
+def _scrambled(births: I64, seed: int) -> I64:
+    """Keys in random order, no two alike: every step can be undone (modulo 2^48)."""
+    x = births.astype(np.uint64) ^ (np.uint64(seed) & _MASK)
+    for odd in _ODD:
+        x = (x * odd) & _MASK
+        x ^= x >> np.uint64(KEY_BITS // 2)
+    return x.astype(np.int64)
