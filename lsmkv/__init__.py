@@ -19,19 +19,26 @@ from lsmkv.iterator import Scan
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
+from lsmkv.policy.fifo import FIFO
+from lsmkv.policy.fluid import Fluid
+from lsmkv.policy.lazy_leveling import LazyLeveling
 from lsmkv.policy.leveled import Leveled
+from lsmkv.policy.tiered import Tiered
 from lsmkv.policy.transition import TransitionReport
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.shape import TreeShape
 
 __all__ = [
     "DB",
+    "FIFO",
     "BusyError",
     "ClosedError",
     "CorruptionError",
+    "Fluid",
     "FormatTooNewError",
     "IOFailedError",
     "InvalidArgumentError",
+    "LazyLeveling",
     "LevelStats",
     "Leveled",
     "LockedError",
@@ -42,6 +49,7 @@ __all__ = [
     "Scan",
     "Snapshot",
     "Stats",
+    "Tiered",
     "TransitionReport",
     "TreeShape",
     "VerifyReport",
