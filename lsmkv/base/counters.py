@@ -69,18 +69,10 @@ class BlockCounts(Counts):
         return self.block_reads + self.cache_hits
 
     @property
-    def misses(self) -> int:
-        """Keys looked for in a block of a table that does not hold them."""
-        return self.filter_false_positives + self.unfiltered_misses
-
-    @property
     def false_positive_rate(self) -> float | None:
-        """Of the keys asked of tables that do not hold them, the share that got past the filter; None: none was asked.
-
-        A table without a filter lets everything pass.
-        """
-        vain = self.filter_negatives + self.misses
-        return self.misses / vain if vain else None
+        """Of the keys a filter was asked about in vain, the share it let through; None: it never was."""
+        vain = self.filter_negatives + self.filter_false_positives
+        return self.filter_false_positives / vain if vain else None
 
 
 @dataclass(frozen=True, slots=True)

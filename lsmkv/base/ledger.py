@@ -20,7 +20,6 @@ from lsmkv.env.sync import Lock
 
 __all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger"]
 
-CALLS = ("absent", "scans", "entries", "entry_bytes")
 NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
 
 
@@ -157,10 +156,29 @@ class Account:
         """Openings of tables over all levels."""
         return sum((level.opens for level in self.levels), NO_WORK)
 
+    @property
+    def bytes_read(self) -> dict[str, int]:
+        """Bytes that came from files, by cause."""
+        return {
+            "get": self.gets.block_bytes,
+            "scan": self.range_reads.block_bytes,
+            "compaction": self.merges.read_bytes,
+            "open": self.opens.read_bytes,
+            "wal": self.wal.read_bytes,
+            "manifest": self.manifest.read_bytes,
+        }
+
+    @property
+    def bytes_written(self) -> dict[str, int]:
+        """Bytes that went to files, by cause."""
+        parts = {"flush": self.flush, "compaction": self.merges, "wal": self.wal, "manifest": self.manifest}
+        return {cause: part.written_bytes for cause, part in parts.items()}
+
     def to_dict(self) -> dict[str, object]:
         """Plain values, zeros left out, ready for JSON."""
         parts = {"flush": self.flush, "wal": self.wal, "manifest": self.manifest}
-        told: dict[str, object] = {name: getattr(self, name) for name in CALLS}
+        told: dict[str, object] = {"absent": self.absent, "scans": self.scans}
+        told |= {"entries": self.entries, "entry_bytes": self.entry_bytes}
         told |= {name: counts for name, part in parts.items() if (counts := _nonzero(part))}
         return told | {"levels": [level.to_dict() for level in self.levels]}
 
@@ -170,7 +188,10 @@ class Account:
         given = data if isinstance(data, Mapping) else {}
         levels = given.get("levels")
         return cls(
-            *(_whole(given.get(name)) for name in CALLS),
+            _whole(given.get("absent")),
+            _whole(given.get("scans")),
+            _whole(given.get("entries")),
+            _whole(given.get("entry_bytes")),
             WorkCounts.from_dict(given.get("flush")),
             WorkCounts.from_dict(given.get("wal")),
             WorkCounts.from_dict(given.get("manifest")),
@@ -222,7 +243,10 @@ class Ledger:
     def account(self) -> Account:
         """What was counted since the store was opened."""
         return Account(
-            *(getattr(self.calls, name) for name in CALLS),
+            self.calls.absent,
+            self.calls.scans,
+            self.calls.entries,
+            self.calls.entry_bytes,
             self.flush.counts(),
             self.wal.counts(),
             self.manifest.counts(),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from lsmkv.base.ledger import Account
+from lsmkv.cost.ledger import predicted_rate, space_bound
 from lsmkv.live.core import Core
 from lsmkv.live.state import ReadState
+from lsmkv.maintain.switching import current_report
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.version.shape import Level, TreeShape
@@ -13,12 +16,12 @@ from lsmkv.write.stall import StallGate
 __all__ = ["gather", "level_stats"]
 
 
-def level_stats(shape: TreeShape) -> tuple[LevelStats, ...]:
-    """One record per level, shallow first."""
-    return tuple(_one_level(number, level) for number, level in enumerate(shape.levels))
+def level_stats(shape: TreeShape, since: Account) -> tuple[LevelStats, ...]:
+    """One record per level, shallow first; ``since`` is what was counted since opening."""
+    return tuple(_one_level(number, level, since) for number, level in enumerate(shape.levels))
 
 
-def _one_level(number: int, level: Level) -> LevelStats:
+def _one_level(number: int, level: Level, since: Account) -> LevelStats:
     """The record of one level."""
     tables = [t for run in level.runs for t in run.tables]
     entries = sum(t.entries for t in tables)
@@ -30,6 +33,8 @@ def _one_level(number: int, level: Level) -> LevelStats:
         tombstones=sum(t.tombstones for t in tables),
         bytes=sum(t.bytes for t in tables),
         filter_bits_per_key=sum(t.filter_bits for t in tables) / entries if entries else 0.0,
+        false_positive_rate=since.level(number).gets.false_positive_rate,
+        predicted_false_positive_rate=predicted_rate(level),
     )
 
 
@@ -39,13 +44,13 @@ def gather(
     """The record of this moment."""
     work, shape = core.work, core.state.shape
     since = core.ledger.account()
-    counters = since.gets + since.range_reads
+    gets, counters, lookups = since.gets, since.gets + since.range_reads, since.lookups
     error = upkeep.last_error
     return Stats(
         path=core.path,
-        policy=core.policy.describe(),
+        policy=core.state.policy,
         last_seq=committer.last_seq,
-        levels=level_stats(shape),
+        levels=level_stats(shape, since),
         entries=shape.entries,
         bytes=shape.bytes,
         memtable_entries=state.mem.entries,
@@ -62,6 +67,9 @@ def gather(
         compaction_read_bytes=work.read_bytes,
         compaction_written_bytes=work.written_bytes,
         write_amplification=(work.flush_bytes + work.written_bytes) / work.flush_bytes if work.flush_bytes else 0.0,
+        read_amplification=gets.block_reads / lookups if lookups else None,
+        space_amplification=space_bound(shape),
+        blocks_per_lookup=gets.block_fetches / lookups if lookups else None,
         block_reads=counters.block_reads,
         block_read_bytes=counters.block_bytes,
         cache_hits=counters.cache_hits,
@@ -74,5 +82,9 @@ def gather(
         stall_seconds=dict(gate.seconds),
         background_failures=work.failures,
         last_error=str(error) if error is not None else "",
+        event_log_failures=core.events.failures if core.events is not None else 0,
+        transition=current_report(core),
+        ledger=since,
+        totals=core.ledger.totals(),
         recovery=recovery,
     )

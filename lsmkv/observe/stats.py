@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+
+from lsmkv.base.ledger import Account
+from lsmkv.policy.transition import TransitionReport
 
 __all__ = ["LevelStats", "Stats"]
 
@@ -19,6 +22,11 @@ class LevelStats:
     tombstones: int
     bytes: int
     filter_bits_per_key: float
+    false_positive_rate: float | None
+    """Of the keys that filters of this level were asked about in vain since opening, the share they let through; None: no key
+    was. A table that moved took its future here, not its past."""
+    predicted_false_positive_rate: float | None
+    """The same by the bits, entries and whole probes of the filters there now; None: there is no filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,12 @@ class Stats:
     compaction_written_bytes: int
     write_amplification: float
     """Bytes written by flushes and compactions over bytes flushed (1.0: nothing was merged yet; 0 before a flush)."""
+    read_amplification: float | None
+    """Blocks read from files per key looked up that no memtable answered; None before the first."""
+    space_amplification: float | None
+    """Entries in tables over the fewest that can be live, judged by the shape alone: an upper bound. None: it cannot tell."""
+    blocks_per_lookup: float | None
+    """Blocks fetched, from the cache or from files, per key looked up that no memtable answered; None before the first."""
     block_reads: int
     """Blocks fetched from files by reads."""
     block_read_bytes: int
@@ -64,9 +78,21 @@ class Stats:
     background_failures: int
     last_error: str
     """The latest failure of background work, empty if none."""
+    event_log_failures: int
+    """Events that could not be written to the log of events."""
+    transition: TransitionReport | None
+    """The change of policy going on, with what is left to pay, or the last one; None: there was none."""
+    ledger: Account
+    """Every block fetch, device read and byte by cause and level, since opening."""
+    totals: Account
+    """The same since the store was created, as far as it is on record (see docs/ledger.md)."""
     recovery: tuple[str, ...]
     """What opening found worth telling."""
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
+        """Plain values, ready for JSON; accounts without their zeros."""
+        told: dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            told[field.name] = value.to_dict() if isinstance(value, Account | TransitionReport) else value
+        return told | {"levels": [asdict(level) for level in self.levels]}
