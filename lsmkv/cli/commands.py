@@ -73,17 +73,28 @@ def stats(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
 
 def _explain(name: str, value: object, indent: int) -> None:
     """One fact a line; records below their name; what tables show better than lines is left to ``tree``."""
-    if name in ("path", "levels"):
+    if name in ("path", "levels", "account"):
         return
-    if isinstance(value, Mapping) and name != "policy":
-        typer.echo(f"{'':{indent}}{name}")
+    if isinstance(value, Mapping) and value and not name.endswith("policy"):
+        typer.echo(f"{'':{indent}}{name.replace('_', ' ')}")
         for inner, fact in value.items():
-            _explain(inner, fact, indent + 2)
+            _explain(f"{inner}_bytes" if name in ("bytes_read", "bytes_written") else inner, fact, indent + 2)
+        if name == "cost":
+            _explain_levels(value["levels"], indent + 2)
         return
-    shown = policy_line(value) if isinstance(value, Mapping) else plain(value)
+    shown = policy_line(value) if isinstance(value, Mapping) and value else plain(value)
     if (name == "bytes" or name.endswith("_bytes")) and isinstance(value, int):
         shown = f"{value:,} ({human_bytes(value)})"
-    typer.echo(f"{'':{indent}}{name.replace('_', ' '):<{28 - indent}}{shown if shown not in ('', '[]') else '-'}")
+    typer.echo(f"{'':{indent}}{name.replace('_', ' '):<{29 - indent}} {shown if shown not in ('', '[]', 'None') else '-'}")
+
+
+def _explain_levels(levels: Sequence[Mapping[str, object]], indent: int) -> None:
+    """One line a level: what its filters let through, as measured and as predicted, and how much was written into it."""
+    for level in levels:
+        facts = [level[name] for name in ("false_positive_rate", "predicted_false_positive_rate", "copies")]
+        measured, predicted, copies = ["-" if fact is None else plain(fact) for fact in facts]
+        shown = f"{measured} measured, {predicted} predicted; copies {copies}"
+        typer.echo(f"{'':{indent}}{'false positives, level ' + str(level['level']):<{29 - indent}} {shown}")
 
 
 def verify(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:

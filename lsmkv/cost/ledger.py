@@ -87,6 +87,7 @@ class Measured:
     def to_dict(self) -> dict[str, object]:
         """JSON-ready; the account in its short form."""
         told = {name: getattr(self, name) for name in self.__slots__ if name not in ("levels", "account")}
+        told |= {"bytes_read": self.bytes_read, "bytes_written": self.bytes_written}
         return {**told, "levels": [asdict(level) for level in self.levels], "account": self.account.to_dict()}
 
 

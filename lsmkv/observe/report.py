@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
+from lsmkv.base.ledger import Account
+from lsmkv.cost.ledger import Measured, measure
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import list_files, load_manifest
@@ -41,10 +43,15 @@ class StoreReport:
     """Everything in the directory."""
     pending: str
     """Why the next compaction is due; empty when the tree is settled."""
+    transition: Mapping[str, object]
+    """The report of the last change of policy; empty: there was none."""
+    cost: Measured
+    """What operations cost since the store was created, as the manifest has it on record: up to the last clean close."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, ready for JSON."""
-        return asdict(self)
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return told | {"levels": [asdict(level) for level in self.levels], "cost": self.cost.to_dict()}
 
 
 def survey(path: str, fs: FileSystem) -> StoreReport:
@@ -78,6 +85,8 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
         orphans=(*orphans, *files.temporaries),
         bytes=files.bytes,
         pending=_pending(state),
+        transition=state.transition,
+        cost=measure(Account.from_dict(state.ledger), shape),
     )
 
 
