@@ -58,10 +58,14 @@ Sequential = Annotated[bool, typer.Option("--sequential", help="New keys arrive 
 KeyBytes = Annotated[int, typer.Option(help="Bytes of a key.")]
 ValueBytes = Annotated[int, typer.Option(help="Bytes of a value.")]
 Level0 = Annotated[int, typer.Option("--level0-runs", help="Flushed runs that may stay at level 0.")]
-TableSize = Annotated[str | None, typer.Option("--table-bytes", metavar="SIZE", help="Size of a table. [default: one memtable]")]
-FilterBits = Annotated[float, typer.Option("--filter-bits-per-key", help="Filter memory behind the predicted lookups.")]
+TableSize = Annotated[str | None, typer.Option("--table-bytes", metavar="SIZE", help="Size of a table.  [default: one memtable]")]
+FilterBits = Annotated[
+    float, typer.Option("--filter-bits-per-key", metavar="BITS", help="Filter memory behind the predicted lookups.")
+]
 Bound = Annotated[float | None, typer.Option("--tombstone-age-s", metavar="SECONDS", help="How long a tombstone may live.")]
-Speed = Annotated[float, typer.Option("--writes-per-s", help="Speed of the simulated clock that ages are measured by.")]
+Speed = Annotated[
+    float, typer.Option("--writes-per-s", metavar="NUMBER", help="Speed of the simulated clock that ages are measured by.")
+]
 Switches = Annotated[
     list[str] | None,
     typer.Option(

@@ -101,8 +101,8 @@ class Story:
             return
         row, total = simulation.last, simulation.summary()
         self.tree(row)
-        names = ("flushes", "merges", "moves", "drops", "switches")
-        counts = ", ".join(f"{total[name]:,} {name}" for name in names if total[name])
+        nouns = {"flushes": "flush", "merges": "merge", "moves": "move", "drops": "drop", "switches": "switch"}
+        counts = ", ".join(f"{total[name]:,} {noun if total[name] == 1 else name}" for name, noun in nouns.items() if total[name])
         written = sum(r.written_bytes for r in simulation.rows)
         self._out.print(f"  {counts}; {human_bytes(written)} written")
         for name, value, meaning in _totals(row):

@@ -58,11 +58,14 @@ class Entries:
         """How many of them are tombstones."""
         return len(self.tags) - int(np.count_nonzero(self.tags & np.uint32(1)))
 
-    def cut(self, table_bytes: int, sizes: Sizes) -> list[Entries]:
-        """The tables that the engine makes of them: each takes entries until keys, values and tags reach ``table_bytes``."""
+    def cut(self, table_bytes: int | None, sizes: Sizes) -> list[Entries]:
+        """The tables that the engine makes of them: each takes entries until keys, values and tags reach ``table_bytes``.
+
+        None: all of them are one table.
+        """
         n = len(self)
-        if not n:
-            return []
+        if not n or table_bytes is None:
+            return [self] if n else []
         widths = sizes.key_bytes + TAG_BYTES + sizes.value_bytes * (self.tags & np.uint32(1)).astype(np.int64)
         ends = np.cumsum(widths)
         tables: list[Entries] = []

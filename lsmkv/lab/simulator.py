@@ -8,7 +8,7 @@ arriving meanwhile) is left out; so are files, caches and time, but for a clock 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import exp
 from typing import Any, Literal
 
@@ -17,9 +17,10 @@ from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.rows import Row, Simulation
 from lsmkv.lab.tree import Change, SimulatedTree, sizes_of
 from lsmkv.lab.writes import Arrival, Writes, arrivals
+from lsmkv.observe.picture import human_bytes, policy_line
 from lsmkv.policy.base import Policy
 from lsmkv.policy.registry import describe_policy
-from lsmkv.policy.transition import debt
+from lsmkv.policy.transition import Pace
 
 __all__ = ["MOST_FLUSHES", "Simulator", "Switch", "simulate"]
 
@@ -29,9 +30,6 @@ MOST_FLUSHES = 50_000
 MOST_TASKS = 10_000
 """Tasks after one arrival: a policy that wants more never settles."""
 
-BLOCK_BYTES = 4096
-"""The engine's default; debts are counted in blocks too."""
-
 
 @dataclass(frozen=True, slots=True)
 class Switch:
@@ -39,7 +37,7 @@ class Switch:
 
     at_writes: int
     policy: Policy
-    pace: Literal["greedy", "lazy"] = "greedy"
+    pace: Pace = "greedy"
 
     def __post_init__(self) -> None:
         """Refuse nonsense."""
@@ -173,19 +171,16 @@ class Simulator:
         else:
             msg = f"the policy {self._described} is not settled after {MOST_TASKS:,} tasks: {self.rows[-1].reason}"
             raise InvalidArgumentError(msg)
-        shape = self.tree.shape
-        if shape.patient and not debt(replace(shape, patient=False), self.tree.policy, block_bytes=BLOCK_BYTES).steps:
-            self.tree.shape = replace(shape, patient=False)
 
     def _switch(self) -> Iterator[Row]:
         """Policies whose time has come."""
         while self._switches and self._switches[0].at_writes <= self.writes:
             switch = self._switches.pop(0)
-            self.tree.policy = switch.policy
-            self.tree.shape = replace(self.tree.shape, patient=switch.pace == "lazy")
+            predicted = self.tree.switch(switch.policy, switch.pace, self._now_s)
             described = describe_policy(switch.policy)
-            rest = ", ".join(f"{name} {value}" for name, value in described.items() if name != "name" and value is not None)
-            yield self._row("switch", f"{switch.pace} switch to {described['name']} ({rest})", policy=described)
+            owed = f"predicted debt {human_bytes(predicted.bytes)} in {predicted.steps} steps"
+            reason = f"{switch.pace} switch to {policy_line(described)}: {owed}"
+            yield self._row("switch", reason, policy=described, debt_bytes=predicted.bytes)
             yield from self._settle()
 
     def _changed(self, change: Change) -> Row:

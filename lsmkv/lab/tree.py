@@ -7,7 +7,7 @@ and the geometry's ``count_arrival``. Only the merge itself is another: :func:`l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,10 +18,15 @@ from lsmkv.policy.apply import apply, count_arrival, input_tables
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.picks import next_task
 from lsmkv.policy.ranges import is_move, older_overlaps
+from lsmkv.policy.transition import Debt, Pace, debt
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 from lsmkv.version.state import mean_arrival
 
 __all__ = ["Change", "Counts", "SimulatedTree", "sizes_of"]
+
+
+BLOCK_BYTES = 4096
+"""The engine's default; debts are counted in blocks too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +64,15 @@ class SimulatedTree:
         table_bytes: int,
         filter_bits_per_key: float,
         tombstone_age_s: float | None = None,
+        file_bytes: Callable[[Entries], int] | None = None,
     ) -> None:
+        """``file_bytes``: the size of the file that holds such entries; None: keys, values and filter, nothing else."""
         self.policy = policy
         self.shape = TreeShape(level0_runs=level0_runs, table_bytes=table_bytes, tombstone_age_s=tombstone_age_s)
         self.flushed, self.merged = Counts(), Counts()
         self._sizes = sizes
         self._filter_bits_per_key = filter_bits_per_key
+        self._file_bytes = file_bytes
         self._contents: dict[int, Entries] = {}
         self._arrivals = (0, 0)
         self._next_run = self._next_table = 1
@@ -72,12 +80,20 @@ class SimulatedTree:
     def flush(self, entries: Entries, now_s: float) -> TableMeta:
         """A memtable's entries (at least one) become a run of level 0."""
         self._look(now_s)
-        table = self._table(entries, now_s, now_s, now_s)
+        table = self._table(entries)
         run = Run(self._next_run, (table,))
         self._next_run += 1
         self.shape = self.shape.with_level(0, Level((run, *self.shape.levels[0].runs)))
         _add(self.flushed, [table])
         return table
+
+    def switch(self, policy: Policy, pace: Pace, now_s: float) -> Debt:
+        """Another policy from now on; what the change is predicted to cost."""
+        self._look(now_s)
+        predicted = debt(self.shape, policy, block_bytes=BLOCK_BYTES)
+        self.policy = policy
+        self.shape = replace(self.shape, patient=pace == "lazy" and predicted.steps > 0)
+        return predicted
 
     def step(self, now_s: float) -> Change | None:
         """Carry out the next task; None: settled. Raises InvalidArgumentError for a task that breaks the level rule."""
@@ -131,37 +147,40 @@ class SimulatedTree:
         newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
         parts = [self._contents[number] for one in newest_first for number in one.tables]
         kept = merge(parts, bottom=bottom)
-        born, newest = min(t.born_s for t in merged), max(t.newest_s for t in merged)
-        oldest_tombstone = min((t.tombstone_s for t in merged if t.tombstones), default=0.0)
-        return [self._table(part, born, newest, oldest_tombstone) for part in kept.cut(self.shape.table_bytes, self._sizes)]
+        table_bytes = self.shape.table_bytes if task.output_level else None  # a run of level 0 is one table
+        return [self._table(part, merged) for part in kept.cut(table_bytes, self._sizes)]
 
-    def _table(self, entries: Entries, born_s: float, newest_s: float, tombstone_s: float) -> TableMeta:
-        """A new table that holds ``entries``."""
+    def _table(self, entries: Entries, sources: Sequence[TableMeta] = ()) -> TableMeta:
+        """A new table that holds ``entries``, merged from ``sources`` or, without any, flushed now."""
         number = self._next_table
         self._next_table += 1
         self._contents[number] = entries
         count, tombstones = len(entries), entries.tombstones
         raw_bytes = self._sizes.raw(count, tombstones)
         filter_bits = round(count * self._filter_bits_per_key)
+        smallest, largest = key_bytes_of(int(entries.keys[0])), key_bytes_of(int(entries.keys[-1]))
+        sources = [t for t in sources if t.smallest <= largest and t.largest >= smallest]
+        now = self.shape.now_s
         return TableMeta(
             number=number,
-            bytes=raw_bytes + filter_bits // 8,
+            bytes=self._file_bytes(entries) if self._file_bytes is not None else raw_bytes + filter_bits // 8,
             entries=count,
             tombstones=tombstones,
-            smallest=key_bytes_of(int(entries.keys[0])),
-            largest=key_bytes_of(int(entries.keys[-1])),
+            smallest=smallest,
+            largest=largest,
             min_seq=int(entries.tags.min()) >> 1,
             max_seq=int(entries.tags.max()) >> 1,
             raw_bytes=raw_bytes,
             filter_bits=filter_bits,
-            born_s=born_s,
-            newest_s=newest_s,
-            tombstone_s=tombstone_s if tombstones else 0.0,
+            born_s=min((t.born_s for t in sources), default=now),
+            newest_s=max((t.newest_s for t in sources), default=now),
+            tombstone_s=min((t.tombstone_s for t in sources if t.tombstones), default=now) if tombstones else 0.0,
         )
 
     def _install(self, after: TreeShape, dead: Sequence[TableMeta]) -> None:
-        """Show the new tree and forget what died."""
-        self.shape = replace(after, buffer_entries=mean_arrival(self._arrivals))
+        """Show the new tree and forget what died; a lazy switch is over when nothing is owed any more."""
+        patient = after.patient and debt(after, self.policy, block_bytes=BLOCK_BYTES).steps > 0
+        self.shape = replace(after, buffer_entries=mean_arrival(self._arrivals), patient=patient)
         for table in dead:
             del self._contents[table.number]
 
