@@ -16,6 +16,7 @@ from lsmkv.errors import (
     PoisonedError,
 )
 from lsmkv.iterator import Scan
+from lsmkv.lab import Writes, simulate
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
@@ -54,7 +55,9 @@ __all__ = [
     "TreeShape",
     "VerifyReport",
     "WriteBatch",
+    "Writes",
     "cost",
     "open",
+    "simulate",
     "verify",
 ]
