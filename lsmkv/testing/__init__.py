@@ -1,4 +1,4 @@
-"""For tests of stores, ours and yours: disks that crash, fail on demand or count, a clock and a scheduler that wait, an oracle."""
+"""For tests of stores, ours and yours: disks that crash, fail on demand or count, clocks and schedulers that wait, an oracle."""
 
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.clock import ManualClock
