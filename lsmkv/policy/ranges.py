@@ -116,23 +116,18 @@ def manual_task(shape: TreeShape, start: bytes | None, stop: bytes | None) -> Ta
 def sinking_task(shape: TreeShape, asked: Callable[[TableMeta], bool], reason: str) -> Task | None:
     """Merge the tables that ``asked`` names, and what has to sink along, into the oldest run of the deepest level.
 
-    None if ``asked`` names no table.
+    ``asked`` names everything that overlaps some range, or one table; then nothing of that run lies between the inputs.
+    None if it names no table.
     """
     deepest = deepest_level(shape)
     resident = shape.levels[deepest].runs if deepest < len(shape.levels) else ()
-    bottom = resident[-1] if resident else None
     chosen, inputs = Ranges(), []
-    named: list[TableMeta] = []
     for number, run in runs_in_order(shape):
         tables = [t for t in run.tables if asked(t) or chosen.meets(t)]
-        if run is bottom and (tables or named):  # the result joins this run: nothing of it may lie between its keys
-            low, high = min(map(_smallest, [*named, *tables])), max(map(_largest, [*named, *tables]))
-            tables = list(overlapping(run, low, high))
         for table in tables:
             chosen.add(table)
-        named += tables
         if tables:
             inputs.append(RunInput(number, run.id, tuple(t.number for t in tables)))
     if not inputs:
         return None
-    return Task(tuple(inputs), deepest, bottom.id if bottom is not None else None, reason)
+    return Task(tuple(inputs), deepest, resident[-1].id if resident else None, reason)
