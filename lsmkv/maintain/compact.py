@@ -58,7 +58,7 @@ def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
         counts.moves += len(merged)
         core.work.moves += len(merged)
         return True
-    outputs = _merge(core, task, merged, counts, bottom=not older_overlaps(shape, task, merged))
+    outputs = _merge(core, task, merged, bottom=not older_overlaps(shape, task, merged), by_hand=by_hand)
     try:
         with core.install_lock:
             _install(core, task, merged, outputs, by_hand=by_hand)
@@ -73,8 +73,9 @@ def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
     return True
 
 
-def _merge(core: Core, task: Task, merged: list[TableMeta], counts: WorkCounters, *, bottom: bool) -> list[TableMeta]:
+def _merge(core: Core, task: Task, merged: list[TableMeta], *, bottom: bool, by_hand: bool) -> list[TableMeta]:
     """The inputs as new tables."""
+    counts = core.ledger.level(task.output_level).merges
     newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
     streams = [_read_run(core, [t for t in merged if t.number in one.tables], counts) for one in newest_first]
     entries = sum(t.entries for t in merged)
@@ -82,7 +83,7 @@ def _merge(core: Core, task: Task, merged: list[TableMeta], counts: WorkCounters
     plan = Plan(
         level=task.output_level,
         table_bytes=core.options.table_bytes if task.output_level else None,  # a run of level 0 is one table
-        filter_bits_per_key=bits_per_key(core, task.output_level, entries, gone, task.output_run),
+        filter_bits_per_key=bits_per_key(core, task.output_level, entries, gone, task.output_run, at_rest=by_hand),
         stamped=lambda table: _stamped(table, merged),
         counts=counts,
     )
