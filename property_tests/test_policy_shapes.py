@@ -35,6 +35,7 @@ class PaperStore:
         self.tables, self.history, self.arrivals = {}, {}, (0, 0)
         self.seq = self.number = 0
         self.snapshots: list[int] = []
+        self.seen = {}
         self.copied = 0
         self.drops = False
 
@@ -114,13 +115,17 @@ class PaperStore:
         return None
 
     def check(self):
-        """Every key reads as it was written last; once something was dropped it may be gone, but nothing older comes back."""
+        """Every key reads as it was written last; once something was dropped it may be gone, but nothing older comes back.
+
+        What a snapshot found when it was taken, it finds.
+        """
         for at in (*self.snapshots, MAX_SEQ):
             for key in KEYS:
                 last = max((v for v in self.history.get(key, []) if v[0] <= at), default=(0, True))
                 expected = None if last[1] else last[0]
                 found = self.answer(key, at)
                 assert found == expected or (self.drops and found is None), (key, at)
+                assert self.seen.get((key, at), found) == found
 
 
 RATIO = st.integers(2, 6)
@@ -182,6 +187,7 @@ def play(store, policy, ops, on_policy=None):
             store.shape = replace(store.shape, patient=argument)
         elif op == "snapshot":
             store.snapshots.append(store.seq)
+            store.seen.update({(key, store.seq): store.answer(key, store.seq) for key in KEYS})
         elif op == "release" and store.snapshots:
             store.snapshots.pop(0)
         elif op == "wait":
@@ -243,6 +249,8 @@ def test_fifo_forgets_the_oldest_and_brings_nothing_back(policy, ops, level0_run
     store = PaperStore(level0_runs)
     policy = play(store, policy, ops, policy if only else None)
     policy = policy if isinstance(policy, FIFO) else FIFO(300)
+    store.settle(policy)
+    store.snapshots = []
     store.settle(policy)
     shape = store.shape
     newest = next((run for level in shape.levels for run in level.runs), None)

@@ -100,7 +100,7 @@ class _Tree:
         runs = self.runs(self.last)
         if len(runs) != 1 or not self.buffer or self.geometry.fits(runs[0].entries, self.last, self.buffer):
             return None
-        reason = f"level {self.last} is the last and holds {runs[0].entries} entries, more than its capacity: it moves down"
+        reason = f"level {self.last} is the last and holds {runs[0].entries:,} entries, more than its capacity: it moves down"
         return Task((whole(self.last, runs[0]),), self.last + 1, None, reason)
 
     def pass_table(self) -> Task | None:
@@ -139,7 +139,7 @@ class _Tree:
 
     def lower(self, level: int) -> Task:
         """Bring down what a level holds too much: the oldest run if the next level takes one more, else everything."""
-        reason = f"level {level} holds {self.entries(level)} entries, far above its capacity"
+        reason = f"level {level} holds {self.entries(level):,} entries, far above its capacity"
         oldest, below = self.runs(level)[-1], level + 1
         room = self.geometry.fits(oldest.entries + self.entries(below), below, self.buffer)
         if level == self.last or (room and self.surplus(below) < 0):

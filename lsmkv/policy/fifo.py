@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import RunInput, Task
 from lsmkv.policy.ranges import Ranges, runs_in_order, whole
@@ -27,7 +28,8 @@ class FIFO:
     - Space: obsolete versions stay until their table goes; deleting makes no room before that.
 
     A tree left by another policy is dropped from its deepest data on, table by table. No value comes back: a table is
-    dropped only when nothing older that meets it stays. Neither Monkey nor Dostoevsky has an equation for this.
+    dropped only when nothing older that meets it stays. While a snapshot is open nothing is dropped at all. Neither Monkey
+    nor Dostoevsky has an equation for this.
 
     Raises InvalidArgumentError for a capacity or time that is not positive.
     """
@@ -50,7 +52,8 @@ class FIFO:
 
     def pick(self, shape: TreeShape) -> Task | None:
         """Drop what is past its time, then what is beyond the capacity, then make room at level 0. Pure."""
-        return self._past(shape) or self._beyond(shape) or self._move(shape)
+        read_by_snapshot = shape.snapshot_floor < MAX_SEQ
+        return (None if read_by_snapshot else self._past(shape) or self._beyond(shape)) or self._move(shape)
 
     def wakes_s(self, shape: TreeShape) -> float | None:
         """The next time at which something is past its own although nothing was written; None: never."""
@@ -97,7 +100,7 @@ class FIFO:
                 break
         if not dropped:
             return None
-        reason = f"the tables hold {shape.bytes} bytes, {self.capacity_bytes} may stay"
+        reason = f"the tables hold {shape.bytes:,} bytes, {self.capacity_bytes:,} may stay"
         return Task(tuple(reversed(dropped)), 0, None, reason, drops=True)
 
     def _move(self, shape: TreeShape) -> Task | None:

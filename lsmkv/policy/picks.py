@@ -18,10 +18,10 @@ entries that only a snapshot needed, closed since, is rewritten where it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from lsmkv.policy.base import Policy, RunInput, Task
-from lsmkv.policy.ranges import Ranges, overlapping, runs_in_order, sinking_task
+from lsmkv.policy.ranges import overlapping, runs_in_order, sinking_task
 from lsmkv.version.shape import Run, TableMeta, TreeShape
 
 __all__ = ["RULES", "bottom_garbage", "expired_tombstones", "next_expiry", "next_task"]
@@ -41,17 +41,18 @@ def expired_tombstones(shape: TreeShape) -> Task | None:
     A tombstone of unknown age counts as past the bound. What a snapshot still needs stays, at the bottom; there it is left
     alone until no snapshot needs anything older than the table, so no task repeats itself.
     """
-    if shape.tombstone_age_s is None:
+    bound = shape.tombstone_age_s
+    if bound is None:
         return None
-    for level, run, table, older in _tombstones_oldest_first(shape):
-        age = shape.now_s - table.tombstone_s
-        if age < shape.tombstone_age_s or not (older or table.max_seq <= shape.snapshot_floor):
+    for level, run, table, older in _oldest_first(shape, lambda t: t.tombstones > 0 and shape.now_s - t.tombstone_s >= bound):
+        if not older and table.max_seq > shape.snapshot_floor:
             continue
-        known = f"{age:.0f} s old" if table.tombstone_s else "of unknown age"
-        reason = f"table {table.number} of level {level} has tombstones {known}, the bound is {shape.tombstone_age_s:g} s"
+        known = f"{shape.now_s - table.tombstone_s:,.0f} s old" if table.tombstone_s else "of unknown age"
+        reason = f"table {table.number} of level {level} has tombstones {known}, the bound is {bound:g} s"
         if not older and level > 0:
             return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
-        return sinking_task(shape, lambda one, number=table.number: one.number == number, reason)  # type: ignore[misc]
+        number = table.number
+        return sinking_task(shape, lambda one: one.number == number, reason)  # noqa: B023  asked before the loop goes on
     return None
 
 
@@ -69,32 +70,24 @@ def bottom_garbage(shape: TreeShape) -> Task | None:
     These are tombstones with nothing older below, and versions that a newer one in the same table hides; both may go when
     every snapshot reads at the newest of the table or later.
     """
-    candidates = [
-        (level, run, table, older)
-        for level, run, table, older in _tombstones_oldest_first(shape, also_shadowed=True)
-        if level > 0 and table.max_seq <= shape.snapshot_floor and (table.shadowed or not older)
-    ]
-    for level, run, table, older in candidates:
+    floor = shape.snapshot_floor
+    for level, run, table, older in _oldest_first(shape, lambda t: t.max_seq <= floor and bool(t.tombstones or t.shadowed)):
         count = table.shadowed + (0 if older else table.tombstones)
-        reason = f"table {table.number} of level {level} keeps {count} entries that no snapshot needs any more"
-        return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
+        if level > 0 and count:
+            reason = f"table {table.number} of level {level} keeps {count:,} entries that no snapshot needs any more"
+            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
     return None
 
 
-def _tombstones_oldest_first(shape: TreeShape, *, also_shadowed: bool = False) -> list[tuple[int, Run, TableMeta, bool]]:
-    """(level, run, table, whether something older meets it) of tables with tombstones (or shadowed entries), deepest first."""
-    wanted = any(t.tombstones or (also_shadowed and t.shadowed) for t in shape.tables)
-    found: list[tuple[int, Run, TableMeta, bool]] = []
-    older = Ranges()
-    for level, run in reversed(list(runs_in_order(shape))) if wanted else ():
-        found += [
-            (level, run, table, older.meets(table))
-            for table in run.tables
-            if table.tombstones or (also_shadowed and table.shadowed)
-        ]
+def _oldest_first(shape: TreeShape, wanted: Callable[[TableMeta], bool]) -> Iterator[tuple[int, Run, TableMeta, bool]]:
+    """(level, run, table, whether something older meets it) of the wanted tables, from the bottom of the tree up."""
+    older: list[Run] = []
+    for level, run in reversed(list(runs_in_order(shape))):
         for table in run.tables:
-            older.add(table)
-    return found
+            if wanted(table):
+                met = any(overlapping(other, table.smallest, table.largest) for other in older)  # the largest run comes first
+                yield level, run, table, met
+        older.append(run)
 
 
 def _least_overlap(source: Run, target: Run | None) -> TableMeta:

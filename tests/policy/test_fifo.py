@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy import FIFO
 from lsmkv.policy.apply import apply, check_task
@@ -58,6 +61,13 @@ def test_what_is_past_its_time_goes_and_the_next_time_is_known():
     assert policy.wakes_s(shape) == 110.0
     assert settle(policy, shape) == [9, 8]
     assert FIFO(10_000).wakes_s(shape) is None
+
+
+def test_while_a_snapshot_reads_nothing_is_dropped_but_level_0_is_kept_clear():
+    shape = replace(tree([[table(i, at=1.0)] for i in range(9, 5, -1)], [[table(4, at=1.0)]]), snapshot_floor=50)
+    policy = FIFO(100, ttl_s=20)
+    assert settle(policy, shape) == [9, 8, 7, 6, 4]
+    assert settle(policy, replace(shape, snapshot_floor=MAX_SEQ)) == []
 
 
 def test_data_of_unknown_age_goes_only_for_room():
