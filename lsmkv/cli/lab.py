@@ -201,8 +201,9 @@ def _run(simulator: Simulator, load: Writes, policy: Policy, telling: _Telling) 
         emit_json(_document(done))
     else:
         story.end(done)
-    title = f"{policy_line(done.policy)}" + ("" if done.complete else " (interrupted)")
-    telling.write_page(encode(done.rows, title=title, note=_words(load), policy=done.policy))
+    if done.rows:
+        note = _words(load) + ("" if done.complete else f", interrupted after {simulator.progress:.0%} of them")
+        telling.write_page(encode(done.rows, title=policy_line(done.policy), note=note, policy=done.policy))
     if interrupted:
         raise typer.Exit(INTERRUPTED)
 

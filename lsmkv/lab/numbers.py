@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
+from inspect import Parameter, signature
 
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
@@ -57,8 +59,14 @@ def policy_of(text: str, **given: object) -> Policy:
     try:
         return build(**parameters)
     except TypeError as error:
-        message = f"policy {name.strip()!r} does not take these parameters: {', '.join(parameters) or 'none'} ({error})"
-        raise InvalidArgumentError(message) from error
+        takes = ", ".join(str(p).partition(":")[0] + (" (needed)" if p.default is p.empty else "") for p in _parameters(build))
+        was = ", ".join(parameters) or "nothing"
+        raise InvalidArgumentError(f"policy {name.strip()!r} takes {takes or 'no parameters'}; it was given {was}") from error
+
+
+def _parameters(build: Callable[..., Policy]) -> list[Parameter]:
+    """What a policy's class is called with."""
+    return list(signature(build).parameters.values())
 
 
 def value_of(text: str) -> object:

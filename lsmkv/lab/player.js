@@ -55,8 +55,10 @@
   }
   const several = (n, noun) => grouped(n) + " " + noun + (n === 1 ? "" : "s");
   const sum = (runs, field) => runs.reduce((total, run) => total + run[field], 0);
-  const policyLine = (p) => p.name + (Object.keys(p).length > 1 ? " (" + Object.entries(p)
-    .filter(([name, value]) => name !== "name" && value !== null).map(([name, value]) => name.replace(/_/g, " ") + " " + value).join(", ") + ")" : "");
+  const proper = (name) => name === "fifo" ? "FIFO" : name.includes(":") ? name : name.charAt(0).toUpperCase() + name.slice(1).replace(/_/g, " ");
+  const policyTitle = (p) => proper(p.name) + Object.entries(p)
+    .filter(([name, value]) => name !== "name" && value !== null)
+    .map(([name, value]) => ", " + name.replace(/_/g, " ") + " " + (Array.isArray(value) ? value.join("/") : typeof value === "number" ? grouped(value) : value)).join("");
 
   function capacity(frame, level) { // entries the policy's geometry gives a level, where it has one
     const T = frame.policy.size_ratio;
@@ -200,6 +202,10 @@
       svg += "<path style='fill:" + colour(level) + ";opacity:.75' d='M" + up.concat(down).join("L") + "Z'/>";
       floor = roof;
     }
+    frames.forEach((f, i) => { // switches of policy
+      const x = (100 * i) / Math.max(1, frames.length - 1);
+      if (f.kind === "switch") svg += "<line class='switch' x1='" + x + "' x2='" + x + "' y1='0' y2='60'/>";
+    });
     $("history").innerHTML = "<svg viewBox='0 0 100 60' preserveAspectRatio='none'>" + svg
       + "<rect id='later' y='0' height='60' style='fill:var(--card);opacity:.68'/></svg>";
   })();
@@ -217,7 +223,8 @@
     $("reason").textContent = frame.reason;
     $("cost").textContent = frame.read ? "read " + size(frame.read) + ", wrote " + size(frame.written) + (frame.debt ? ", debt " + size(frame.debt) : "")
       : frame.written ? "wrote " + size(frame.written) : "";
-    $("note").textContent = policyLine(frame.policy) + " · " + data.note;
+    $("title").textContent = data.live ? data.title : policyTitle(frame.policy);
+    $("note").textContent = (data.live ? policyTitle(frame.policy) + " · " : "") + data.note;
     const when = data.live ? new Date(frame.at_s * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC" : grouped(frame.writes) + " writes";
     $("where").textContent = "step " + grouped(frame.step) + " of " + grouped(data.steps) + " · " + when;
     $("slider").value = at;
