@@ -124,7 +124,7 @@ def test_overwritten_keys_cost_what_counting_finds(tree, bits_per_key, scan_entr
     assert found.lookup_blocks == pytest.approx(present, rel=0.05)
     assert found.scan_blocks == pytest.approx(scan_mean(runs, live, scan_entries), rel=0.1)
     assert found.space_amplification == pytest.approx(
-        (shape.entries * 108 + sum(t.filter_bits for t in shape.tables) / 8) / (len(live) * 100)
+        (shape.entries * 105 + sum(t.filter_bits for t in shape.tables) / 8) / (len(live) * 100)
     )
 
 

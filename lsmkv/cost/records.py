@@ -64,7 +64,8 @@ class System:
     entry_bytes: float = 100.0
     """Bytes of a key and its value."""
     table_entry_bytes: float | None = None
-    """Bytes of an entry in a table file, without the filter; None: ``entry_bytes`` and 8 for sequence number and kind."""
+    """Bytes of an entry in a table file, without the filter; None: ``entry_bytes`` and 5: what sequence number, kind and a share of
+    fences and headers took in a store filled in random order."""
     memtable_entries: float = 0.0
     """Entries in memtables at the moment."""
     write_cost: float = 1.0
@@ -84,7 +85,7 @@ class System:
     @property
     def file_entry_bytes(self) -> float:
         """Bytes of an entry in a table file."""
-        return self.entry_bytes + 8 if self.table_entry_bytes is None else self.table_entry_bytes
+        return self.entry_bytes + 5 if self.table_entry_bytes is None else self.table_entry_bytes
 
 
 @dataclass(frozen=True, slots=True)
