@@ -68,7 +68,7 @@ def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A00
 
 
 class DB:
-    """An open store. Made by :func:`open`."""
+    """An open store. Made by :func:`open`. Each ``I/O:`` line is held against the ledger by a test; see docs/ledger.md."""
 
     __slots__ = (
         "__weakref__",
@@ -110,18 +110,18 @@ class DB:
 
     @property
     def path(self) -> str:
-        """The directory."""
+        """The directory. I/O: none."""
         return self._core.path
 
     @property
     def options(self) -> Options:
-        """The options it was opened with."""
+        """The options it was opened with. I/O: none."""
         return self._core.options
 
     # reading
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``, or None. I/O: none in memory or cache, else about one block."""
+        """The value of ``key``, or None. I/O: at most one block per run; none for keys in memory; none for cached blocks."""
         state = self._box.current
         if state is None:
             raise ClosedError(self.path)
@@ -137,13 +137,13 @@ class DB:
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.
 
-        I/O: each block that may hold one of the keys once per run.
+        I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """
         found = find_many(self._state(), self._tables, checked_keys(keys))
         return [entry[1] if entry else None for entry in found]
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Which of the keys exist, as booleans in their order. I/O: as ``get_many``, without copying values."""
+        """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
         found = find_many(self._state(), self._tables, checked_keys(keys), values=False)
         return np.fromiter((e is not None and e[1] is not None for e in found), np.bool_, len(found))
 
@@ -152,13 +152,15 @@ class DB:
     ) -> Scan:
         """Entries with start <= key < stop (None: unbounded) that begin with ``prefix``, as of now, in key order.
 
-        ``reverse`` yields the same entries in descending order. I/O: about one block per run, then the range once.
+        ``reverse`` yields the same entries in descending order.
+
+        I/O: each block of the range once, when it is needed; at most two more per run; none for cached blocks.
         """
         check_bounds(start, stop, prefix)
         return self._scan(self._pin(), start, stop, prefix=prefix, reverse=reverse)
 
     def snapshot(self) -> Snapshot:
-        """A view that keeps showing this moment; close it."""
+        """A view that keeps showing this moment; close it. I/O: none."""
         return Snapshot(self, self._pin())
 
     # reading at a snapshot (what Snapshot calls)
@@ -204,7 +206,7 @@ class DB:
 
         Raises InvalidArgumentError beyond the limits, NoSpaceError, BusyError (stalled too long), PoisonedError.
 
-        I/O: one log write, one fdatasync if syncing.
+        I/O: one log write; one fdatasync per log not durable if syncing; one log begun if the memtable is full.
         """
         if type(key) is not bytes or len(key) > MAX_KEY_BYTES:
             check_key(key)
@@ -213,7 +215,7 @@ class DB:
         self._committer.commit((key,), (value,), len(key) + len(value), sync)
 
     def delete(self, key: bytes, *, sync: bool = False) -> None:
-        """Remove ``key`` if it exists. Errors and I/O as ``put``."""
+        """Remove ``key`` if it exists. Errors as ``put``. I/O: as ``put``."""
         check_key(key)
         self._committer.commit((key,), (None,), len(key), sync)
 
@@ -223,7 +225,7 @@ class DB:
         A generator is drawn one frame at a time; if it raises midway, the frames that were full before are stored.
         InvalidArgumentError for what is not pairs of bytes (give a mapping's ``items()``); other errors as ``put``.
 
-        I/O: one log write per frame, one fdatasync at the end if syncing.
+        I/O: one log write per frame; one fdatasync per log not durable if syncing; one log begun if the memtable is full.
         """
         self._state()
         if (frame := only_frame(pairs)) is not None:
@@ -232,7 +234,7 @@ class DB:
             self._commit_all(frames_of_pairs(pairs), sync)
 
     def delete_many(self, keys: Iterable[bytes], *, sync: bool = False) -> None:
-        """Remove many keys. Atomicity, memory and I/O as ``put_many``."""
+        """Remove many keys. Atomicity and memory as ``put_many``. I/O: as ``put_many``."""
         self._state()
         self._commit_all(frames_of_keys(keys), sync)
 
@@ -246,7 +248,7 @@ class DB:
             self._committer.sync()
 
     def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
-        """Apply a batch: all of it or nothing, also across a crash. Errors and I/O as ``put``."""
+        """Apply a batch: all of it or nothing, also across a crash. Errors as ``put``. I/O: as ``put``."""
         self._state()
         check_batch(batch)
         if batch.keys:
@@ -254,20 +256,23 @@ class DB:
 
     @contextmanager
     def batch(self, *, sync: bool = False) -> Iterator[WriteBatch]:
-        """``with db.batch() as b: b.put(...); b.delete(...)``: written on leaving, dropped if the block raises."""
+        """``with db.batch() as b: b.put(...); b.delete(...)``: written on leaving, else dropped. I/O: as ``write``."""
         batch = WriteBatch()
         yield batch
         self.write(batch, sync=sync)
 
     def sync(self) -> None:
-        """Make everything written so far durable. I/O: one fdatasync per log that is not."""
+        """Make everything written so far durable. I/O: one fdatasync per log not durable."""
         with self._calls:
             self._committer.sync()
 
     # upkeep
 
     def flush(self) -> None:
-        """Turn everything in memory into tables. I/O: writes them, then removes the logs they replace."""
+        """Turn everything in memory into tables.
+
+        I/O: one table per memtable; one manifest edit per memtable; one log removed per memtable; one log begun.
+        """
         with self._calls:
             with self._committer.lock:
                 last = self._committer.wal.number
@@ -276,7 +281,10 @@ class DB:
                 self._upkeep.flush_one()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
-        """Merge what overlaps [start, stop) into one run at the deepest level; the rest stays. I/O: rewrites those tables."""
+        """Merge what overlaps [start, stop) into one run at the deepest level; the rest stays.
+
+        I/O: as ``flush``; each table that overlaps read once; the result written once; one manifest edit.
+        """
         check_bounds(start, stop, None)
         with self._calls:
             self.flush()
@@ -301,19 +309,19 @@ class DB:
             return self._upkeep.pending()
 
     def step(self) -> Task | None:
-        """Do one unit of background work now; what it was. I/O: one flush or one compaction."""
+        """Do one unit of background work now; what it was. I/O: one flush or one compaction; one manifest edit."""
         with self._calls:
             return self._upkeep.step()
 
     def settle(self) -> None:
-        """Do all background work that is due. I/O: flushes and compactions until ``pending()`` is None."""
+        """Do all background work that is due. I/O: as ``step`` until ``pending()`` is None."""
         while self.step() is not None:
             pass
 
     def checkpoint(self, dest: PathArgument) -> None:
         """Write a consistent copy of the store to the new directory ``dest``; it opens as a store of its own.
 
-        I/O: flushes, then hard-links the tables (copies them where links are refused) and writes a manifest.
+        I/O: as ``flush``; one link per table (a copy where links are refused); one manifest written.
         """
         dest = checked_path(dest, "dest")
         with self._calls:
@@ -334,7 +342,7 @@ class DB:
     def check(self) -> None:
         """Assert every invariant of the live store: level rule, files present, memtable structure.
 
-        Raises CorruptionError (files) or AssertionError (structures in memory). I/O: lists the directory.
+        Raises CorruptionError (files) or AssertionError (structures in memory). I/O: one listing of the directory.
         """
         with self._calls:
             with self._committer.lock:  # the writer would change what is being walked
@@ -349,7 +357,8 @@ class DB:
         Waits for calls inside (a compaction gives up at its next slice). If the flush fails (a full disk, say) the log is
         synced instead and nothing is lost; an error is raised only if that fails too, or if a file cannot be closed.
 
-        I/O: one table for what is in memory, one manifest edit.
+        I/O: one table per memtable; one manifest edit per memtable, one if there is none; one log removed per
+        memtable.
         """
         with self._close_lock:
             if not self._calls.bar():
@@ -372,7 +381,7 @@ class DB:
                 self._committer.sync_logs_finally()
 
     def forked(self) -> None:
-        """In a forked child: closed, without touching what belongs to the parent."""
+        """In a forked child: closed, without touching what belongs to the parent. I/O: none."""
         self._box.current = None
         self._finalizer.detach()
 

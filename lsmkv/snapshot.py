@@ -54,11 +54,11 @@ class Snapshot:
     def scan(
         self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False
     ) -> Scan:
-        """As ``DB.scan``, at that moment."""
+        """The entries in a range at that moment; arguments as ``DB.scan``. I/O: as ``DB.scan``."""
         return self._open().scan_at(self.seq, start, stop, prefix=prefix, reverse=reverse)
 
     def close(self) -> None:
-        """Let old versions go. A second call does nothing."""
+        """Let old versions go. A second call does nothing. I/O: none."""
         self._pin.release()
 
     def __enter__(self) -> Self:
