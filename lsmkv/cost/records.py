@@ -64,8 +64,8 @@ class System:
     entry_bytes: float = 100.0
     """Bytes of a key and its value."""
     table_entry_bytes: float | None = None
-    """Bytes of an entry in a table file, without the filter; None: ``entry_bytes`` and 5: what sequence number, kind and a share of
-    fences and headers took in a store filled in random order."""
+    """Bytes of an entry in a table file, without the filter; None: ``entry_bytes`` and 5, what sequence number, kind and a share
+    of fences and headers took in a store filled in random order."""
     memtable_entries: float = 0.0
     """Entries in memtables at the moment."""
     write_cost: float = 1.0
