@@ -50,6 +50,9 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
     >>> [round(level.copies, 2) for level in cost.levels]  # level 1: a run begun by a single table is moved there
     [1.0, 4.4, 4.5, 6.0]
     """
+    for part, kind in ((workload, Workload), (shape, TreeShape), (system, System)):
+        if not isinstance(part, kind):
+            raise InvalidArgumentError(f"predict takes a Workload, a TreeShape and a System, in this order, not {part!r}")
     held = shape.entries + system.memtable_entries
     if workload.live_entries is not None and workload.live_entries > held:
         raise InvalidArgumentError(f"live_entries is {workload.live_entries!r}, but tables and memtables hold {held:g} entries")

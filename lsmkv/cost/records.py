@@ -73,7 +73,7 @@ class System:
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        if not callable(getattr(self.policy, "pick", None)):
+        if isinstance(self.policy, type) or not callable(getattr(self.policy, "pick", None)):
             raise InvalidArgumentError(f"policy must have pick(shape), not {self.policy!r}")
         number("block_entries", self.block_entries, 1)
         number("entry_bytes", self.entry_bytes, above=True)

@@ -177,6 +177,10 @@ def test_what_cannot_be_is_refused():
         cost.Workload(0, 0, 0, 0)
     with pytest.raises(InvalidArgumentError, match="policy must have pick"):
         cost.System("leveled")
+    with pytest.raises(InvalidArgumentError, match="policy must have pick"):
+        cost.System(Leveled)
+    with pytest.raises(InvalidArgumentError, match="in this order"):
+        cost.predict(TreeShape(), cost.Workload(), ANY)
     with pytest.raises(InvalidArgumentError, match="live_entries is 1000"):
         cost.predict(cost.Workload(live_entries=1000), TreeShape((Level((run(1, b"a", b"z", 300),)),)), ANY)
     with pytest.raises(InvalidArgumentError, match="more than 20000"):
