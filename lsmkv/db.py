@@ -35,7 +35,7 @@ from lsmkv.observe.stats import Stats
 from lsmkv.options import Options, checked_options, checked_policy
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.transition import Pace, TransitionReport
-from lsmkv.read.lookup import find_at, find_below
+from lsmkv.read.lookup import find_at, value_below
 from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
 from lsmkv.recover.checkpoint import write_checkpoint
@@ -128,11 +128,7 @@ class DB:
         if type(key) is not bytes:
             check_key(key)
         entry = state.mem.newest.get(key)
-        if entry is None:
-            entry = find_below(state, self._tables, key)
-            if entry is None:
-                return None
-        return entry[1]
+        return value_below(state, self._tables, key) if entry is None else entry[1]
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.

@@ -2,8 +2,9 @@
 
 A lookup reads ``shelf.blocks[i]`` and counts a hit in ``shelf.marks[i]``: two list accesses, no lock, no hashing. Exact
 recency would cost five more cache misses a hit, a quarter of a random lookup. Eviction goes around: a block hit since the
-last round stays with its count set back, one that was not leaves. A full cache admits every :data:`ADMIT_EVERY`-th block that
-missed: the hit rate of steady traffic is the same, a miss costs less, and one long scan cannot flush what others use.
+last round stays with its count set back, one that was not leaves. A full cache admits a block at the second miss within a
+short while (:data:`SIGHT_SHARE`): the hit rate of steady traffic is the same, most misses cost no admission and no eviction,
+a hot block is in after two, and one long scan cannot flush what others use.
 
 A block that is hit again may be *heated*: it then also holds a dict from key to entry, three to five times its packed
 weight, and answers in 0.1 us instead of 1. While there is free room :data:`WARM_HITS` hits are enough; in a full cache it
@@ -26,8 +27,12 @@ __all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "WARM_HITS", "BlockCache", "C
 ENTRY_BYTES = 200
 """Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
 
-ADMIT_EVERY = 4
-"""A full cache takes one in so many blocks that missed."""
+SIGHT_SHARE = 4
+"""A full cache takes a block that missed twice in a round of as many misses as it holds blocks, divided by this: a tenth of
+the misses of uniform traffic, the second miss of a hot block, nothing of a long scan."""
+
+FEWEST_SIGHTS = 64
+"""A round is at least this long."""
 
 WARM_HITS = 2
 """Hits from which a block is worth a dict while there is room for it."""
@@ -62,29 +67,73 @@ class Cacheable(Protocol):
         """What to put into ``hot``."""
         ...
 
+    def quick(self) -> tuple[bytes, bytes, Any] | None:
+        """What a lookup needs of a packed block, apart from the object: its bytes, what tells likely rows, and the layout."""
+        ...
+
 
 class Shelf:
-    """The cached blocks of one table. ``blocks[i]`` is a block or None; ``marks[i]`` counts its hits, up to 255."""
+    """The cached blocks of one table. ``blocks[i]`` is a block or None; ``marks[i]`` counts its hits, up to 255.
 
-    __slots__ = ("blocks", "cache", "heat_at", "marks", "number")
+    ``payloads[i]``, ``tips[i]`` and ``layouts[i]`` are what :meth:`Cacheable.quick` gave, as long as block i is held and
+    not heated: a lookup takes what it needs from these lists and leaves the block object, cold memory, alone. A thread that
+    finds a payload may find the tips gone; the layout stays.
+    """
+
+    __slots__ = ("blocks", "cache", "heat_at", "layouts", "marks", "number", "payloads", "tips")
 
     def __init__(self, number: int, count: int, cache: BlockCache | None) -> None:
         self.number = number
         self.blocks: list[Any] = [None] * count
+        self.payloads: list[bytes | None] = [None] * count
+        self.tips: list[bytes | None] = [None] * count
+        self.layouts: list[Any] = [None] * count
         self.marks = bytearray(count)
         self.cache = cache
         self.heat_at = cache.heat_at if cache is not None else bytearray([MOST_HITS])
         """``heat_at[0]`` is the number of hits from which :meth:`heat` is worth calling; it changes as the cache fills."""
 
     def put(self, index: int, block: Cacheable) -> None:
-        """Hold a block (a shelf without a cache does not)."""
-        if self.cache is not None:
-            self.cache.put(self, index, block)
+        """Hold a block that missed, if it is its turn (a shelf without a cache holds none)."""
+        if self.cache is not None and self.wants(index, block.charge):
+            self.cache.hold(self, index, block)
 
-    def heat(self, index: int, block: Cacheable) -> None:
-        """A block was hit often: heat it if the cache can afford that."""
+    def wants(self, index: int, charge: int) -> bool:
+        """Whether a block of about this charge that missed should be made and held; ask once per miss."""
+        cache = self.cache
+        if cache is None:
+            return False
+        if cache.bytes + charge + ENTRY_BYTES <= cache.capacity_bytes:
+            return True
+        self.heat_at[0] = HOT_HITS
+        turn = cache.turn
+        if self.marks[index] == turn:
+            return True
+        self.marks[index] = turn  # of a block that is not held the mark says when it missed last
+        cache.missed += 1
+        if cache.missed * SIGHT_SHARE > len(cache) + FEWEST_SIGHTS * SIGHT_SHARE:
+            cache.next_turn()
+        return False
+
+    def hold(self, index: int, block: Cacheable) -> None:
+        """Hold a block that was wanted."""
         if self.cache is not None:
+            self.cache.hold(self, index, block)
+
+    def heat(self, index: int) -> None:
+        """A block was hit often: heat it if the cache can afford that."""
+        block = self.blocks[index]
+        if self.cache is not None and block is not None and block.hot is None:
             self.cache.heat(self, index, block)
+
+    def show(self, index: int, block: Cacheable | None) -> None:
+        """Put out for lookups what a packed block says, or take away what was there (the cache's lock is held)."""
+        quick = block.quick() if block is not None else None
+        if quick is None:
+            self.payloads[index] = self.tips[index] = None
+        else:
+            payload, self.tips[index], self.layouts[index] = quick
+            self.payloads[index] = payload
 
 
 class BlockCache:
@@ -107,7 +156,9 @@ class BlockCache:
         self._free: list[int] = []  # free places of the clock
         self._hot: deque[tuple[Shelf, int]] = deque()  # heated blocks, and some that were
         self._hand = 0
-        self._missed = 0
+        self.missed = 0
+        self.turn = 1
+        """Blocks that are not held and are marked so missed lately; 1 to MOST_HITS, over and over."""
 
     def __len__(self) -> int:
         """Number of blocks held."""
@@ -121,14 +172,14 @@ class BlockCache:
                 shelf = self._shelves[number] = Shelf(number, count, self)
             return shelf
 
-    def put(self, shelf: Shelf, index: int, block: Cacheable) -> None:
-        """Hold a block, unless it is held already (a block never changes), too large, or not the one in ADMIT_EVERY."""
+    def next_turn(self) -> None:
+        """Forget which blocks missed lately."""
+        self.missed = 0
+        self.turn = self.turn % MOST_HITS + 1
+
+    def hold(self, shelf: Shelf, index: int, block: Cacheable) -> None:
+        """Hold a block, unless it is held already (a block never changes) or too large."""
         charge = block.charge + ENTRY_BYTES
-        if self.bytes + charge > self.capacity_bytes:
-            self.heat_at[0] = HOT_HITS
-            self._missed += 1
-            if self._missed % ADMIT_EVERY:
-                return
         with self._lock:
             if shelf.cache is None or shelf.blocks[index] is not None or charge > self.capacity_bytes:
                 return
@@ -142,6 +193,7 @@ class BlockCache:
                 self._clock.append(place)
             shelf.marks[index] = 0
             shelf.blocks[index] = block
+            shelf.show(index, block)
 
     def _turn(self) -> None:
         """Advance the clock by one place: a block that was hit stays, cooled unless it was hit often; another one goes."""
@@ -155,15 +207,17 @@ class BlockCache:
         if hits:
             shelf.marks[index] = 0
             if hits < HOT_HITS:
-                self._cool(shelf.blocks[index])
+                self._cool(shelf, index)
         else:
             self._remove(hand, held)
             self.evictions += 1
 
-    def _cool(self, block: Cacheable) -> None:
+    def _cool(self, shelf: Shelf, index: int) -> None:
         """Take the dict of a heated block away."""
+        block = shelf.blocks[index]
         if block.hot is not None:
             block.hot = None
+            shelf.show(index, block)
             self.bytes -= block.heat_charge
             self.heat_bytes -= block.heat_charge
             self.cooled += 1
@@ -171,7 +225,8 @@ class BlockCache:
     def _remove(self, place: int, held: tuple[Shelf, int, int]) -> None:
         """Forget the block at a place of the clock."""
         shelf, index, charge = held
-        self._cool(shelf.blocks[index])
+        self._cool(shelf, index)
+        shelf.show(index, None)
         shelf.blocks[index] = None
         self._clock[place] = None
         self._free.append(place)
@@ -197,6 +252,7 @@ class BlockCache:
                 self._cool_one()
                 return
             block.hot = block.heated()
+            shelf.show(index, None)
             self._hot.append((shelf, index))
             self.bytes += extra
             self.heat_bytes += extra
@@ -215,7 +271,7 @@ class BlockCache:
                 shelf.marks[index] = 1
                 self._hot.append((shelf, index))
             else:
-                self._cool(block)
+                self._cool(shelf, index)
             return
 
     def drop(self, number: int) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from lsmkv.base.keys import MAX_SEQ, Entry
+from lsmkv.base.hashing import hash_key
+from lsmkv.base.keys import Entry
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
 
-__all__ = ["find_at", "find_below"]
+__all__ = ["find_at", "value_below"]
 
 
-def find_below(state: ReadState, tables: TableCache, key: bytes, seq: int = MAX_SEQ) -> Entry | None:
-    """The newest entry of ``key`` up to ``seq`` that is not in the active memtable.
+def value_below(state: ReadState, tables: TableCache, key: bytes) -> bytes | None:
+    """The newest value of ``key`` among what is not in the active memtable; None if it is deleted or nowhere.
 
     I/O: at most one block per run whose filter passes; with filters about one in all for a present key.
     """
     for imm in state.imms:
-        entry = imm.mem.newest.get(key) if seq == MAX_SEQ else imm.mem.get_at(key, seq)
+        entry = imm.mem.newest.get(key)
         if entry is not None:
-            return entry
+            return entry[1]
     readers = tables.readers
     for run in state.view.runs:
         lasts = run.lasts
@@ -34,14 +35,28 @@ def find_below(state: ReadState, tables: TableCache, key: bytes, seq: int = MAX_
         reader = readers.get(number)
         if reader is None or tables.crowded:
             reader = tables.get(number)
-        entry = reader.get(key, None, seq)
-        if entry is not None:
-            return entry
+        value = reader.value(key)
+        if value is not False:
+            return value
     tables.calls.absent += 1
     return None
 
 
 def find_at(state: ReadState, tables: TableCache, key: bytes, seq: int) -> Entry | None:
-    """The newest entry of ``key`` with a sequence number up to ``seq``. I/O: as :func:`find_below`."""
+    """The newest entry of ``key`` with a sequence number up to ``seq``. I/O: as :func:`value_below`."""
     entry = state.mem.get_at(key, seq)
-    return entry if entry is not None else find_below(state, tables, key, seq)
+    if entry is not None:
+        return entry
+    for imm in state.imms:
+        entry = imm.mem.get_at(key, seq)
+        if entry is not None:
+            return entry
+    h = hash_key(key)
+    for run in state.view.runs:
+        i = bisect_left(run.lasts, key)
+        if i < len(run.lasts) and run.firsts[i] <= key:
+            entry = tables.get(run.numbers[i]).get(key, h, seq)
+            if entry is not None:
+                return entry
+    tables.calls.absent += 1
+    return None

@@ -12,7 +12,11 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["TableAccess"]
+__all__ = ["SURE", "TableAccess"]
+
+SURE = 16
+"""So many uncached finds in a row, and lookups read the next block without asking the filter: three of four lookups of a
+store that is one run end in the same file, and the filter, cold memory, costs a third of the read it saves the others."""
 
 
 class TableAccess:
@@ -29,6 +33,7 @@ class TableAccess:
         self.file = file = TableFile(fs, path, number)
         self.shelf = cache.shelf(number, file.blocks) if cache is not None else Shelf(number, file.blocks, None)
         self.cached: list[Block | None] = self.shelf.blocks
+        self.payloads, self.tips, self.layouts = self.shelf.payloads, self.shelf.tips, self.shelf.layouts
         self.marks = self.shelf.marks
         self.heat_at = self.shelf.heat_at
         self.counters = counters
@@ -40,6 +45,8 @@ class TableAccess:
         self.fences = file.fences
         self.max_seq = file.properties.meta.max_seq
         self.likely = False
+        self.streak = 0
+        """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
 
     def block(self, index: int, counters: Counters | None = None) -> Block:
         """One block through the cache, counted by ``counters`` (None: those of lookups).

@@ -88,7 +88,7 @@ class BatchLookup:
             if hits < MOST_HITS:
                 marks[index] = hits + 1
             if hot is None and hits >= table.heat_at[0]:
-                table.shelf.heat(index, block)
+                table.shelf.heat(index)
             entry = None
             if end == i + 1:
                 entry = block.newest(key) if hot is None else hot.get(key)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from struct import Struct, unpack_from
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from lsmkv.base.columns import I64, U8, U64, ByteColumn, split
 from lsmkv.base.keys import Entry
 from lsmkv.errors import CorruptionError
 
-__all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block"]
+__all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block", "Layout", "value_by_tip", "value_in"]
 
 HEADER = Struct("<IIIIQBBHI")
 HEADER_BYTES = HEADER.size
@@ -49,13 +50,67 @@ OBJECT_BYTES = 400
 TAG_DTYPES = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 _TAG_STRUCTS = {1: Struct("<B"), 2: Struct("<H"), 4: Struct("<I"), 8: Struct("<Q")}
 _TAG_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+MOST_LAYOUTS = 1 << 12
+"""Layouts remembered for sharing."""
 _PAIR = Struct("<II")
+_LOOKS = range(4)
+"""Rows whose last byte is the key's that are compared before the whole column is searched."""
+
+
+Layout: TypeAlias = tuple[int, int, int, int, int]
+"""Where the keys and the values of a block start, the width of either, and of the prefix: all a lookup must know of a block
+whose keys have one width, as have its values, and that holds no tombstone. Neighbouring blocks share one."""
+
+_layouts: dict[Layout, Layout] = {}
+
+
+def value_in(payload: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
+    """:meth:`Block.value` without a Block, for one that is looked at once; None if only a Block can tell.
+
+    Just read, it is in the processor's cache: searching all of it costs less than making the object.
+    """
+    low, values, width, each, skip = layout
+    if len(key) != skip + width:
+        return False
+    if skip:
+        if not payload.startswith(key[:skip], low - skip):
+            return False
+        key = key[skip:]
+    row = payload.find(key, low, values) - low
+    if row < 0:
+        return False
+    if row % width:
+        return None
+    values += row // width * each
+    return payload[values : values + each]
+
+
+def value_by_tip(payload: bytes, tips: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
+    """:func:`value_in` for a block in cold memory: ``tips``, the last byte of every key, says which rows are worth a look."""
+    low, values, width, each, skip = layout
+    if len(key) != skip + width:
+        return False
+    tip = key[-1]
+    if skip and not payload.startswith(key[:skip], low - skip):
+        return False
+    suffix = key[skip:]
+    row = tips.find(tip)
+    for _ in _LOOKS:
+        if row < 0:
+            return False
+        if payload.startswith(suffix, low + row * width):
+            values += row * each
+            return payload[values : values + each]
+        row = tips.find(tip, row + 1)
+    return value_in(payload, layout, key)
 
 
 class Block:
     """A checked payload and where its columns are. Immutable but for ``hot``, so threads may share it.
 
     ``hot`` is None or a dict from each key to its newest entry; the block cache sets and clears it as a whole.
+
+    ``payload`` may hold something else before byte ``start``: a frame read from a file is used as it is, uncopied.
 
     Raises:
         CorruptionError: on construction, if the sizes in the header disagree with the payload.
@@ -77,14 +132,15 @@ class Block:
         "prefix_bytes",
         "repeats",
         "tag_width",
+        "tags_at",
         "value_width",
         "values_at",
     )
 
-    def __init__(self, payload: bytes, file: str, offset: int) -> None:
-        if len(payload) < HEADER_BYTES:
+    def __init__(self, payload: bytes, file: str, offset: int, start: int = 0) -> None:
+        if len(payload) < start + HEADER_BYTES:
             raise CorruptionError(file, offset, "block is shorter than its header")
-        n, prefix_bytes, key_width, value_width, base, tag_width, flags, zero16, zero32 = HEADER.unpack_from(payload)
+        n, prefix_bytes, key_width, value_width, base, tag_width, flags, zero16, zero32 = HEADER.unpack_from(payload, start)
         self.payload = payload
         self.hot: dict[bytes, Entry] | None = None
         self.entries: int = n
@@ -95,7 +151,8 @@ class Block:
         self.tag_width: int = tag_width
         self.repeats = bool(flags & REPEATS)
         self.deletes = bool(flags & DELETES)
-        self._key_ends_at = at = HEADER_BYTES + n * tag_width
+        self.tags_at = start = start + HEADER_BYTES
+        self._key_ends_at = at = start + n * tag_width
         ends = 4 * (n + 1)
         self._value_ends_at = at = at + (ends if key_width == MIXED else 0)
         at += ends if value_width == MIXED else 0
@@ -125,12 +182,29 @@ class Block:
     @property
     def charge(self) -> int:
         """Bytes of memory it holds."""
-        return len(self.payload) + OBJECT_BYTES + self.prefix_bytes
+        return len(self.payload) + OBJECT_BYTES + self.prefix_bytes + self.entries
 
     @property
     def heat_charge(self) -> int:
         """Bytes that ``heated()`` weighs: its keys and values as objects, a tuple, an integer and a dict slot each."""
         return len(self.payload) + self.entries * (self.prefix_bytes + HOT_ENTRY_BYTES)
+
+    @property
+    def layout(self) -> Layout | None:
+        """Where a lookup looks, if that is all there is to know."""
+        if not self._few or self.value_width == MIXED or self.deletes:
+            return None
+        layout = (self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes)
+        if len(_layouts) > MOST_LAYOUTS:
+            _layouts.clear()
+        return _layouts.setdefault(layout, layout)
+
+    def quick(self) -> tuple[bytes, bytes, Layout] | None:
+        """What a lookup in a cached block needs: the payload, the last byte of every key, and the layout."""
+        layout = self.layout
+        if layout is None:
+            return None
+        return self.payload, self.payload[self.keys_at + self.key_width - 1 : self.values_at : self.key_width], layout
 
     def heated(self) -> dict[bytes, Entry]:
         """Each key with its newest entry."""
@@ -164,7 +238,7 @@ class Block:
         payload, width = self.payload, self.tag_width
         tag = self.base_tag
         if width:
-            tag += self._tag_at_byte(payload, HEADER_BYTES + i * width)[0]
+            tag += self._tag_at_byte(payload, self.tags_at + i * width)[0]
         if not tag & 0xFF:
             return tag >> 8, None
         width, at = self.value_width, self.values_at
@@ -191,27 +265,14 @@ class Block:
         return row if row < self.entries and self.key(row) == key else -1
 
     def newest(self, key: bytes) -> Entry | None:
-        """:meth:`find` and :meth:`entry` in one, for point reads; None if the key is not here.
-
-        Both are written out once more for blocks whose keys have one width and whose values do: a call costs a tenth.
-        """
-        skip, width, each = self.prefix_bytes, self.key_width, self.value_width
-        if self._few and each != MIXED and not self.deletes:
-            if len(key) != skip + width or key[:skip] != self.prefix:
-                return None
-            payload, start, values = self.payload, self.keys_at, self.values_at
-            row = payload.find(key[skip:], start, values) - start
-            if row < 0:
-                return None
-            if not row % width:
-                row //= width
-                tag, size = self.base_tag, self.tag_width
-                if size:
-                    tag += self._tag_at_byte(payload, HEADER_BYTES + row * size)[0]
-                values += row * each
-                return tag >> 8, payload[values : values + each]
+        """The newest entry of ``key``; None if it is not here."""
         row = self.find(key)
         return self.entry(row) if row >= 0 else None
+
+    def value(self, key: bytes) -> bytes | Literal[False] | None:
+        """The newest value of ``key``: None for a tombstone, False if the key is not here."""
+        entry = self.newest(key)
+        return False if entry is None else entry[1]
 
     def holds(self, keys: Sequence[bytes], start: int) -> bool:
         """Whether the entries from ``start`` on are exactly these sorted keys.
@@ -250,7 +311,7 @@ class Block:
         width, n = self.tag_width, self.entries
         if not width:
             return np.full(n, self.base_tag, np.uint64)
-        return np.frombuffer(self.payload, TAG_DTYPES[width], n, HEADER_BYTES) + np.uint64(self.base_tag)
+        return np.frombuffer(self.payload, TAG_DTYPES[width], n, self.tags_at) + np.uint64(self.base_tag)
 
     def suffixes(self) -> U8:
         """Equal-width keys without the prefix, as uint8 (entries, key width). Requires a key width."""
@@ -325,7 +386,7 @@ class Block:
         width, base = self.tag_width, self.base_tag
         if not width:
             return [base] * (stop - start)
-        more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, HEADER_BYTES + start * width)
+        more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, self.tags_at + start * width)
         return [base + m for m in more]
 
     def seqs_list(self, start: int, stop: int) -> list[int]:
@@ -333,7 +394,7 @@ class Block:
         width, base = self.tag_width, self.base_tag
         if not width:
             return [base >> 8] * (stop - start)
-        more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, HEADER_BYTES + start * width)
+        more = unpack_from(f"<{stop - start}{_TAG_CODES[width]}", self.payload, self.tags_at + start * width)
         return [base + m >> 8 for m in more]
 
     def _ends_list(self, at: int, start: int, stop: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lsmkv.base.columns import U64, ByteColumn, Columns
 from lsmkv.base.keys import Entry
-from lsmkv.sstable.block import HEADER_BYTES, MIXED, TAG_DTYPES, Block
+from lsmkv.sstable.block import MIXED, TAG_DTYPES, Block
 
 __all__ = ["Pair", "find_group", "to_columns", "visible_pairs"]
 
@@ -89,9 +89,7 @@ def _join_tags(blocks: Sequence[Block]) -> U64:
     width = blocks[0].tag_width
     if not width or any(b.tag_width != width for b in blocks):
         return np.concatenate([b.tags() for b in blocks])
-    more = np.frombuffer(
-        b"".join([b.payload[HEADER_BYTES : HEADER_BYTES + b.entries * width] for b in blocks]), TAG_DTYPES[width]
-    )
+    more = np.frombuffer(b"".join([b.payload[b.tags_at : b.tags_at + b.entries * width] for b in blocks]), TAG_DTYPES[width])
     counts = np.fromiter((b.entries for b in blocks), np.int64, len(blocks))
     return more + np.repeat(np.array([b.base_tag for b in blocks], np.uint64), counts)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Final, Literal
 
 from lsmkv.base.columns import I64, Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
@@ -19,13 +20,16 @@ from lsmkv.base.keys import MAX_SEQ, Entry
 from lsmkv.cache.blockcache import MOST_HITS
 from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
-from lsmkv.sstable.access import TableAccess
+from lsmkv.sstable.access import SURE, TableAccess
 from lsmkv.sstable.batch import BatchLookup
+from lsmkv.sstable.block import OBJECT_BYTES, Block, value_by_tip
 from lsmkv.sstable.decode import Pair, to_columns
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
 
 __all__ = ["TableReader"]
+
+_ABSENT: Final = (0, False)
 
 
 class TableReader(TableAccess):
@@ -64,49 +68,134 @@ class TableReader(TableAccess):
 
         I/O: at most one block read, unless the versions of the key span blocks and ``seq`` is old.
         """
-        index = -1
-        if self.likely:
-            index = bisect_left(self.fences, key)
-            block = self.cached[index] if index < self.blocks else None
-            if block is not None:
-                marks, hot = self.marks, block.hot
-                hits = marks[index]
-                if hits < MOST_HITS:
-                    marks[index] = hits + 1
-                entry: Entry | None
-                if hot is not None:
-                    entry = hot.get(key)
-                else:
-                    entry = block.newest(key)
-                    if hits >= self.heat_at[0]:
-                        self.shelf.heat(index, block)
-                if entry is not None:
-                    counters = self.counters
-                    counters.cache_hits += 1
-                    counters.filter_checks += self.filters
-                    return entry if entry[0] <= seq else self.older(key, index, seq)
-                self.likely = False
-        return self._get_filtered(key, h, seq, index)
-
-    def _get_filtered(self, key: bytes, h: tuple[int, int] | None, seq: int, index: int) -> Entry | None:
-        """:meth:`get` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
-        counters, bloom = self.counters, self.bloom
-        if bloom is not None:
-            h1, h2 = hash_key(key) if h is None else h
-            counters.filter_checks += 1
-            if not bloom.may_contain(h1, h2):
-                counters.filter_negatives += 1
-                return None
-        if index < 0:
-            index = bisect_left(self.fences, key)
+        if not self._may_hold(key, h):
+            return None
+        index = bisect_left(self.fences, key)
         if index < self.blocks:
             entry = self.block(index).newest(key)
             if entry is not None:
-                self.likely = True
                 return entry if entry[0] <= seq else self.older(key, index, seq)
-        if bloom is not None:
-            counters.filter_false_positives += 1
+        self.counters.filter_false_positives += self.filters
         return None
+
+    def value(self, key: bytes) -> bytes | Literal[False] | None:
+        """The newest value of ``key``: None for a tombstone, False if the table does not hold it.
+
+        :meth:`get` at its fastest, for lookups of the present.
+
+        I/O: at most one block read, unless a key has more versions than fit one block.
+        """
+        index = -1
+        if self.likely and (index := bisect_left(self.fences, key)) < self.blocks:
+            value: bytes | Literal[False] | None
+            payload, tips = self.payloads[index], self.tips[index]
+            if payload is not None and tips is not None:
+                low, values, width, each, skip = self.layouts[index]
+                row = tips.find(key[-1]) if len(key) == skip + width else -1
+                if (
+                    row >= 0
+                    and payload.startswith(key if not skip else key[skip:], low + row * width)
+                    and (not skip or payload.startswith(key[:skip], low - skip))
+                ):
+                    marks = self.marks
+                    hits = marks[index]
+                    if hits < MOST_HITS:
+                        marks[index] = hits + 1
+                        if hits >= self.heat_at[0]:
+                            self.shelf.heat(index)
+                    counters = self.counters
+                    counters.cache_hits += 1
+                    counters.filter_checks += self.filters
+                    values += row * each
+                    return payload[values : values + each]
+            block = self.cached[index]
+            if block is not None:
+                value = self._cached(index, block, key)
+                if value is not False:
+                    return value
+                self.likely = False
+            elif self.streak >= SURE:
+                value = self._read(index, key)
+                if value is not False:
+                    self.counters.filter_checks += self.filters
+                    return value
+                self._rule_out(key)
+                return False
+        return self._value_filtered(key, index)
+
+    def _cached(self, index: int, block: Block, key: bytes) -> bytes | Literal[False] | None:
+        """:meth:`value` in a cached block where the first look at its tips did not find it, or that has none."""
+        marks, hot = self.marks, block.hot
+        hits = marks[index]
+        if hits < MOST_HITS:
+            marks[index] = hits + 1
+        value: bytes | Literal[False] | None
+        if hot is not None:
+            value = hot.get(key, _ABSENT)[1]
+        else:
+            payload, tips, value = self.payloads[index], self.tips[index], None
+            if payload is not None and tips is not None:
+                value = value_by_tip(payload, tips, self.layouts[index], key)
+            if value is None:
+                value = block.value(key)
+            if hits >= self.heat_at[0]:
+                self.shelf.heat(index)
+        if value is not False:
+            self.counters.cache_hits += 1
+            self.counters.filter_checks += self.filters
+        return value
+
+    def _value_filtered(self, key: bytes, index: int) -> bytes | Literal[False] | None:
+        """:meth:`value` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
+        if not self._may_hold(key, None):
+            self.streak = 0
+            return False
+        if index < 0:
+            index = bisect_left(self.fences, key)
+        if index < self.blocks:
+            cached = self.cached[index] is not None
+            value = self.block(index).value(key) if cached else self._read(index, key)
+            if value is not False:
+                self.likely = True
+                if self.streak < SURE and not cached:
+                    self.streak += 1
+                return value
+        self.streak = 0
+        self.counters.filter_false_positives += self.filters
+        return False
+
+    def _may_hold(self, key: bytes, h: tuple[int, int] | None) -> bool:
+        """What the filter says; True without one."""
+        if self.bloom is None:
+            return True
+        h1, h2 = hash_key(key) if h is None else h
+        self.counters.filter_checks += 1
+        if self.bloom.may_contain(h1, h2):
+            return True
+        self.counters.filter_negatives += 1
+        return False
+
+    def _read(self, index: int, key: bytes) -> bytes | Literal[False] | None:
+        """:meth:`value` in a block that is not cached; one that holds the key is cached if the cache wants it.
+
+        I/O: one read.
+        """
+        counters, file = self.counters, self.file
+        value, frame = file.value(index, key)
+        counters.block_reads += 1
+        counters.block_bytes += len(frame)
+        if value is not False and self.shelf.wants(index, len(frame) + OBJECT_BYTES):
+            self.shelf.hold(index, file.from_frame(index, frame))
+        return value
+
+    def _rule_out(self, key: bytes) -> None:
+        """A block was read without asking the filter and the key was not there: ask afterwards, for the counters."""
+        self.likely, self.streak = False, 0
+        if not self._may_hold(key, None):
+            self.counters.block_reads -= 1
+            self.counters.unfiltered_reads += 1
+        else:
+            self.counters.filter_false_positives += self.filters
 
     def get_many(self, batch: KeyBatch, pick: I64, seq: int = MAX_SEQ, values: bool = True) -> tuple[I64, list[Entry]]:
         """Versions as :meth:`get` for the keys at ``pick``, indices into the batch in sorted key order.

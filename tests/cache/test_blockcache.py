@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv.cache.blockcache import ADMIT_EVERY, ENTRY_BYTES, HOT_HITS, BlockCache, Shelf
+from lsmkv.cache.blockcache import ENTRY_BYTES, FEWEST_SIGHTS, HOT_HITS, SIGHT_SHARE, BlockCache, Shelf
 
 
 @dataclass(eq=False)
@@ -21,20 +21,63 @@ class Thing:
     def heated(self):
         return {b"key": self}
 
+    def quick(self):
+        return b"payload", b"tips", self
+
 
 def admit(shelf, index, thing):
     """Miss the same block as often as a full cache wants."""
-    for _ in range(ADMIT_EVERY):
+    for _ in range(2):
         shelf.put(index, thing)
 
 
-def test_a_full_cache_admits_one_in_some_misses():
+def test_a_full_cache_admits_what_misses_twice_and_nothing_of_a_long_scan():
     cache = BlockCache(2 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 20)
-    for i in range(2 + 3 * ADMIT_EVERY):
+    shelf = cache.shelf(1, 2000)
+    shelf.put(0, Thing())
+    shelf.put(1, Thing())
+    for i in range(2, 2000):
         shelf.put(i, Thing())
-    assert cache.evictions == 3
-    assert len(cache) == 2
+    assert (cache.evictions, len(cache)) == (0, 2)
+    for i in (7, 8, 7, 8):
+        shelf.put(i, Thing())
+    assert (cache.evictions, len(cache)) == (2, 2)
+    assert [i for i, t in enumerate(shelf.blocks) if t is not None] == [7, 8]
+
+
+def test_a_miss_long_ago_does_not_count():
+    cache = BlockCache(8 * (ENTRY_BYTES + 10))
+    shelf = cache.shelf(1, 1000)
+    for i in range(9):
+        shelf.put(i, Thing())
+    for i in range(9, 9 + FEWEST_SIGHTS + 8 // SIGHT_SHARE + 1):
+        shelf.put(i, Thing())
+    shelf.put(8, Thing())
+    assert cache.evictions == 0
+
+
+def test_lookups_see_what_is_held_and_packed():
+    cache = BlockCache(4 * (ENTRY_BYTES + 40))
+    shelf = cache.shelf(1, 8)
+    things = [Thing(charge=40, heat_charge=40) for _ in range(8)]
+
+    def agrees():
+        seen = [None if p is None else layout for p, layout in zip(shelf.payloads, shelf.layouts, strict=True)]
+        return seen == [t if t is not None and t.hot is None else None for t in shelf.blocks]
+
+    for i in range(4):
+        shelf.put(i, things[i])
+        assert agrees()
+    shelf.marks[1] = HOT_HITS
+    shelf.heat(1)
+    assert things[1].hot is not None
+    assert agrees()
+    for i in (4, 5, 6, 7):
+        admit(shelf, i, things[i])
+        assert agrees()
+    assert things[1].hot is None
+    cache.clear()
+    assert shelf.payloads == shelf.tips == [None] * 8
 
 
 def test_the_oldest_unmarked_block_goes_first():
@@ -99,7 +142,7 @@ def test_a_shelf_survives_its_reader_being_reopened():
 def test_a_shelf_without_a_cache_holds_nothing():
     shelf = Shelf(1, 3, None)
     shelf.put(1, Thing())
-    shelf.heat(1, Thing())
+    shelf.heat(1)
     assert shelf.blocks == [None] * 3
 
 
@@ -109,9 +152,9 @@ def test_heat_takes_free_room_and_goes_before_the_block():
     things = [Thing(heat_charge=300) for _ in range(5)]
     for i in range(4):
         shelf.put(i, things[i])
-    shelf.heat(0, things[0])
+    shelf.heat(0)
     shelf.marks[0] = shelf.marks[1] = HOT_HITS
-    shelf.heat(1, things[1])
+    shelf.heat(1)
     assert things[0].hot == {b"key": things[0]}, "hit often since"
     assert things[1].hot is None, "no room left, and more than its share"
     assert cache.bytes == cache.capacity_bytes
@@ -130,7 +173,7 @@ def test_a_block_hit_often_is_heated_in_a_full_cache_and_stays_so():
     for i in range(10):
         shelf.put(i, things[i])
     shelf.marks[0] = HOT_HITS
-    shelf.heat(0, things[0])
+    shelf.heat(0)
     assert things[0].hot is not None
     assert cache.bytes <= cache.capacity_bytes
     shelf.marks[0] = HOT_HITS
@@ -147,13 +190,13 @@ def test_who_was_heated_first_cools_for_others_when_hit_no_more():
         shelf.put(i, things[i])
     for i in (0, 1):
         shelf.marks[i] = HOT_HITS
-    shelf.heat(0, things[0])
+    shelf.heat(0)
     assert things[0].hot is not None, "within its share, at the cost of others"
     shelf.marks[0], shelf.marks[1] = 1, HOT_HITS
-    shelf.heat(1, things[1])
+    shelf.heat(1)
     assert (things[0].hot, things[1].hot) == (None, None), "the first request makes room for the next"
     shelf.marks[1] = HOT_HITS
-    shelf.heat(1, things[1])
+    shelf.heat(1)
     assert things[1].hot is not None
     assert cache.bytes <= cache.capacity_bytes
 
@@ -175,7 +218,7 @@ def test_whatever_happens_the_books_are_right(steps, capacity):
         elif what == "mark" and held is not None:
             shelf.marks[index] = min(255, shelf.marks[index] + 3)
         elif what == "heat" and held is not None:
-            shelf.heat(index, held)
+            shelf.heat(index)
         elif what == "drop":
             cache.drop(table)
         blocks = [t for number in (1, 2, 3) for t in cache.shelf(number, 6).blocks if t is not None]

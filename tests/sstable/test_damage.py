@@ -13,6 +13,7 @@ from lsmkv.sstable.layout import FOOTER_BYTES, FORMAT_VERSION, MAGIC, Footer, pa
 from lsmkv.testing.memfs import MemoryFileSystem
 
 FIXED = [(b"%03d" % i, i + 1, None if i % 5 == 0 else b"value%d" % i) for i in range(24)]
+PLAIN = [(b"%03d" % i, i + 1, b"value%02d" % i) for i in range(24)]
 MIXED = sorted([(b"k" * (i % 7) + b"%d" % i, i + 1, b"v" * i if i % 3 else None) for i in range(24)])
 VERSIONS = [(b"a", 9, b"x"), *((b"b", s, b"%d" % s) for s in range(20, 0, -1)), (b"c", 1, None)]
 
@@ -38,6 +39,8 @@ def read_everything(tables, fs, entries):
     for key in [*want, b"absent", b""]:
         try:
             assert table.get(key) == want.get(key)
+            for _ in range(3):  # the first look, what it taught, and looking without the filter
+                assert table.value(key) == want.get(key, (0, False))[1]
         except CorruptionError:
             clean = False
     batch = KeyBatch([*want, b"zz"])
@@ -56,7 +59,7 @@ def read_everything(tables, fs, entries):
     return clean and not table.verify()
 
 
-@pytest.mark.parametrize("entries", [FIXED, MIXED, VERSIONS], ids=["fixed", "mixed", "versions"])
+@pytest.mark.parametrize("entries", [FIXED, PLAIN, MIXED, VERSIONS], ids=["fixed", "plain", "mixed", "versions"])
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_a_flip_of_any_byte_is_found(tables, entries, compression):
     fs, _ = tables.build(entries, block_bytes=128, compression=compression)
@@ -78,6 +81,22 @@ def test_a_cut_at_any_length_is_found_at_open(tables):
         assert 0 <= caught.value.offset <= length
     with pytest.raises(CorruptionError, match="not the end of a table"):
         tables.reader(file_of(good + b"more", tables.PATH))
+
+
+def test_a_block_that_was_fine_and_has_changed_since_is_refused(tables):
+    fs, _ = tables.build(PLAIN, block_bytes=1 << 20)
+    table = tables.reader(fs)
+    for key, _, value in PLAIN:
+        assert table.value(key) == value
+    extent = table.file.block_extent(0)
+    file = fs.open(tables.PATH, "rw")
+    for at in range(extent):
+        good = file.pread(1, at)
+        file.pwritev([bytes([good[0] ^ 1])], at)
+        with pytest.raises(CorruptionError):
+            table.value(PLAIN[0][0])
+        file.pwritev([good], at)
+        assert table.value(PLAIN[0][0]) == PLAIN[0][2]
 
 
 def test_a_file_cut_after_it_was_opened_is_corruption_not_a_crash(tables):
