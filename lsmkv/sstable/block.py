@@ -23,15 +23,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from struct import Struct, unpack_from
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from lsmkv.base.columns import I64, U8, U64, ByteColumn, split
 from lsmkv.base.keys import Entry
 from lsmkv.errors import CorruptionError
+from lsmkv.sstable.quick import Layout, shared
 
-__all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block", "Layout", "value_by_tip", "value_in"]
+__all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block"]
 
 HEADER = Struct("<IIIIQBBHI")
 HEADER_BYTES = HEADER.size
@@ -50,59 +51,7 @@ OBJECT_BYTES = 400
 TAG_DTYPES = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
 _TAG_STRUCTS = {1: Struct("<B"), 2: Struct("<H"), 4: Struct("<I"), 8: Struct("<Q")}
 _TAG_CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
-MOST_LAYOUTS = 1 << 12
-"""Layouts remembered for sharing."""
 _PAIR = Struct("<II")
-_LOOKS = range(4)
-"""Rows whose last byte is the key's that are compared before the whole column is searched."""
-
-
-Layout: TypeAlias = tuple[int, int, int, int, int]
-"""Where the keys and the values of a block start, the width of either, and of the prefix: all a lookup must know of a block
-whose keys have one width, as have its values, and that holds no tombstone. Neighbouring blocks share one."""
-
-_layouts: dict[Layout, Layout] = {}
-
-
-def value_in(payload: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
-    """:meth:`Block.value` without a Block, for one that is looked at once; None if only a Block can tell.
-
-    Just read, it is in the processor's cache: searching all of it costs less than making the object.
-    """
-    low, values, width, each, skip = layout
-    if len(key) != skip + width:
-        return False
-    if skip:
-        if not payload.startswith(key[:skip], low - skip):
-            return False
-        key = key[skip:]
-    row = payload.find(key, low, values) - low
-    if row < 0:
-        return False
-    if row % width:
-        return None
-    values += row // width * each
-    return payload[values : values + each]
-
-
-def value_by_tip(payload: bytes, tips: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
-    """:func:`value_in` for a block in cold memory: ``tips``, the last byte of every key, says which rows are worth a look."""
-    low, values, width, each, skip = layout
-    if len(key) != skip + width:
-        return False
-    tip = key[-1]
-    if skip and not payload.startswith(key[:skip], low - skip):
-        return False
-    suffix = key[skip:]
-    row = tips.find(tip)
-    for _ in _LOOKS:
-        if row < 0:
-            return False
-        if payload.startswith(suffix, low + row * width):
-            values += row * each
-            return payload[values : values + each]
-        row = tips.find(tip, row + 1)
-    return value_in(payload, layout, key)
 
 
 class Block:
@@ -194,10 +143,7 @@ class Block:
         """Where a lookup looks, if that is all there is to know."""
         if not self._few or self.value_width == MIXED or self.deletes:
             return None
-        layout = (self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes)
-        if len(_layouts) > MOST_LAYOUTS:
-            _layouts.clear()
-        return _layouts.setdefault(layout, layout)
+        return shared((self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes))
 
     def quick(self) -> tuple[bytes, bytes, Layout] | None:
         """What a lookup in a cached block needs: the payload, the last byte of every key, and the layout."""

@@ -22,8 +22,9 @@ from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
 from lsmkv.sstable.access import SURE, TableAccess
 from lsmkv.sstable.batch import BatchLookup
-from lsmkv.sstable.block import OBJECT_BYTES, Block, value_by_tip
+from lsmkv.sstable.block import OBJECT_BYTES, Block
 from lsmkv.sstable.decode import Pair, to_columns
+from lsmkv.sstable.quick import value_by_tip
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
 

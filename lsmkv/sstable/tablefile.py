@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES
 from lsmkv.env.fs import File, FileSystem, read_exact
 from lsmkv.errors import CorruptionError, io_failed
-from lsmkv.sstable.block import Block, Layout, value_in
+from lsmkv.sstable.block import Block
 from lsmkv.sstable.bloom import MAX_PROBES, Bloom
 from lsmkv.sstable.compression import CODECS, Compression, decompress
 from lsmkv.sstable.fences import decode_index
@@ -30,6 +30,7 @@ from lsmkv.sstable.layout import (
     open_frame,
     parse_footer,
 )
+from lsmkv.sstable.quick import Layout, value_in
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["TableFile", "TableProperties"]
