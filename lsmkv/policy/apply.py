@@ -19,6 +19,10 @@ ARRIVALS_REMEMBERED = 256
 """Beyond it both counts are halved: a store whose memtable size was changed finds its new geometry."""
 
 
+DEEPEST = 63
+"""No level lies below: at size ratio 2, with one entry a memtable, the levels above hold more keys than there are numbers."""
+
+
 def apply(shape: TreeShape, task: Task, outputs: Sequence[TableMeta] | None = None, run_id: int | None = None) -> TreeShape:
     """The shape after ``task`` has replaced its inputs by ``outputs``.
 
@@ -65,6 +69,8 @@ def input_tables(shape: TreeShape, task: Task) -> list[TableMeta]:
 def check_task(shape: TreeShape, task: Task) -> None:
     """Refuse a task that would break the level rule: the merged run must not pass anything that meets one of its inputs.
 
+    Level 0 takes nothing but flushes, whose order is that of their runs; and no tree is deeper than DEEPEST.
+
     Raises InvalidArgumentError; the message names the table that would end up on the wrong side.
     """
     merged = input_tables(shape, task)
@@ -86,6 +92,8 @@ def check_task(shape: TreeShape, task: Task) -> None:
                 raise InvalidArgumentError(f"task joins run {run.id} but leaves its table {left[0]}, which overlaps the result")
     _check_side(newest_first, gone, lambda level, run: not _above(task, level, run))
     _check_side(newest_first[::-1], gone, lambda level, run: _above(task, level, run))
+    if not 1 <= task.output_level <= DEEPEST:
+        raise InvalidArgumentError(f"task writes to level {task.output_level}: must be a level from 1 to {DEEPEST}")
 
 
 def _above(task: Task, level: int, run: int) -> bool:

@@ -80,6 +80,19 @@ def test_work_that_is_due_anyway_is_no_debt(paper_tree):
     assert debt(tree.shape, Leveled(4), block_bytes=7) == Debt()
 
 
+def test_the_debt_of_an_arrival_is_the_runs_it_met_beyond_those_allowed(paper_tree):
+    tree = grown(paper_tree(1), Tiered(4), 6)
+    tree.shape = replace(tree.shape, patient=True)
+    tree.flush(5)
+    tree.flush(5)
+    task = Leveled(4).pick(tree.shape)
+    met = tree.shape.levels[1].runs
+    assert task.debt == sum(run.bytes for run in met) > 0
+    assert debt_blocks(tree.shape, task, 7) == sum(-(-t.bytes // 7) for run in met for t in run.tables)
+    assert debt_blocks(tree.shape, replace(task, debt=15), 7) == 3  # a custom policy may count as it likes
+    assert debt_blocks(tree.shape, replace(task, debt=0), 7) == 0
+
+
 def test_fifo_never_owes_anything(paper_tree):
     shape = grown(paper_tree(1), Leveled(4)).shape
     assert debt(shape, FIFO(200), block_bytes=7) == Debt()
@@ -87,12 +100,12 @@ def test_fifo_never_owes_anything(paper_tree):
 
 @dataclass(frozen=True)
 class Restless:
-    """Moves the last run down for ever."""
+    """Rewrites the last run for ever."""
 
     def pick(self, shape):
         number, level = max((n, level) for n, level in enumerate(shape.levels) if level.runs)
         run = level.runs[-1]
-        return Task((RunInput(number, run.id, tuple(t.number for t in run.tables)),), number + 1, None, "because")
+        return Task((RunInput(number, run.id, tuple(t.number for t in run.tables)),), number, run.id, "because")
 
 
 def test_a_policy_that_never_rests_is_found_out(paper_tree):
