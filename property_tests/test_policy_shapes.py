@@ -163,7 +163,7 @@ def in_line(shape, policy):
 OPS = st.lists(
     st.one_of(
         BATCH.map(lambda b: ("write", b)),
-        BATCH.map(lambda b: ("write", b)),
+        st.tuples(BATCH, st.integers(2, 12)).map(lambda g: ("grow", g)),
         CONTINUUM.map(lambda p: ("policy", p)),
         st.booleans().map(lambda patient: ("patient", patient)),
         st.just(("snapshot", None)),
@@ -181,6 +181,10 @@ def play(store, policy, ops, on_policy=None):
     for op, argument in ops:
         if op == "write":
             store.write(argument)
+        elif op == "grow":
+            for turn in range(argument[1]):
+                store.write({KEYS[(KEYS.index(key) + 7 * turn) % len(KEYS)]: dead for key, dead in argument[0].items()})
+                store.settle(policy)
         elif op == "policy":
             policy = on_policy or argument
         elif op == "patient":

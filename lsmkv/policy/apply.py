@@ -76,6 +76,8 @@ def check_task(shape: TreeShape, task: Task) -> None:
     merged = input_tables(shape, task)
     if not merged:
         raise InvalidArgumentError(f"task has no inputs: {task.reason}")
+    if len({(one.level, one.run) for one in task.inputs}) < len(task.inputs):
+        raise InvalidArgumentError("task names one run in several inputs")
     if task.drops:
         if older_overlaps(shape, task, merged):
             raise InvalidArgumentError("task drops tables, but leaves older ones that meet them: old values would come back")

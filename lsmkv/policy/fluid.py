@@ -26,8 +26,9 @@ class Fluid(Continuum):
       the arrivals 1, 2, .. (T-1)/K rewrite that many, and every T-th arrival passes through. Dostoevsky's eq. 12 has
       (T-1)/(K+1), for its own trigger. A full last level under overwrites: T/Z.
     - Lookups: with filters allocated by level, an absent key costs
-      R = e^(-m ln2^2) * Z^((T-1)/T) * K^(1/T) * T^(T/(T-1)) / (T-1) block reads, a present one at most 1 + R - p, p the rate
-      of the level that has it. So K hardly costs lookups anything, Z does.
+      R = e^(-m ln2^2) * Z^((T-1)/T) * K^(1/T) * T^(T/(T-1)) / (T-1) block reads (lazy leveling's case is Dostoevsky's eq. 6;
+      R is the sum of all rates, Monkey's eq. 3), a present one at most 1 + R - p, p the rate of the level that has it.
+      So K hardly costs lookups anything, Z does.
     - Scans: K(L-1) + Z seeks, then the data, (Z + 1/T) times.
     - Space: at worst Z - 1 + 1/T of the live bytes on top of them, under overwrites.
 

@@ -20,8 +20,8 @@ class LazyLeveling(Continuum):
     - Writes: (T-1)/T copies of an entry in each level but the last, as tiered, exactly; at most T under overwrites in a full
       last level, as leveled. Dostoevsky's eq. 12 says the same of its own trigger, level by level.
     - Lookups: with filters allocated by level, m bits an entry, an absent key costs
-      R = e^(-m ln2^2) * (T-1)^(1/T) * T^(T/(T-1)) / (T-1) block reads (Fluid LSM-tree with K = T-1, Z = 1): (T-1)^(1/T),
-      at most 1.4 times the leveled case.
+      R = e^(-m ln2^2) * (T-1)^(1/T) * T^(T/(T-1)) / (T-1) block reads (Dostoevsky, eq. 6): (T-1)^(1/T), at most 1.4 times,
+      the leveled case.
     - Scans: (T-1)(L-1) + 1 seeks, which short scans feel; then the data 1 + 1/T times, as leveled.
     - Space: at worst 1/T of the live bytes on top of them, as leveled.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lsmkv.errors import InvalidArgumentError
@@ -32,6 +34,20 @@ def ids(shape):
 
 def everything(*levels):
     return tuple(RunInput(n, run.id, tuple(t.number for t in run.tables)) for n in levels for run in tree().levels[n].runs)
+
+
+def test_a_task_that_drops_leaves_nothing_in_their_place():
+    after = apply(tree(), Task((RunInput(1, 6, (5,)), RunInput(2, 2, (1,))), 0, None, "", drops=True))
+    assert ids(after) == [[(9, [7]), (8, [6])], [(6, [3, 4])]]
+    assert count_arrival((2, 30), tree(), Task(everything(0), 1, None, "", drops=True)) == (2, 30)
+
+
+def test_times_and_tombstones_are_those_of_the_oldest():
+    old, young = replace(table(3), born_s=5.0, newest_s=6.0, tombstone_s=5.5), replace(table(7), born_s=8.0, newest_s=9.0)
+    young = replace(young, tombstones=0, shadowed=2)
+    shape = TreeShape((Level((Run(7, (young,)), Run(3, (old,)))),))
+    merged = apply(shape, Task((RunInput(0, 7, (7,)), RunInput(0, 3, (3,))), 1, None, "")).tables[0]
+    assert (merged.born_s, merged.newest_s, merged.tombstone_s, merged.shadowed) == (5.0, 9.0, 5.5, 2)
 
 
 def test_without_outputs_all_inputs_become_one_table():
@@ -67,7 +83,12 @@ REFUSED = [
     (Task((RunInput(0, 9, (99,)),), 1, None, ""), r"\[99\]"),
     (Task((RunInput(1, 9, (7,)),), 1, None, ""), r"\[7\]"),
     (Task((RunInput(0, 9, (7,)), RunInput(0, 9, (7,))), 1, None, ""), "twice"),
+    (Task((RunInput(1, 6, (3,)), RunInput(1, 6, (4,))), 1, 6, ""), "several inputs"),
     (Task(everything(0), 1, 77, ""), "run 77 at level 1"),
+    (Task(everything(2), 64, None, ""), "level 64"),
+    (Task(everything(2), -1, None, ""), "past table|level -1"),
+    (Task((RunInput(0, 9, (7,)),), 0, 9, ""), "level 0: must be"),
+    (Task((RunInput(1, 6, (4,)),), 0, None, "", drops=True), "old values would come back"),
     (Task((RunInput(0, 9, (7,)),), 1, None, ""), "past table 6 of level 0"),
     (Task(everything(0), 2, None, ""), "past table 3 of level 1"),
     (Task((RunInput(1, 6, (3, 4, 5)),), 0, None, ""), "past table 6 of level 0"),

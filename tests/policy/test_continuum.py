@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -155,6 +156,24 @@ def test_surplus_runs_are_merged_as_few_as_it_takes_and_the_cheapest():
     assert (task.output_level, task.output_run, task.debt) == (1, runs[3].id, 12)
     assert Fluid(10, K=3).pick(shape).debt == 20
     assert Leveled(10).pick(shape).debt == 90
+
+
+def test_the_last_level_has_runs_of_its_own_number():
+    shape = shape_of((), (10, 10, 10), (40, 40, 30), buffer=10)
+    assert Tiered(4).pick(shape) is None
+    task = LazyLeveling(4).pick(shape)
+    assert (taken(task), task.debt) == ([(2, run.id) for run in shape.levels[2].runs], 110)
+    assert taken(Fluid(4, K=1, Z=3).pick(shape)) == [(1, run.id) for run in shape.levels[1].runs]
+    arriving = shape_of((5, 5), (10, 10), (40, 40, 30), buffer=10, patient=True)
+    assert LazyLeveling(4).pick(arriving).debt == 0
+    full = shape_of((5, 5), (10, 10, 10), (30, 30, 20), buffer=10, patient=True)
+    assert LazyLeveling(4).pick(full).debt == 80
+
+
+def test_while_the_level_below_has_surplus_runs_no_single_table_passes():
+    shape = shape_of((), (40,), (40, 32), buffer=10, tables=4, patient=True)
+    assert Leveled(4, "oldest").pick(shape) is None
+    assert Leveled(4, "oldest").pick(replace(shape, patient=False)).debt == 72
 
 
 def test_an_arrival_at_surplus_runs_merges_as_many_as_are_too_many():
