@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import lsmkv
 from lsmkv import FIFO
 from lsmkv.base.events import read_events
+from lsmkv.maintain.compact import run_task
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.clock import ManualClock
 from lsmkv.testing.memfs import MemoryFileSystem
@@ -88,8 +89,6 @@ def test_what_a_snapshot_reads_stays_until_it_is_released_and_writes_go_on(open_
 
 def test_a_snapshot_taken_at_the_last_moment_is_not_robbed(open_db):
     """Between the pick and its turn somebody began to read: the task does nothing."""
-    from lsmkv.maintain.compact import run_task
-
     with open_db(policy=FIFO(capacity_bytes=3000)) as db:
         for n in range(5):
             db.put_many(batch(n))
