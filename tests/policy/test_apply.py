@@ -48,6 +48,8 @@ def test_times_and_tombstones_are_those_of_the_oldest():
     shape = TreeShape((Level((Run(7, (young,)), Run(3, (old,)))),))
     merged = apply(shape, Task((RunInput(0, 7, (7,)), RunInput(0, 3, (3,))), 1, None, "")).tables[0]
     assert (merged.born_s, merged.newest_s, merged.tombstone_s, merged.shadowed) == (5.0, 9.0, 5.5, 2)
+    without = apply(TreeShape((Level((Run(7, (young,)),)),)), Task((RunInput(0, 7, (7,)),), 1, None, "")).tables[0]
+    assert without.tombstone_s == 0.0
 
 
 def test_without_outputs_all_inputs_become_one_table():

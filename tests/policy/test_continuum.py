@@ -170,6 +170,13 @@ def test_the_last_level_has_runs_of_its_own_number():
     assert LazyLeveling(4).pick(full).debt == 80
 
 
+def test_a_level_far_over_capacity_is_debt_even_where_tables_are_passed_on():
+    shape = shape_of((), (60,), (90,), buffer=10, tables=4)
+    assert Leveled(4, "oldest").pick(replace(shape, patient=True)) is None
+    task = Leveled(4, "oldest").pick(shape)
+    assert (task.debt, task.output_level) == (148, 2)
+
+
 def test_while_the_level_below_has_surplus_runs_no_single_table_passes():
     shape = shape_of((), (40,), (40, 32), buffer=10, tables=4, patient=True)
     assert Leveled(4, "oldest").pick(shape) is None
