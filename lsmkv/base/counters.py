@@ -102,28 +102,53 @@ class WorkCounts(Counts):
 
 
 class Counters:
-    """Bumped by lookups, or by scans, in the tables of one level; see :class:`BlockCounts` for what each count means."""
+    """Bumped by lookups in the tables of one level that have a filter (or have none: not ``filtered``), or by scans.
+
+    A key asked of a table adds to exactly one of ``found``, ``filter_negatives``, ``misses`` and ``too_new``, so the number
+    of keys asked needs no count of its own. See :class:`BlockCounts` for the rest.
+    """
 
     __slots__ = (
         "block_bytes",
         "block_reads",
         "cache_hits",
-        "filter_checks",
-        "filter_false_positives",
         "filter_negatives",
+        "filtered",
+        "found",
+        "misses",
+        "too_new",
         "unfiltered_reads",
     )
 
     block_reads: int
     block_bytes: int
     cache_hits: int
-    filter_checks: int
     filter_negatives: int
-    filter_false_positives: int
+    found: int
+    misses: int
+    """Keys looked for in a block of a table that does not hold them."""
+    too_new: int
+    """Keys that the table holds, but only in versions newer than the reader's snapshot."""
     unfiltered_reads: int
 
-    def __init__(self) -> None:
+    def __init__(self, *, filtered: bool = True) -> None:
+        self.filtered = filtered
         self.clear()
+
+    @property
+    def asked(self) -> int:
+        """Keys asked of the tables."""
+        return self.found + self.filter_negatives + self.misses + self.too_new
+
+    @property
+    def filter_checks(self) -> int:
+        """Keys asked of a filter."""
+        return self.asked if self.filtered else 0
+
+    @property
+    def filter_false_positives(self) -> int:
+        """Keys a filter let through although the table does not hold them."""
+        return self.misses if self.filtered else 0
 
     @property
     def block_fetches(self) -> int:
@@ -133,16 +158,26 @@ class Counters:
     def clear(self) -> None:
         """Set every count to zero."""
         for name in self.__slots__:
-            setattr(self, name, 0)
+            if name != "filtered":
+                setattr(self, name, 0)
 
     def as_dict(self) -> dict[str, int]:
         """Every count by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self.counts().to_dict()
 
     def counts(self) -> BlockCounts:
         """What it says now."""
-        found = self.filter_checks - self.filter_negatives - self.filter_false_positives
-        return BlockCounts(**self.as_dict(), found=found)
+        return BlockCounts(
+            block_reads=self.block_reads,
+            block_bytes=self.block_bytes,
+            cache_hits=self.cache_hits,
+            filter_checks=self.filter_checks,
+            filter_negatives=self.filter_negatives,
+            filter_false_positives=self.filter_false_positives,
+            unfiltered_misses=0 if self.filtered else self.misses,
+            unfiltered_reads=self.unfiltered_reads,
+            found=self.found,
+        )
 
 
 class WorkCounters:

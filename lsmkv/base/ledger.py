@@ -24,21 +24,30 @@ NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
 
 
 class LevelLedger:
-    """The counters of one level; readers of its tables keep ``gets`` and ``scans`` at hand."""
+    """The counters of one level; readers of its tables keep those of their kind at hand."""
 
-    __slots__ = ("gets", "merges", "opens", "scans")
+    __slots__ = ("bare_gets", "gets", "merges", "opens", "scans")
 
     def __init__(self) -> None:
         self.gets = Counters()
+        self.bare_gets = Counters(filtered=False)
+        """Lookups in tables without a filter."""
         self.scans = Counters()
         self.merges = WorkCounters()
         """Compactions that write to this level."""
         self.opens = WorkCounters()
         """Opening tables of this level: footer, properties, index, filter."""
 
+    @property
+    def asked_in_vain(self) -> int:
+        """Keys asked of tables of this level that do not hold them: what filters here could save, or did."""
+        gets, bare = self.gets, self.bare_gets
+        return gets.filter_negatives + gets.misses + bare.misses
+
     def account(self) -> LevelAccount:
         """What they say now."""
-        return LevelAccount(self.gets.counts(), self.scans.counts(), self.merges.counts(), self.opens.counts())
+        gets = self.gets.counts() + self.bare_gets.counts()
+        return LevelAccount(gets, self.scans.counts(), self.merges.counts(), self.opens.counts())
 
 
 @dataclass(frozen=True, slots=True)

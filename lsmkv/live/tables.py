@@ -73,7 +73,7 @@ class TableCache:
         """A new reader, counted."""
         level = self._ledger.level(self._levels.get(number, 0))
         path = table_path(self._directory, number)
-        reader = TableReader(self._fs, path, number, self._cache, level.gets, level.scans)
+        reader = TableReader(self._fs, path, number, self._cache, level.gets, level.scans)  # of its kind: see _point
         with self._lock:
             level.opens.tasks += 1
             level.opens.reads += reader.file.load_reads
@@ -83,7 +83,8 @@ class TableCache:
     def _point(self, reader: TableReader) -> None:
         """Have a reader count in the books of its table's level."""
         level = self._ledger.level(self._levels.get(reader.number, 0))
-        reader.counters, reader.scans = level.gets, level.scans
+        reader.counters = level.gets if reader.bloom is not None else level.bare_gets
+        reader.scans = level.scans
 
     def place(self, added: Iterable[tuple[int, int, TableMeta]]) -> None:
         """Learn the levels of tables, given as (level, run, table); open readers count there from now on."""

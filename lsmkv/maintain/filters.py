@@ -82,8 +82,7 @@ def _filled_up(core: Core, shape: TreeShape, runs: Sizes, below: int) -> Sizes:
 def _weights(core: Core, levels: list[int]) -> list[float] | None:
     """How often a run of each level was asked for keys it does not hold since the last look; None if that is too rare to tell."""
     runs = {level: levels.count(level) for level in levels}
-    gets = {level: core.ledger.level(level).gets for level in runs}
-    counts = {level: g.filter_negatives + g.filter_false_positives for level, g in gets.items()}
+    counts = {level: core.ledger.level(level).asked_in_vain for level in runs}
     absent = {level: n - core.probes_seen.get(level, 0) for level, n in counts.items()}
     if sum(absent.values()) < MANY_PROBES:
         return None

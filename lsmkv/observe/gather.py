@@ -67,7 +67,7 @@ def gather(
         compaction_read_bytes=work.read_bytes,
         compaction_written_bytes=work.written_bytes,
         write_amplification=(work.flush_bytes + work.written_bytes) / work.flush_bytes if work.flush_bytes else 0.0,
-        read_amplification=gets.block_reads / lookups if lookups else None,
+        read_amplification=(gets.block_reads + gets.unfiltered_reads) / lookups if lookups else None,
         space_amplification=space_bound(shape),
         blocks_per_lookup=gets.block_fetches / lookups if lookups else None,
         block_reads=counters.block_reads,

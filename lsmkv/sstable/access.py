@@ -22,6 +22,7 @@ store that is one run end in the same file, and the filter, cold memory, costs a
 class TableAccess:
     """An open table with its cache and counters, one for lookups and one for scans (without it they share one).
 
+    Each key asked is counted once: ``found``, ``filter_negatives``, ``misses``, or ``too_new``.
     ``likely`` is True while most lookups find their key here; lookups then try a cached block before the filter.
 
     I/O and errors of opening: see :class:`~lsmkv.sstable.tablefile.TableFile`.
@@ -39,8 +40,6 @@ class TableAccess:
         self.counters = counters
         self.scans = counters if scans is None else scans
         self.bloom = file.filter
-        self.filters = int(file.filter is not None)
-        """1 with a filter, 0 without: what a lookup adds to ``filter_checks``."""
         self.blocks = file.blocks
         self.fences = file.fences
         self.max_seq = file.properties.meta.max_seq

@@ -101,7 +101,7 @@ class BatchLookup:
             i = end
         counters, direct = table.counters, self._direct
         counters.cache_hits += direct
-        counters.filter_checks += direct * table.filters
+        counters.found += direct
         return rest
 
     def _find_group(self, block: Block, i: int, end: int) -> None:
@@ -110,21 +110,22 @@ class BatchLookup:
         which, entries = find_group(block, self._keys[i:end], uniform=self._uniform, values=self._values)
         self.at += range(i, end) if len(which) == end - i else [i + w for w in which]
         self.got += entries
-        passed = 0
-        if table.bloom is not None:
-            table.counters.filter_checks += end - i
-            if len(which) < end - i:
-                passed = self._count_misses(table.bloom, i, end, found)
-        if passed or table.bloom is None or which:
+        table.counters.found += len(which)
+        passed = self._count_misses(table.bloom, i, end, found) if len(which) < end - i else 0
+        if passed or which:
             table.counters.cache_hits += 1
 
-    def _count_misses(self, bloom: Bloom, i: int, end: int, found: int) -> int:
+    def _count_misses(self, bloom: Bloom | None, i: int, end: int, found: int) -> int:
         """Count keys i..end-1 that were not found (see ``at[found:]``) as the filter answers; how many it lets through."""
+        if bloom is None:
+            passed = end - i - (len(self.at) - found)
+            self._table.counters.misses += passed
+            return passed
         held = set(self.at[found:])
         asked = [self._keys[t] for t in range(i, end) if t not in held]
         passed = sum(bloom.may_contain(*hash_key(key)) for key in asked)
         self._table.counters.filter_negatives += len(asked) - passed
-        self._table.counters.filter_false_positives += passed
+        self._table.counters.misses += passed
         return passed
 
     def _filtered(self, where: Sequence[int]) -> list[int]:
@@ -137,7 +138,6 @@ class BatchLookup:
         else:
             hashes = self._batch.hashes[self._pick if n == len(self._pick) else self._pick[list(where)]]
             passed = [where[i] for i in np.flatnonzero(bloom.check_many(hashes)).tolist()]
-        counters.filter_checks += n
         counters.filter_negatives += n - len(passed)
         return passed
 
@@ -153,8 +153,8 @@ class BatchLookup:
             self.at += [where[i + w] for w in which]
             self.got += entries
             i = end
-        if table.bloom is not None:
-            table.counters.filter_false_positives += len(some) - (len(self.at) - found)
+        table.counters.found += len(self.at) - found
+        table.counters.misses += len(some) - (len(self.at) - found)
 
     def _replace_newer(self, seq: int) -> None:
         """Replace entries newer than ``seq`` by the version visible there, or leave them out."""
@@ -170,4 +170,6 @@ class BatchLookup:
             if entry is not None:
                 at.append(t)
                 got.append(entry)
+        self._table.counters.found -= len(self.at) - len(at)
+        self._table.counters.too_new += len(self.at) - len(at)
         self.at, self.got = at, got

@@ -75,8 +75,14 @@ class TableReader(TableAccess):
         if index < self.blocks:
             entry = self.block(index).newest(key)
             if entry is not None:
-                return entry if entry[0] <= seq else self.older(key, index, seq)
-        self.counters.filter_false_positives += self.filters
+                if entry[0] > seq:
+                    entry = self.older(key, index, seq)
+                if entry is None:
+                    self.counters.too_new += 1
+                else:
+                    self.counters.found += 1
+                return entry
+        self.counters.misses += 1
         return None
 
     def value(self, key: bytes) -> bytes | Literal[False] | None:
@@ -106,7 +112,7 @@ class TableReader(TableAccess):
                             self.shelf.heat(index)
                     counters = self.counters
                     counters.cache_hits += 1
-                    counters.filter_checks += self.filters
+                    counters.found += 1
                     values += row * each
                     return payload[values : values + each]
             block = self.cached[index]
@@ -118,7 +124,7 @@ class TableReader(TableAccess):
             elif self.streak >= SURE:
                 value = self._read(index, key)
                 if value is not False:
-                    self.counters.filter_checks += self.filters
+                    self.counters.found += 1
                     return value
                 self._rule_out(key)
                 return False
@@ -143,7 +149,7 @@ class TableReader(TableAccess):
                 self.shelf.heat(index)
         if value is not False:
             self.counters.cache_hits += 1
-            self.counters.filter_checks += self.filters
+            self.counters.found += 1
         return value
 
     def _value_filtered(self, key: bytes, index: int) -> bytes | Literal[False] | None:
@@ -157,12 +163,13 @@ class TableReader(TableAccess):
             cached = self.cached[index] is not None
             value = self.block(index).value(key) if cached else self._read(index, key)
             if value is not False:
+                self.counters.found += 1
                 self.likely = True
                 if self.streak < SURE and not cached:
                     self.streak += 1
                 return value
         self.streak = 0
-        self.counters.filter_false_positives += self.filters
+        self.counters.misses += 1
         return False
 
     def _may_hold(self, key: bytes, h: tuple[int, int] | None) -> bool:
@@ -170,7 +177,6 @@ class TableReader(TableAccess):
         if self.bloom is None:
             return True
         h1, h2 = hash_key(key) if h is None else h
-        self.counters.filter_checks += 1
         if self.bloom.may_contain(h1, h2):
             return True
         self.counters.filter_negatives += 1
@@ -196,7 +202,7 @@ class TableReader(TableAccess):
             self.counters.block_reads -= 1
             self.counters.unfiltered_reads += 1
         else:
-            self.counters.filter_false_positives += self.filters
+            self.counters.misses += 1
 
     def get_many(self, batch: KeyBatch, pick: I64, seq: int = MAX_SEQ, values: bool = True) -> tuple[I64, list[Entry]]:
         """Versions as :meth:`get` for the keys at ``pick``, indices into the batch in sorted key order.

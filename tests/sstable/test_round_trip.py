@@ -168,6 +168,8 @@ def test_counters_tell_logical_from_physical_reads(tables):
         "filter_checks": 2,
         "filter_false_positives": 0,
         "filter_negatives": 0,
+        "found": 2,
+        "unfiltered_misses": 0,
         "unfiltered_reads": 0,
     }
     assert counters.block_fetches == 2
@@ -251,7 +253,7 @@ def test_value_agrees_with_get_whatever_the_layout_and_the_cache(tables, names, 
 
 def test_without_a_cache_every_lookup_reads(tables):
     fs, _ = tables.build([(b"k", 1, b"v")], bits=0)
-    counters = Counters()
+    counters = Counters(filtered=False)
     table = tables.reader(fs, counters=counters)
     assert table.filter_bits == 0
     for _ in range(3):
