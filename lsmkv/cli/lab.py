@@ -58,7 +58,10 @@ Sequential = Annotated[bool, typer.Option("--sequential", help="New keys arrive 
 KeyBytes = Annotated[int, typer.Option(help="Bytes of a key.")]
 ValueBytes = Annotated[int, typer.Option(help="Bytes of a value.")]
 Level0 = Annotated[int, typer.Option("--level0-runs", help="Flushed runs that may stay at level 0.")]
-TableSize = Annotated[str | None, typer.Option("--table-bytes", metavar="SIZE", help="Size of a table.  [default: one memtable]")]
+TableSize = Annotated[
+    str | None,
+    typer.Option("--table-bytes", metavar="SIZE", help="Size of a table.  [default: one memtable, more in a long simulation]"),
+]
 FilterBits = Annotated[
     float, typer.Option("--filter-bits-per-key", metavar="BITS", help="Filter memory behind the predicted lookups.")
 ]

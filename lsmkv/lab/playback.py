@@ -31,8 +31,16 @@ LIMIT_BYTES = 1_900_000
 Ids = list[list[int]]
 
 
-def encode(rows: Sequence[Row], *, title: str, note: str, policy: Mapping[str, object], live: bool = False) -> str:
-    """The document as JSON, at most LIMIT_BYTES of it."""
+def encode(
+    rows: Sequence[Row],
+    *,
+    title: str,
+    note: str,
+    policy: Mapping[str, object],
+    live: bool = False,
+    limit_bytes: int = LIMIT_BYTES,
+) -> str:
+    """The document as JSON, at most ``limit_bytes`` of it."""
     traced = list(zip(rows, _trace(rows), strict=True))
     head = {"title": title, "note": note, "policy": dict(policy), "live": live, "steps": len(rows)}
     every = 1
@@ -40,9 +48,9 @@ def encode(rows: Sequence[Row], *, title: str, note: str, policy: Mapping[str, o
         kept = [one for at, one in enumerate(traced) if _stays(traced, at, every)]
         text = json.dumps(head | {"frames": list(_frames(kept))}, separators=(",", ":"), ensure_ascii=False)
         size = len(text.encode())
-        if size <= LIMIT_BYTES or every >= len(traced):
+        if size <= limit_bytes or every >= len(traced):
             return text
-        every = max(every + 1, every * size // LIMIT_BYTES)
+        every = max(every + 1, every * size // limit_bytes)
 
 
 _Traced = tuple[Row, tuple[Ids, list[list[float]], list[int] | None]]

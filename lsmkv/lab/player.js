@@ -136,6 +136,7 @@
       element.textContent = width > 46 ? short(run.entries) : "";
       element.title = several(run.entries, "entry").replace("entrys", "entries") + ", " + size(run.bytes) + ", " + several(run.tables, "table");
       element.classList.toggle("in", inputs.has(id));
+      element.classList.toggle("part", inputs.has(id) && inputs.get(id) < 1);
       element.classList.toggle("out", Boolean(output) && output[1] === id);
     }
     facts(frame);
@@ -215,8 +216,9 @@
     at = Math.max(0, Math.min(frames.length - 1, index));
     const frame = frames[at];
     stage.classList.toggle("still", quick);
-    const inputs = new Set(before ? frame.inputs.map(([id]) => id) : []);
-    draw(before ? frames[at - 1] : frame, inputs, before ? null : frame.output);
+    const tree = before ? frames[at - 1] : frame; // before a task is done, what it will take is marked
+    const inputs = new Map(before ? frame.inputs : []); // run id -> share of its tables that is taken
+    draw(tree, inputs, before ? null : frame.output);
     const badge = $("badge");
     badge.textContent = frame.what;
     badge.className = frame.kind;
@@ -230,7 +232,7 @@
     $("slider").value = at;
     $("slider").setAttribute("aria-valuetext", "step " + frame.step + ": " + frame.what);
     for (const { key, value, cursor } of shown) {
-      value.textContent = number(key, frame.measures[key]);
+      value.textContent = number(key, tree.measures[key]);
       const x = (100 * at) / Math.max(1, frames.length - 1);
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from lsmkv.cost.monkey import LN2_SQUARED, allocate
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.rows import Row, Simulation
-from lsmkv.lab.tree import Change, SimulatedTree, sizes_of
+from lsmkv.lab.tree import Change, SimulatedTree
 from lsmkv.lab.writes import Arrival, Writes, arrivals
 from lsmkv.observe.picture import human_bytes, policy_line
 from lsmkv.policy.base import Policy
@@ -26,6 +26,9 @@ __all__ = ["MOST_FLUSHES", "Simulator", "Switch", "simulate"]
 
 MOST_FLUSHES = 50_000
 """Memtables of one simulation: a row of every step is kept."""
+
+MOST_TABLES = 500
+"""About how many tables a simulation comes to when nobody says how large they are."""
 
 MOST_TASKS = 10_000
 """Tasks after one arrival: a policy that wants more never settles."""
@@ -61,8 +64,8 @@ def simulate(
     """What ``policy`` does with the writes of ``workload``: every step as a tidy row, and the tree at the end.
 
     ``level0_runs``: flushed runs that may stay at level 0 (1 here, the engine's default is 4). ``table_bytes``: size of a table
-    (None: one memtable); only partial compaction cares. ``tombstone_age_s``: bound on the age of a tombstone, in simulated
-    seconds. ``switches``: policies that take over later. The same arguments give the same rows.
+    (None: one memtable, more in a long simulation); only partial compaction cares. ``tombstone_age_s``: bound on the age of a
+    tombstone, in simulated seconds. ``switches``: policies that take over later. The same arguments give the same rows.
 
     >>> from lsmkv.policy import Leveled
     >>> done = simulate(Leveled(size_ratio=4), Writes(entries=40_000, memtable=1_000))
@@ -111,7 +114,8 @@ class Simulator:
                 "flushes: choose a larger memtable"
             )
         if table_bytes is None:
-            table_bytes = max(workload.memtable * (workload.key_bytes + workload.value_bytes), 1)
+            entries = max(workload.memtable, workload.entries // MOST_TABLES)
+            table_bytes = entries * (workload.key_bytes + workload.value_bytes)
         _check("level0_runs", level0_runs, 1, 1 << 20, whole=True)
         _check("table_bytes", table_bytes, 1, 1 << 50, whole=True)
         _check("filter_bits_per_key", filter_bits_per_key, 0, 100)
@@ -202,9 +206,10 @@ class Simulator:
 
     def _row(self, kind: Literal["flush", "compaction", "switch"], reason: str, **known: Any) -> Row:  # noqa: ANN401 - Row's fields
         """A row with the state as it is now."""
-        shape, flushed, merged = self.tree.shape, self.tree.flushed, self.tree.merged
-        entries = shape.entries
-        runs = [run.entries for level in shape.levels for run in level.runs]
+        flushed, merged = self.tree.flushed, self.tree.merged
+        levels, tombstones = self.tree.sizes()
+        runs = [run.entries for level in levels for run in level]
+        entries = sum(runs)
         row = Row(
             step=len(self.rows) + 1,
             at_s=self._now_s,
@@ -212,17 +217,17 @@ class Simulator:
             reason=reason,
             writes=self.writes,
             runs=len(runs),
-            depth=max((number + 1 for number, level in enumerate(shape.levels) if level.runs), default=0),
+            depth=max((number + 1 for number, level in enumerate(levels) if level), default=0),
             entries=entries,
-            bytes=shape.bytes,
-            tombstones=sum(t.tombstones for t in shape.tables),
+            bytes=sum(run.bytes for level in levels for run in level),
+            tombstones=tombstones,
             live_entries=self._live_entries,
             write_amplification=(flushed.bytes + merged.bytes) / flushed.bytes if flushed.bytes else 1.0,
             update_copies=(flushed.entries + merged.entries) / flushed.entries if flushed.entries else 1.0,
             space_amplification=entries / self._live_entries if self._live_entries else None,
             zero_lookup_blocks=_zero_lookup_blocks(runs, self._bits_per_key * entries),
-            buffer_entries=shape.buffer_entries,
-            levels=sizes_of(shape),
+            buffer_entries=self.tree.shape.buffer_entries,
+            levels=levels,
             **known,
         )
         self.rows.append(row)

@@ -22,7 +22,7 @@ from lsmkv.policy.transition import Debt, Pace, debt
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 from lsmkv.version.state import mean_arrival
 
-__all__ = ["Change", "Counts", "SimulatedTree", "sizes_of"]
+__all__ = ["Change", "Counts", "SimulatedTree"]
 
 
 BLOCK_BYTES = 4096
@@ -52,6 +52,15 @@ class Counts:
     entries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A run (held, so that its id is not another's) and what it adds up to."""
+
+    run: Run
+    size: RunSize
+    tombstones: int
+
+
 class SimulatedTree:
     """The tree and its policy. ``policy`` may be replaced at any time, as an open store's may."""
 
@@ -74,6 +83,7 @@ class SimulatedTree:
         self._filter_bits_per_key = filter_bits_per_key
         self._file_bytes = file_bytes
         self._contents: dict[int, Entries] = {}
+        self._counted: dict[int, _Counted] = {}
         self._arrivals = (0, 0)
         self._next_run = self._next_table = 1
 
@@ -104,6 +114,15 @@ class SimulatedTree:
     def entries_of(self, table: int) -> Entries:
         """What a table holds."""
         return self._contents[table]
+
+    def sizes(self) -> tuple[Levels, int]:
+        """The sizes of all runs, and how many tombstones are in them. Runs that did not change are not counted again."""
+        known, self._counted = self._counted, {}
+        for level in self.shape.levels:
+            for run in level.runs:
+                self._counted[id(run)] = known.get(id(run)) or _counted(run)
+        levels = tuple(tuple(self._counted[id(run)].size for run in level.runs) for level in self.shape.levels)
+        return levels, sum(one.tombstones for one in self._counted.values())
 
     def _look(self, now_s: float) -> None:
         """Tell the shape the time."""
@@ -185,9 +204,9 @@ class SimulatedTree:
             del self._contents[table.number]
 
 
-def sizes_of(shape: TreeShape) -> Levels:
-    """The sizes of all runs."""
-    return tuple(tuple(RunSize(run.bytes, run.entries, len(run.tables)) for run in level.runs) for level in shape.levels)
+def _counted(run: Run) -> _Counted:
+    """Add up a run."""
+    return _Counted(run, RunSize(run.bytes, run.entries, len(run.tables)), sum(t.tombstones for t in run.tables))
 
 
 def _add(counts: Counts, tables: Sequence[TableMeta]) -> None:
