@@ -17,14 +17,14 @@ def lines_of_code(example: str) -> int:
     return sum(bool(line.strip()) and not line.startswith(("import", "from")) for line in example.splitlines())
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["engine", "tensors"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["engine", "policies", "tensors"])
 def test_examples_run_as_printed(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     assert list(tmp_path.iterdir()), "it stores something"
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["engine", "tensors"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["engine", "policies", "tensors"])
 def test_examples_are_about_ten_lines(example: str) -> None:
     assert lines_of_code(example) <= 12
 
