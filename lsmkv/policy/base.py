@@ -44,15 +44,13 @@ class Task:
 
 
 class Policy(Protocol):
-    """A compaction policy: a frozen dataclass with ``pick`` is one.
+    """A compaction policy: any class with ``pick``, best a frozen dataclass of its parameters, in a module of its own.
 
-    ``describe`` may be left out: the name is then ``"module:Class"`` and the fields of the dataclass are its parameters.
+    Two more methods are used where a policy has them. ``describe() -> dict``: how it is recorded, JSON-ready, key ``name``
+    first; without it the name is ``"module:Class"`` and the fields of the dataclass are its parameters. ``wakes_s(shape) ->
+    float | None``: the next time at which ``pick`` may change its mind although nothing was written.
     """
 
     def pick(self, shape: TreeShape) -> Task | None:
         """The next task, or None when the tree is settled."""
-        ...
-
-    def describe(self) -> dict[str, object]:
-        """Name and parameters, JSON-ready, as the manifest records them (key ``name`` first)."""
         ...
