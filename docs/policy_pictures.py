@@ -34,7 +34,7 @@ TABLE: list[Policy] = [
     Tiered(size_ratio=4),
     Tiered(size_ratio=10),
 ]
-LOAD = Writes(entries=400_000, memtable=1_000, overwrites=0.4, deletes=0.05)
+LOAD = Writes(entries=200_000, memtable=500, overwrites=0.4, deletes=0.05)
 TABLE_MARKS = re.compile(r"(<!-- table begins -->\n).*(<!-- table ends -->)", re.DOTALL)
 
 

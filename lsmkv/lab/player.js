@@ -244,10 +244,11 @@
   }
 
   // --- playing ---------------------------------------------------------------------------------------------------------
+  const IDLE = new Set(["flush", "stall", "close"]); // nothing is compacted
   const speed = () => Number($("speed").value);
   function following(index, direction) {
     let next = index + direction;
-    while ($("tasks").checked && frames[next] && frames[next].kind === "flush") next += direction;
+    while ($("tasks").checked && frames[next] && IDLE.has(frames[next].kind)) next += direction;
     return frames[next] ? next : index;
   }
   function tick() {
@@ -302,7 +303,7 @@
   $("theme").onclick = dark;
   const KEYS = { " ": toggle, ArrowLeft: () => go(following(at, -1)), ArrowRight: () => go(following(at, 1)), Home: () => go(0),
     End: () => go(frames.length - 1), "+": () => faster(1), "=": () => faster(1), "-": () => faster(-1), z: zoom, d: dark,
-    f: () => { $("tasks").checked = !$("tasks").checked; } };
+    t: () => { $("tasks").checked = !$("tasks").checked; } };
   addEventListener("keydown", (e) => {
     if (e.ctrlKey || e.metaKey || e.altKey) return;
     const act = KEYS[e.key.length === 1 ? e.key.toLowerCase() : e.key];
