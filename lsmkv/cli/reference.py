@@ -66,11 +66,12 @@ def _option(parameter: Parameter, kind: Any, info: OptionInfo) -> str:  # noqa: 
     names = ", ".join([*first, *(info.param_decls or ())] or ["--" + parameter.name.replace("_", "-")])
     if kind is bool:
         return f"- `{names}`: {_line(info.help)}"
-    plain_kind = next((k for k in get_args(kind) if k is not type(None)), kind)
-    choices = (
-        [str(member.value) for member in plain_kind] if isinstance(plain_kind, type) and issubclass(plain_kind, Enum) else []
-    )
-    metavar = info.metavar or "|".join(choices) or {"int": "INTEGER", "Path": "PATH"}.get(plain_kind.__name__, "TEXT")
+    choices = [word for word in get_args(kind) if isinstance(word, str)]  # a Literal
+    plain_kind = next((k for k in get_args(kind) if isinstance(k, type) and k is not type(None)), kind)
+    if isinstance(plain_kind, type) and issubclass(plain_kind, Enum):
+        choices = [str(member.value) for member in plain_kind]
+    names_of_kinds = {"int": "INTEGER", "Path": "PATH"}
+    metavar = info.metavar or "|".join(choices) or names_of_kinds.get(plain_kind.__name__, "TEXT")
     default = info.show_default if isinstance(info.show_default, str) else getattr(parameter.default, "value", parameter.default)
     suffix = f" Default: {default}." if default is not None and "[default" not in (info.help or "") else ""
     return f"- `{names} {metavar}`: {_line(info.help)}{suffix}"

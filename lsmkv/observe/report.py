@@ -39,6 +39,8 @@ class StoreReport:
     manifest_bytes: int
     orphans: tuple[str, ...]
     """Files that no version names: leftovers that the next opening removes, or the work of a live writer."""
+    event_bytes: int
+    """The log of events."""
     bytes: int
     """Everything in the directory."""
     pending: str
@@ -83,6 +85,7 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
         log_bytes=sum(size for number, size in files.logs.items() if number >= state.wal_floor),
         manifest_bytes=files.manifest_bytes,
         orphans=(*orphans, *files.temporaries),
+        event_bytes=sum(files.events.values()),
         bytes=files.bytes,
         pending=_pending(state),
         transition=state.transition,

@@ -1,0 +1,74 @@
+"""``lsmkv set-policy``: another compaction policy for a store, and what the change costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import typer
+
+from lsmkv.cli.output import emit_json, guard
+from lsmkv.cli.tools import Tools
+from lsmkv.db import open as open_store
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.lab.numbers import policy_of
+from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.observe.picture import human_bytes, policy_line
+from lsmkv.options import Options
+from lsmkv.policy.transition import TransitionReport
+
+__all__ = ["register"]
+
+StorePath = Annotated[str, typer.Argument(metavar="PATH", help="The store's directory.")]
+PolicyText = Annotated[
+    str,
+    typer.Argument(
+        metavar="POLICY", help="leveled, tiered, lazy, fluid, fifo or module:Class; parameters follow: lazy,size_ratio=4."
+    ),
+]
+Pace = Annotated[Literal["greedy", "lazy"], typer.Option(help="Merge what is surplus now, or as levels fill.")]
+Settle = Annotated[bool, typer.Option("--settle", help="Do all the work that is due before leaving.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
+
+
+def register(tools: Tools) -> None:
+    """Add the command."""
+    command: Callable[..., None] = set_policy
+    tools.app.command()(command)
+
+
+def set_policy(
+    ctx: typer.Context,
+    path: StorePath,
+    policy: PolicyText,
+    pace: Pace = "greedy",
+    settle: Settle = False,
+    as_json: Json = False,
+) -> None:
+    """Change the compaction policy of a store and say what that costs; nobody else may have it open."""
+    tools: Tools = ctx.obj
+    with guard(as_json=as_json):
+        kind = tools.store_kind(path)
+        if kind.checkpoint is None:
+            msg = f"{path} is a {kind.name}: set-policy exists for the engine alone"
+            raise InvalidArgumentError(msg)
+        chosen = policy_of(policy)
+        with open_store(path, Options(create=False, scheduler=ManualScheduler())) as db:
+            report = db.set_policy(chosen, pace)
+            if settle:
+                db.settle()
+                report = db.stats().transition or report
+        if as_json:
+            emit_json({"path": path, **report.to_dict()})
+        else:
+            _tell(report)
+
+
+def _tell(report: TransitionReport) -> None:
+    """A report for people."""
+    typer.echo(f"from {policy_line(report.from_policy)} to {policy_line(report.to_policy)}, {report.pace}")
+    debt = report.predicted
+    typer.echo(f"predicted  {human_bytes(debt.bytes)} in {debt.blocks:,} blocks, {debt.steps:,} steps")
+    typer.echo(f"paid       {human_bytes(report.paid_bytes)} in {report.paid_blocks:,} blocks, {report.paid_steps:,} steps")
+    left = report.remaining
+    typer.echo(f"remaining  {human_bytes(left.bytes)}, {left.steps:,} steps{' (done)' if report.done else ''}")
