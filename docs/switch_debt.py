@@ -23,7 +23,7 @@ ROUTE: list[Policy] = [
     lsmkv.Leveled(size_ratio=3),
     lsmkv.Leveled(size_ratio=10),
     lsmkv.Tiered(size_ratio=4),
-    lsmkv.LazyLeveling(size_ratio=4),
+    lsmkv.Leveled(size_ratio=4),
 ]
 ENTRIES = 80_000
 """Written before the first switch; between switches a third of that. One in four is an overwrite."""
