@@ -39,10 +39,11 @@ bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for th
 	$(BIN)/python -m bench index $(BENCH_ARGS)
 	$(BIN)/python -m bench pages $(BENCH_ARGS)
 
-docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, README.md's tree, tables of docs/switching.md and docs/benchmarks.md
+docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, README.md's tree, pictures of docs/policies, tables
 	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
 	$(BIN)/python docs/readme_tree.py README.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
+	$(BIN)/python docs/policy_pictures.py docs/policies
 	$(BIN)/python -m bench docs
 
 format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
