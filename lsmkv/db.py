@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv.arguments import PathArgument, check_bounds, checked_keys, checked_path
-from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, Entry, check_key, check_value
+from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value
 from lsmkv.batch import WriteBatch, check_batch
 from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
@@ -135,13 +135,12 @@ class DB:
 
         I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """
-        found = find_many(self._state(), self._tables, checked_keys(keys))
-        return [entry[1] if entry else None for entry in found]
+        return find_many(self._state(), self._tables, checked_keys(keys))
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
-        found = find_many(self._state(), self._tables, checked_keys(keys), values=False)
-        return np.fromiter((e is not None and e[1] is not None for e in found), np.bool_, len(found))
+        found = find_many(self._state(), self._tables, checked_keys(keys), bare=True)
+        return np.fromiter((value is not None for value in found), np.bool_, len(found))
 
     def scan(
         self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False
@@ -169,8 +168,7 @@ class DB:
 
     def get_many_at(self, keys: Sequence[bytes], seq: int) -> list[bytes | None]:
         """Values as of a registered sequence number. I/O: as ``get_many``."""
-        found: list[Entry | None] = find_many(self._state(), self._tables, checked_keys(keys), seq)
-        return [entry[1] if entry else None for entry in found]
+        return find_many(self._state(), self._tables, checked_keys(keys), seq)
 
     def scan_at(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
         """Scan as of a registered sequence number. I/O: as ``scan``."""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import islice
-from operator import le
 
 import numpy as np
 from mmh3 import mmh3_x64_128_digest, mmh3_x64_128_utupledigest
 
-from lsmkv.base.columns import I64, U8, U64, ByteColumn
+from lsmkv.base.columns import U64, ByteColumn
 from lsmkv.base.murmur import murmur_rows
 
 __all__ = ["KeyBatch", "hash_column", "hash_key", "hash_keys"]
@@ -42,7 +40,7 @@ def hash_column(keys: ByteColumn) -> U64:
 
 
 class KeyBatch:
-    """The keys of one batch read. Indices into ``keys`` name keys everywhere (duplicates are allowed)."""
+    """The keys of one batch read, sorted (duplicates are allowed)."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self.keys = keys
@@ -57,50 +55,6 @@ class KeyBatch:
         return hash_keys(self.keys)
 
     @cached_property
-    def column(self) -> ByteColumn:
-        """The keys as a column, in their given order."""
-        return ByteColumn.from_list(self.keys)
-
-    @cached_property
     def uniform(self) -> bool:
         """Whether all keys are of one width."""
         return len(set(map(len, self.keys))) <= 1
-
-    @property
-    def width(self) -> int:
-        """Common length of all keys, or -1."""
-        return self.column.width
-
-    @cached_property
-    def lengths(self) -> I64:
-        """Length of each key."""
-        return self.column.lengths()
-
-    @cached_property
-    def matrix(self) -> U8:
-        """Equal-width keys as uint8 (n, width). Requires ``width`` >= 0."""
-        return self.column.span().reshape(len(self.keys), self.width)
-
-    @cached_property
-    def presorted(self) -> bool:
-        """Whether the keys came in order."""
-        return all(map(le, self.keys, islice(self.keys, 1, None)))
-
-    def at(self, pick: I64) -> Sequence[bytes]:
-        """The keys at these indices, which must be in key order."""
-        keys, n = self.keys, len(pick)
-        if n and self.presorted:
-            first = int(pick[0])
-            if int(pick[-1]) - first == n - 1:
-                return keys if n == len(keys) else keys[first : first + n]
-        return list(map(keys.__getitem__, pick.tolist()))
-
-    @cached_property
-    def order(self) -> I64:
-        """Indices that sort the keys (stable)."""
-        keys = self.keys
-        if self.presorted:
-            return np.arange(len(keys), dtype=np.int64)
-        if len(keys) < 64 or self.width <= 0:
-            return np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64)
-        return np.argsort(self.column.as_fixed(), kind="stable").astype(np.int64, copy=False)

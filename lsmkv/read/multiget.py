@@ -1,4 +1,4 @@
-"""Many keys at once: hashed once, sorted once, and asked of each run together.
+"""Many keys at once: sorted once, hashed once, and asked of each run together.
 
 Neighbouring keys then share filters, fences and blocks; that is where an ordered store beats a hash table on prefixes.
 """
@@ -6,89 +6,102 @@ Neighbouring keys then share filters, fences and blocks; that is where an ordere
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from operator import le
 
-import numpy as np
-
-from lsmkv.base.columns import I64
 from lsmkv.base.hashing import KeyBatch
-from lsmkv.base.keys import MAX_SEQ, Entry
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
+from lsmkv.sstable.quick import Value
 
 __all__ = ["find_many"]
 
 
 def find_many(
-    state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int = MAX_SEQ, *, values: bool = True
-) -> list[Entry | None]:
-    """The newest entry of each key up to ``seq``, or None; with ``values=False`` table values come back as ``b""``.
+    state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int = MAX_SEQ, *, bare: bool = False
+) -> list[bytes | None]:
+    """The newest value of each key up to ``seq``, None if deleted or absent; ``bare``: values in tables may come as ``b""``.
 
     Memtables are read in one step of the interpreter each, so a concurrent batch is seen whole or not at all.
 
     I/O: each block that may hold one of the keys is read once per run.
     """
-    if seq == MAX_SEQ:
-        found: list[Entry | None] = list(map(state.mem.newest.get, keys))
-    else:
-        found = [state.mem.get_at(key, seq) for key in keys]
-    missing = [i for i, entry in enumerate(found) if entry is None] if None in found else []
-    for imm in state.imms:
-        if not missing:
-            return found
-        get = imm.mem.newest.get if seq == MAX_SEQ else None
-        for i in missing:
-            found[i] = get(keys[i]) if get is not None else imm.mem.get_at(keys[i], seq)
-        missing = [i for i in missing if found[i] is None]
-    if missing:
-        whole = len(missing) == len(keys)
-        _find_in_tables(state, tables, keys if whole else [keys[i] for i in missing], missing, found, seq, values)
+    found = _in_memory(state, keys, seq)
+    if found is None:
+        found = _in_tables(state, tables, keys, seq, bare)
+    elif False in found:
+        missing = [i for i, value in enumerate(found) if value is False]
+        for i, value in zip(missing, _in_tables(state, tables, [keys[i] for i in missing], seq, bare), strict=True):
+            found[i] = value
+    if False in found:
+        return [None if value is False else value for value in found]
+    return found  # type: ignore[return-value]  # no False is left
+
+
+def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int) -> list[Value] | None:
+    """What the memtables say of each key, newest first, False where nothing; None if they hold none of them."""
+    found: list[Value] | None = None
+    for mem in (state.mem, *(imm.mem for imm in state.imms)):
+        if not mem.newest:
+            continue
+        entries = list(map(mem.newest.get, keys)) if seq == MAX_SEQ else [mem.get_at(key, seq) for key in keys]
+        if found is None:
+            if any(entries):
+                found = [False if entry is None else entry[1] for entry in entries]
+        else:
+            for i, entry in enumerate(entries):
+                if entry is not None and found[i] is False:
+                    found[i] = entry[1]
     return found
 
 
-def _find_in_tables(
-    state: ReadState,
-    tables: TableCache,
-    keys: Sequence[bytes],
-    where: list[int],
-    found: list[Entry | None],
-    seq: int,
-    values: bool,
-) -> None:
-    """Fill ``found[where[i]]`` for ``keys[i]`` from the runs, newest first, and count those that no run holds."""
-    batch = KeyBatch(keys)
-    pending = batch.order
-    for run in state.view.runs:
-        hits: list[I64] = []
-        for number, pick in _by_table(run, batch, pending):
-            index, entries = tables.get(number).get_many(batch, pick, seq, values=values)
-            if entries:
-                hits.append(index)
-                for i, entry in zip(index.tolist(), entries, strict=True):
-                    found[where[i]] = entry
-        if hits:
-            gone = np.zeros(len(keys), np.bool_)
-            for index in hits:
-                gone[index] = True
-            pending = pending[~gone[pending]]
-            if not len(pending):
-                return
-    tables.calls.absent += len(pending)
+def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int, bare: bool) -> list[Value]:
+    """What the runs say of each key, newest first; False where nothing, counted as absent."""
+    order = None if all(map(le, keys, islice(keys, 1, None))) else sorted(range(len(keys)), key=keys.__getitem__)
+    batch = KeyBatch(keys if order is None else [keys[i] for i in order])
+    out = _in_runs(state, tables, batch, seq, bare)
+    tables.calls.absent += out.count(False)
+    if order is None:
+        return out
+    found: list[Value] = [False] * len(keys)
+    for i, value in zip(order, out, strict=True):
+        found[i] = value
+    return found
 
 
-def _by_table(run: RunView, batch: KeyBatch, pending: I64) -> list[tuple[int, I64]]:
-    """Cut the pending keys (in key order) at the table boundaries of a run."""
-    keys = batch.keys
-    out: list[tuple[int, I64]] = []
-    n = len(pending)
-    low = 0
-    first = bisect_left(run.lasts, keys[int(pending[0])])
-    for table in run.tables[first:]:
-        low = bisect_left(pending, table.smallest, low, n, key=keys.__getitem__)
-        if low == n:
+def _in_runs(state: ReadState, tables: TableCache, batch: KeyBatch, seq: int, bare: bool) -> list[Value]:
+    """:func:`_in_tables` for sorted keys."""
+    n = len(batch.keys)
+    out: list[Value] = [False] * n
+    pending: Sequence[int] = range(n)
+    for run in state.view.runs if n else ():
+        for number, pick in _by_table(run, batch.keys, pending):
+            values = tables.get(number).values(batch, pick, seq, bare=bare)
+            if len(pick) == n:
+                out = values
+            elif isinstance(pick, range):
+                out[pick.start : pick.stop] = values
+            else:
+                for i, value in zip(pick, values, strict=True):
+                    out[i] = value
+        if False not in out:
             break
-        high = bisect_right(pending, table.largest, low, n, key=keys.__getitem__)
-        if high > low:
-            out.append((table.number, pending[low:high]))
-        low = high
+        pending = [i for i in pending if out[i] is False]
     return out
+
+
+def _by_table(run: RunView, keys: Sequence[bytes], pending: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
+    """Cut the pending keys (positions in key order) at the table boundaries of a run."""
+    low, n, whole = 0, len(pending), len(pending) == len(keys)
+    key = None if whole else keys.__getitem__
+    where: Sequence[bytes] | Sequence[int] = keys if whole else pending
+    for table in run.tables[bisect_left(run.lasts, keys[pending[0]]) :]:
+        low = bisect_left(where, table.smallest, low, n, key=key)  # type: ignore[arg-type]
+        if low == n:
+            return
+        high = bisect_right(where, table.largest, low, n, key=key)  # type: ignore[arg-type]
+        if high > low:
+            yield table.number, pending[low:high]
+        low = high

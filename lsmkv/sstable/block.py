@@ -23,14 +23,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from struct import Struct, unpack_from
-from typing import Literal
 
 import numpy as np
 
 from lsmkv.base.columns import I64, U8, U64, ByteColumn, split
 from lsmkv.base.keys import Entry
 from lsmkv.errors import CorruptionError
-from lsmkv.sstable.quick import Layout, shared
+from lsmkv.sstable.quick import Layout, Value, shared
 
 __all__ = ["DELETES", "HEADER", "HEADER_BYTES", "MIXED", "REPEATS", "TAG_DTYPES", "Block"]
 
@@ -215,7 +214,7 @@ class Block:
         row = self.find(key)
         return self.entry(row) if row >= 0 else None
 
-    def value(self, key: bytes) -> bytes | Literal[False] | None:
+    def value(self, key: bytes) -> Value:
         """The newest value of ``key``: None for a tombstone, False if the key is not here."""
         entry = self.newest(key)
         return False if entry is None else entry[1]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 
 import numpy as np
 
 from lsmkv.base.columns import U64, ByteColumn, Columns
-from lsmkv.base.keys import Entry
 from lsmkv.sstable.block import MIXED, TAG_DTYPES, Block
+from lsmkv.sstable.quick import Value
 
-__all__ = ["Pair", "find_group", "to_columns", "visible_pairs"]
+__all__ = ["Pair", "to_columns", "values_in", "visible_pairs"]
 
 Pair = tuple[bytes, bytes | None]
 """Key and value; None is a tombstone."""
@@ -22,39 +21,26 @@ FEW = 4
 MAX_TAG = (1 << 64) - 1
 
 
-def find_group(
-    block: Block, keys: Sequence[bytes], *, uniform: bool, values: bool = True
-) -> tuple[Sequence[int], Iterable[Entry]]:
-    """Which of these sorted keys (their positions) are in the block, and the newest entry of each of those.
+def values_in(block: Block, keys: Sequence[bytes], *, uniform: bool, bare: bool) -> list[Value]:
+    """The newest value of each of these sorted keys in their block.
 
-    ``uniform``: all keys are of one width. With ``values`` False values are returned as ``b""``.
-
-    Neighbours are often stored side by side: then one comparison of bytes finds them all. Otherwise a dict over the
-    block's keys answers (3 us to make for 30 keys; searching with NumPy costs 15).
+    ``uniform``: all keys are of one width. ``bare``: values may come back as ``b""``. Neighbours are often stored side by
+    side: then one comparison of bytes finds them all. Otherwise a dict over the block's keys answers (3 us to make for 30
+    keys; searching with NumPy costs 15).
     """
-    n = len(keys)
+    n, hot = len(keys), block.hot
+    if hot is not None:
+        return [False if (entry := hot.get(key)) is None else entry[1] for key in keys]
     if n < FEW or block.repeats or not block.vectorisable:
-        found = [(i, entry) for i, key in enumerate(keys) if (entry := block.newest(key)) is not None]
-        return [i for i, _ in found], [entry if values else _bare(entry) for _, entry in found]
+        return [block.value(key) for key in keys]
     start = block.find(keys[0])
     if uniform and 0 <= start <= block.entries - n and block.holds(keys, start):
-        seqs = block.seqs_list(start, start + n)
-        if values:
-            return range(n), zip(seqs, block.values_list(start, start + n), strict=True)
-        if not block.deletes:
-            return range(n), zip(seqs, repeat(b""))
+        values: list[Value] = [b""] * n if bare and not block.deletes else [*block.values_list(start, start + n)]
+        return values
     low = start if start >= 0 else block.lower(keys[0])
     high = min(block.lower(keys[-1]) + 1, block.entries)
-    rows = dict(zip(block.keys_list(low, high), range(low, high), strict=True))
-    at = [rows.get(key) for key in keys]
-    which = [i for i, row in enumerate(at) if row is not None]
-    entries = [block.entry(row) for row in at if row is not None]
-    return which, entries if values else map(_bare, entries)
-
-
-def _bare(entry: Entry) -> Entry:
-    """The entry without its value."""
-    return entry if entry[1] is None else (entry[0], b"")
+    rows = dict(zip(block.keys_list(low, high), block.values_list(low, high), strict=True))
+    return [rows.get(key, False) for key in keys]
 
 
 def visible_pairs(block: Block, start: int, stop: int, seq: int | None) -> list[Pair]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "shared", "value_by_tip", "value_in"]
+__all__ = ["Layout", "Value", "shared", "value_by_tip", "value_in"]
+
+Value: TypeAlias = bytes | Literal[False] | None
+"""What a lookup of the present finds; None: a tombstone, False: the key is not here."""
 
 Layout: TypeAlias = tuple[int, int, int, int, int]
 """Where the keys and the values of a block start, the width of either, and of the prefix: all a lookup must know of a block
@@ -31,7 +34,7 @@ def shared(layout: Layout) -> Layout:
     return _layouts.setdefault(layout, layout)
 
 
-def value_in(payload: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
+def value_in(payload: bytes, layout: Layout, key: bytes) -> Value:
     """:meth:`Block.value` without a Block, for one that is looked at once; None if only a Block can tell.
 
     Just read, it is in the processor's cache: searching all of it costs less than making the object.
@@ -52,7 +55,7 @@ def value_in(payload: bytes, layout: Layout, key: bytes) -> bytes | Literal[Fals
     return payload[values : values + each]
 
 
-def value_by_tip(payload: bytes, tips: bytes, layout: Layout, key: bytes) -> bytes | Literal[False] | None:
+def value_by_tip(payload: bytes, tips: bytes, layout: Layout, key: bytes) -> Value:
     """:func:`value_in` for a block in cold memory: ``tips``, the last byte of every key, says which rows are worth a look."""
     low, values, width, each, skip = layout
     if len(key) != skip + width:

@@ -11,22 +11,22 @@ counters read as if the filter had always come first: they measure the tree, not
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from typing import Final, Literal
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from lsmkv.base.columns import I64, Columns
+from lsmkv.base.columns import Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import MAX_SEQ, Entry
 from lsmkv.cache.blockcache import MOST_HITS
 from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
 from lsmkv.sstable.access import SURE, TableAccess
-from lsmkv.sstable.batch import BatchLookup
 from lsmkv.sstable.block import OBJECT_BYTES, Block
 from lsmkv.sstable.decode import Pair, to_columns
-from lsmkv.sstable.quick import value_by_tip
+from lsmkv.sstable.quick import Value, value_by_tip
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
+from lsmkv.sstable.values import ValueLookup, keys_at
 
 __all__ = ["TableReader"]
 
@@ -69,7 +69,7 @@ class TableReader(TableAccess):
 
         I/O: at most one block read, unless the versions of the key span blocks and ``seq`` is old.
         """
-        if not self._may_hold(key, h):
+        if not self.may_hold(key, h):
             return None
         index = bisect_left(self.fences, key)
         if index < self.blocks:
@@ -85,7 +85,7 @@ class TableReader(TableAccess):
         self.counters.misses += 1
         return None
 
-    def value(self, key: bytes) -> bytes | Literal[False] | None:
+    def value(self, key: bytes) -> Value:
         """The newest value of ``key``: None for a tombstone, False if the table does not hold it.
 
         :meth:`get` at its fastest, for lookups of the present.
@@ -94,7 +94,6 @@ class TableReader(TableAccess):
         """
         index = -1
         if self.likely and (index := bisect_left(self.fences, key)) < self.blocks:
-            value: bytes | Literal[False] | None
             payload, tips = self.payloads[index], self.tips[index]
             if payload is not None and tips is not None:
                 low, values, width, each, skip = self.layouts[index]
@@ -115,28 +114,39 @@ class TableReader(TableAccess):
                     counters.found += 1
                     values += row * each
                     return payload[values : values + each]
-            block = self.cached[index]
-            if block is not None:
-                value = self._cached(index, block, key)
-                if value is not False:
-                    return value
-                self.likely = False
-            elif self.streak >= SURE:
-                value = self._read(index, key)
-                if value is not False:
-                    self.counters.found += 1
-                    return value
-                self._rule_out(key)
-                return False
+            if self.cached[index] is not None or self.streak >= SURE:
+                return self.guess(index, key)
         return self._value_filtered(key, index)
 
-    def _cached(self, index: int, block: Block, key: bytes) -> bytes | Literal[False] | None:
+    def guess(self, index: int, key: bytes) -> Value:
+        """:meth:`value` in block ``index`` without asking the filter first; afterwards, for the counters, if that failed.
+
+        I/O: one read if the block is not cached.
+        """
+        block, counters = self.cached[index], self.counters
+        value = self._read(index, key) if block is None else self._cached(index, block, key)
+        if value is not False:
+            counters.found += 1
+            return value
+        self.likely = False
+        if block is None:
+            self.streak = 0
+            counters.block_reads -= 1
+        if self.may_hold(key, None):
+            counters.misses += 1
+            counters.block_reads += block is None
+            counters.cache_hits += block is not None
+        else:
+            counters.unfiltered_reads += block is None
+        return False
+
+    def _cached(self, index: int, block: Block, key: bytes) -> Value:
         """:meth:`value` in a cached block where the first look at its tips did not find it, or that has none."""
         marks, hot = self.marks, block.hot
         hits = marks[index]
         if hits < MOST_HITS:
             marks[index] = hits + 1
-        value: bytes | Literal[False] | None
+        value: Value
         if hot is not None:
             value = hot.get(key, _ABSENT)[1]
         else:
@@ -147,32 +157,46 @@ class TableReader(TableAccess):
                 value = block.value(key)
             if hits >= self.heat_at[0]:
                 self.shelf.heat(index)
-        if value is not False:
-            self.counters.cache_hits += 1
-            self.counters.found += 1
+        self.counters.cache_hits += value is not False
         return value
 
-    def _value_filtered(self, key: bytes, index: int) -> bytes | Literal[False] | None:
+    def _value_filtered(self, key: bytes, index: int) -> Value:
         """:meth:`value` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
-        if not self._may_hold(key, None):
+        if not self.may_hold(key, None):
             self.streak = 0
             return False
         if index < 0:
             index = bisect_left(self.fences, key)
         if index < self.blocks:
-            cached = self.cached[index] is not None
-            value = self.block(index).value(key) if cached else self._read(index, key)
-            if value is not False:
-                self.counters.found += 1
-                self.likely = True
-                if self.streak < SURE and not cached:
-                    self.streak += 1
-                return value
+            return self.value_asked(index, key)
         self.streak = 0
         self.counters.misses += 1
         return False
 
-    def _may_hold(self, key: bytes, h: tuple[int, int] | None) -> bool:
+    def value_asked(self, index: int, key: bytes) -> Value:
+        """:meth:`value` in block ``index`` of a key that the filter let through. I/O: one read if the block is not cached."""
+        block = self.cached[index]
+        value = self._read(index, key) if block is None else self._cached(index, block, key)
+        if value is not False:
+            self.counters.found += 1
+            self.likely = True
+            if self.streak < SURE and block is None:
+                self.streak += 1
+            return value
+        self.streak = 0
+        self.counters.misses += 1
+        self.counters.cache_hits += block is not None
+        return False
+
+    def touch(self, index: int) -> None:
+        """Count a use of a cached block."""
+        hits = self.marks[index]
+        if hits < MOST_HITS:
+            self.marks[index] = hits + 1
+            if hits >= self.heat_at[0]:
+                self.shelf.heat(index)
+
+    def may_hold(self, key: bytes, h: tuple[int, int] | None) -> bool:
         """What the filter says; True without one."""
         if self.bloom is None:
             return True
@@ -182,7 +206,7 @@ class TableReader(TableAccess):
         self.counters.filter_negatives += 1
         return False
 
-    def _read(self, index: int, key: bytes) -> bytes | Literal[False] | None:
+    def _read(self, index: int, key: bytes) -> Value:
         """:meth:`value` in a block that is not cached; one that holds the key is cached if the cache wants it.
 
         I/O: one read.
@@ -195,24 +219,20 @@ class TableReader(TableAccess):
             self.shelf.hold(index, file.from_frame(index, frame))
         return value
 
-    def _rule_out(self, key: bytes) -> None:
-        """A block was read without asking the filter and the key was not there: ask afterwards, for the counters."""
-        self.likely, self.streak = False, 0
-        if not self._may_hold(key, None):
-            self.counters.block_reads -= 1
-            self.counters.unfiltered_reads += 1
-        else:
-            self.counters.misses += 1
+    def values(self, batch: KeyBatch, pick: Sequence[int], seq: int = MAX_SEQ, *, bare: bool = False) -> list[Value]:
+        """The value visible at ``seq`` of each key at these positions of a sorted batch, as :meth:`value` gives it.
 
-    def get_many(self, batch: KeyBatch, pick: I64, seq: int = MAX_SEQ, values: bool = True) -> tuple[I64, list[Entry]]:
-        """Versions as :meth:`get` for the keys at ``pick``, indices into the batch in sorted key order.
+        With ``bare`` values that are present may come back as ``b""``.
 
-        Returns the indices of ``pick`` that were found, in their order, and the entry of each. With ``values`` False
-        an entry is ``(seq, b"")``, or ``(seq, None)`` for a tombstone.
-
-        I/O: at most one read per block that may hold one of the keys.
+        I/O: at most one read per block that may hold one of the keys; more for versions newer than ``seq``.
         """
-        return BatchLookup(self, batch, pick, values=values).run(seq)
+        if seq >= self.max_seq:
+            return ValueLookup(self, batch, pick, bare=bare).run()
+        out: list[Value] = []
+        for key in keys_at(batch.keys, pick):
+            entry = self.get(key, None, seq)
+            out.append(False if entry is None else entry[1])
+        return out
 
     def scan_chunks(
         self,

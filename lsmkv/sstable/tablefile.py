@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from xxhash import xxh3_64_intdigest
 
@@ -30,7 +29,7 @@ from lsmkv.sstable.layout import (
     open_frame,
     parse_footer,
 )
-from lsmkv.sstable.quick import Layout, value_in
+from lsmkv.sstable.quick import Layout, Value, value_in
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["TableFile", "TableProperties"]
@@ -141,7 +140,7 @@ class TableFile:
         at = self.offsets[index]
         return self._decode(at, self._read(at, self.offsets[index + 1]))
 
-    def value(self, index: int, key: bytes) -> tuple[bytes | Literal[False] | None, bytes]:
+    def value(self, index: int, key: bytes) -> tuple[Value, bytes]:
         """The newest value of ``key`` as ``Block.value``, from block ``index``, and the block's frame for :meth:`from_frame`.
 
         What :meth:`block` and ``Block.value`` do, for a block that is not kept, in half the time: of a frame that was checked
@@ -164,7 +163,7 @@ class TableFile:
         elif len(data) != size:
             data = self._read(at, at + size)
         block = self._decode(at, data)
-        self._layouts[index] = block.layout if len(block.payload) == size else None  # compressed: to be unpacked every time
+        self._layouts[index] = block.layout if block.payload is data else None  # compressed: unpacked every time
         self._sums[index] = xxh3_64_intdigest(data)
         return block.value(key), data
 

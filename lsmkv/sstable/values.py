@@ -1,0 +1,168 @@
+"""The present values of many keys out of one table: the fast way of batch reads.
+
+Keys come sorted. Those that share a block are answered together (neighbours are often stored side by side: one comparison of
+bytes finds them all), single ones as in :meth:`~lsmkv.sstable.reader.TableReader.value`. Two rounds at most: a table whose
+last batch mostly found its keys is looked into at once, cached blocks always, others after a streak of finds; the filter is
+asked about what is left, all keys in one step, and blocks of those it lets through are read. The counters read as if the filter
+had always come first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lsmkv.base.hashing import KeyBatch, hash_key
+from lsmkv.cache.blockcache import MOST_HITS
+from lsmkv.sstable.access import SURE
+from lsmkv.sstable.decode import values_in
+from lsmkv.sstable.quick import Value
+
+if TYPE_CHECKING:
+    from lsmkv.sstable.reader import TableReader
+
+__all__ = ["ValueLookup", "keys_at"]
+
+SCALAR_FILTER = 8
+"""Up to so many keys, asking the filter one by one beats NumPy's fixed cost."""
+
+
+class ValueLookup:
+    """One lookup of the keys at these positions of a sorted batch. ``bare``: present values may come back as ``b""``."""
+
+    __slots__ = ("_bare", "_batch", "_keys", "_out", "_pick", "_table", "_uniform")
+
+    def __init__(self, table: TableReader, batch: KeyBatch, pick: Sequence[int], *, bare: bool) -> None:
+        self._table = table
+        self._batch = batch
+        self._pick = pick
+        self._keys = keys_at(batch.keys, pick)
+        self._uniform = batch.uniform
+        self._bare = bare
+        self._out: list[Value] = [False] * len(self._keys)
+
+    def run(self) -> list[Value]:
+        """The newest value of each key. I/O: at most one read per block that may hold one of them."""
+        table, keys, out = self._table, self._keys, self._out
+        rest: Sequence[int] = range(len(keys))
+        if table.likely:
+            rest = self._look(keys, guess=table.streak >= SURE)
+        if rest:
+            where = self._filtered(rest)
+            if len(where) == len(keys):
+                self._read(keys, out)
+            elif where:
+                found: list[Value] = [False] * len(where)
+                self._read([keys[i] for i in where], found)
+                for i, value in zip(where, found, strict=True):
+                    out[i] = value
+        table.likely = 2 * out.count(False) <= len(keys)
+        return out
+
+    def _look(self, keys: Sequence[bytes], *, guess: bool) -> list[int]:
+        """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into."""
+        table, out, n, bare = self._table, self._out, len(keys), self._bare
+        fences, blocks, payloads, tips, layouts = table.fences, table.blocks, table.payloads, table.tips, table.layouts
+        marks, heat_at, found = table.marks, table.heat_at[0], 0
+        rest: list[int] = []
+        i = index = 0
+        while i < n:
+            key = keys[i]
+            index = bisect_left(fences, key, index)
+            if index == blocks:
+                rest += range(i, n)
+                break
+            end = i + 1
+            if end < n and keys[end] <= fences[index]:
+                end = bisect_right(keys, fences[index], end)
+            elif (payload := payloads[index]) is not None and (tip := tips[index]) is not None:
+                low, values, width, each, skip = layouts[index]
+                row = tip.find(key[-1]) if len(key) == skip + width else -1
+                if row >= 0 and payload.startswith(key, low + row * width) and not skip:
+                    hits = marks[index]
+                    if hits < MOST_HITS:
+                        marks[index] = hits + 1
+                        if hits >= heat_at:
+                            table.shelf.heat(index)
+                    values += row * each
+                    out[i] = b"" if bare else payload[values : values + each]
+                    found += 1
+                    i = end
+                    continue
+            if table.cached[index] is None and not guess:
+                rest += range(i, end)
+            elif end == i + 1:
+                out[i] = table.guess(index, key)
+            else:
+                out[i:end] = self._group(index, keys[i:end], asked=False)
+            i = end
+        table.counters.cache_hits += found
+        table.counters.found += found
+        return rest
+
+    def _group(self, index: int, keys: Sequence[bytes], *, asked: bool) -> list[Value]:
+        """The values of sorted keys in block ``index``, counted; ``asked``: the filter let all of them through."""
+        table, counters = self._table, self._table.counters
+        block = table.cached[index]
+        read = block is None
+        if block is None:
+            block = table.file.block(index)
+            counters.block_bytes += table.file.block_extent(index)
+        else:
+            table.touch(index)
+        values = values_in(block, keys, uniform=self._uniform, bare=self._bare)
+        missing = values.count(False)
+        passed, counters.found = missing, counters.found + len(keys) - missing
+        if missing and not asked:
+            passed = sum(table.may_hold(key, None) for key, value in zip(keys, values, strict=True) if value is False)
+        counters.misses += passed
+        if missing < len(keys) or passed:
+            counters.block_reads += read
+            counters.cache_hits += not read
+        else:
+            counters.unfiltered_reads += read
+        if read and missing < len(keys):
+            table.shelf.put(index, block)
+        if read and missing:
+            table.streak = 0
+        return values
+
+    def _filtered(self, where: Sequence[int]) -> Sequence[int]:
+        """Those of the positions whose keys the filter lets through."""
+        bloom, n = self._table.bloom, len(where)
+        if bloom is None:
+            return where
+        if n <= SCALAR_FILTER:
+            passed = [t for t in where if bloom.may_contain(*hash_key(self._keys[t]))]
+        else:
+            pick = self._pick if n == len(self._pick) else [self._pick[t] for t in where]
+            hashes = self._batch.hashes
+            hashes = hashes[pick.start : pick.stop] if isinstance(pick, range) else hashes[pick]
+            passed = [where[i] for i in np.flatnonzero(bloom.check_many(hashes)).tolist()]
+        self._table.counters.filter_negatives += n - len(passed)
+        return passed
+
+    def _read(self, keys: Sequence[bytes], out: list[Value]) -> None:
+        """Look up keys the filter let through, reading blocks as needed."""
+        table, n = self._table, len(keys)
+        i = index = 0
+        while i < n:
+            index, end = table.group(keys, i, index)
+            if index == table.blocks:
+                table.counters.misses += n - i
+                break
+            if end == i + 1:
+                out[i] = table.value_asked(index, keys[i])
+            else:
+                out[i:end] = self._group(index, keys[i:end], asked=True)
+            i = end
+
+
+def keys_at(keys: Sequence[bytes], pick: Sequence[int]) -> Sequence[bytes]:
+    """The keys at these positions."""
+    if isinstance(pick, range):
+        return keys if len(pick) == len(keys) else keys[pick.start : pick.stop]
+    return [keys[i] for i in pick]
