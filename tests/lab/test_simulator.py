@@ -121,7 +121,7 @@ def test_policies_that_never_rest_or_break_the_level_rule_are_told() -> None:
     "change",
     [
         {"policy": Leveled},
-        {"policy": object()},
+        {"policy": 3.5},
         {"workload": 5},
         {"level0_runs": 0},
         {"table_bytes": 0},
