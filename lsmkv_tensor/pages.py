@@ -316,6 +316,7 @@ def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng
         table_bytes=min(max(quota.index_bytes // 16, 64 << 10), 32 << 20),
         block_cache_bytes=options.block_cache_bytes,
         stall_timeout_s=5.0,
+        event_log=False,  # it would take bytes of the index's share
         fs=fs,
         clock=options.clock,
         rng=rng,
