@@ -94,14 +94,14 @@ def _in_runs(state: ReadState, tables: TableCache, batch: KeyBatch, seq: int, ba
 
 def _by_table(run: RunView, keys: Sequence[bytes], pending: Sequence[int]) -> Iterator[tuple[int, Sequence[int]]]:
     """Cut the pending keys (positions in key order) at the table boundaries of a run."""
-    low, n, whole = 0, len(pending), len(pending) == len(keys)
-    key = None if whole else keys.__getitem__
-    where: Sequence[bytes] | Sequence[int] = keys if whole else pending
-    for table in run.tables[bisect_left(run.lasts, keys[pending[0]]) :]:
-        low = bisect_left(where, table.smallest, low, n, key=key)  # type: ignore[arg-type]
+    n = len(pending)
+    wanted = keys if n == len(keys) else [keys[i] for i in pending]
+    low = 0
+    for table in run.tables[bisect_left(run.lasts, wanted[0]) :]:
+        low = bisect_left(wanted, table.smallest, low)
         if low == n:
             return
-        high = bisect_right(where, table.largest, low, n, key=key)  # type: ignore[arg-type]
+        high = bisect_right(wanted, table.largest, low)
         if high > low:
             yield table.number, pending[low:high]
         low = high

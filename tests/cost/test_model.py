@@ -137,8 +137,9 @@ def test_a_policy_of_ones_own_is_walked_on_paper():
 
 class NeverDone:
     def pick(self, shape):
-        only = shape.levels[0].runs[0]
-        return Task((RunInput(0, only.id, tuple(t.number for t in only.tables)),), 0, None, "again")
+        level = next(n for n, level in enumerate(shape.levels) if level.runs)
+        only = shape.levels[level].runs[0]
+        return Task((RunInput(level, only.id, tuple(t.number for t in only.tables)),), 1, None, "again")
 
 
 def test_a_policy_that_never_rests_is_refused():
