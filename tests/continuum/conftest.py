@@ -6,7 +6,12 @@ import random
 
 import lsmkv
 from lsmkv.env.rng import seeded
+from lsmkv.policy import Fluid, LazyLeveling, Leveled, Tiered
 from lsmkv.testing import ManualScheduler, MemoryFileSystem
+
+CHAIN = [Leveled(4), Tiered(4), LazyLeveling(4), Fluid(4, K=2, Z=2), Leveled(4), Leveled(2), Leveled(6), Tiered(3), Leveled(3)]
+KEYS = 400
+SMALL = {"memtable_bytes": 4096, "table_bytes": 1024, "level0_stop_runs": 5}
 
 
 def open_small(fs: MemoryFileSystem, **chosen):
