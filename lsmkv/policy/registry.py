@@ -7,6 +7,7 @@ The policies of this package go by short names (``leveled``); any other class by
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 
@@ -38,7 +39,7 @@ def describe_policy(policy: Policy) -> dict[str, object]:
 
     A policy without a ``describe`` of its own is named ``"module:Class"``; its parameters are the fields of its dataclass.
     Raises InvalidArgumentError for one that could not be found again: defined in a function, say, or in no dataclass but
-    with parameters.
+    with parameters, or with parameters that JSON does not know.
     """
     cls = type(policy)
     own: Callable[[], dict[str, object]] | None = getattr(policy, "describe", None)
@@ -46,7 +47,7 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         described = own()
         if not isinstance(described, dict) or not isinstance(described.get("name"), str):
             raise InvalidArgumentError(f"describe() of {policy!r} gives {described!r}: must be a dict with a name")
-        return described
+        return _recordable(policy, described)
     if "<" in cls.__qualname__:
         raise InvalidArgumentError(f"the policy {policy!r} is defined inside a function: it cannot be recorded by name")
     parameters: dict[str, object] = {}
@@ -54,7 +55,18 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         parameters = asdict(policy)
     elif getattr(policy, "__dict__", None):
         raise InvalidArgumentError(f"the policy {policy!r} has fields but is no dataclass: what they are cannot be recorded")
-    return {"name": f"{cls.__module__}:{cls.__qualname__}", **parameters}
+    return _recordable(policy, {"name": f"{cls.__module__}:{cls.__qualname__}", **parameters})
+
+
+def _recordable(policy: Policy, described: dict[str, object]) -> dict[str, object]:
+    """``described``, if what is read of it after it was written is the same (lists count as tuples)."""
+    try:
+        found: object = json.loads(json.dumps(described, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgumentError(f"the parameters of {policy!r} cannot be recorded: {error}") from error
+    if _tuples(found) != _tuples(described):
+        raise InvalidArgumentError(f"the parameters of {policy!r} cannot be recorded: they would be found again as {found!r}")
+    return described
 
 
 def from_description(description: Mapping[str, object]) -> Policy:
@@ -65,7 +77,7 @@ def from_description(description: Mapping[str, object]) -> Policy:
     """
     if not description:
         return Leveled()
-    parameters = {key: tuple(v) if isinstance(v, list) else v for key, v in description.items() if key != "name"}
+    parameters = {key: _tuples(value) for key, value in description.items() if key != "name"}
     name = description.get("name")
     try:
         build = load_policy(str(name))
@@ -78,6 +90,13 @@ def from_description(description: Mapping[str, object]) -> Policy:
             f"the store records the compaction policy {name!r} with parameters {parameters!r}, which it does not take "
             f"({error}); {_WAY_OUT}"
         ) from error
+
+
+def _tuples(value: object) -> object:
+    """A recorded parameter as policies have it: tuples for lists, at any depth."""
+    if isinstance(value, dict):
+        return {key: _tuples(one) for key, one in value.items()}
+    return tuple(_tuples(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 def load_policy(text: str) -> Callable[..., Policy]:
