@@ -18,12 +18,15 @@ from lsmkv.sstable.decode import Pair, to_columns, visible_pairs
 __all__ = ["backward", "everything", "forward"]
 
 FIRST_CHUNK = 32
-"""Entries in the first chunk of a scan, so that a short scan does not decode a whole block."""
+"""Entries decoded before the first doubling, so that a short scan does not decode whole blocks."""
 
 
 def _extent(block: Block, start: bytes | None, stop: bytes | None) -> tuple[int, int]:
     """The entries of a block with keys in [start, stop)."""
-    return (0 if start is None else block.lower(start)), (block.entries if stop is None else block.lower(stop))
+    low = 0 if start is None else block.find(start)  # mostly a key that is there: four times as fast as halving
+    if low < 0 and start is not None:
+        low = block.lower(start)
+    return low, (block.entries if stop is None else block.lower(stop))
 
 
 def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None) -> Iterator[list[Pair]]:
@@ -33,21 +36,24 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
     """
     index = 0 if start is None else bisect_left(table.fences, start)
     emitted: bytes | None = None
-    size = FIRST_CHUNK
+    size = left = FIRST_CHUNK
     while index < table.blocks:
         block = table.block(index, table.scans)
         last = stop is not None and table.fences[index] >= stop
         low, high = _extent(block, start, stop if last else None)
         start = None
         while low < high:
-            end = high if block.repeats else min(low + size, high)
+            end = high if block.repeats else min(low + left, high)
             pairs = visible_pairs(block, low, end, seq)
             if pairs and pairs[0][0] == emitted:
                 del pairs[0]
             if pairs:
                 yield pairs
                 emitted = pairs[-1][0]
-            low, size = end, size * 2
+            left -= end - low
+            if left <= 0:
+                size = left = 2 * size
+            low = end
         if last:
             return
         index += 1
@@ -58,14 +64,14 @@ def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: i
     fences = table.fences
     index = table.blocks - 1 if stop is None else min(bisect_left(fences, stop), table.blocks - 1)
     waiting: list[Pair] = []
-    size = FIRST_CHUNK
+    size = left = FIRST_CHUNK
     while index >= 0:
         block = table.block(index, table.scans)
         low, high = _extent(block, start, stop)
         stop = None
         continued = index > 0 and low == 0 and fences[index - 1] == block.key(0)
         while low < high:
-            begin = low if block.repeats else max(high - size, low)
+            begin = low if block.repeats else max(high - left, low)
             pairs = visible_pairs(block, begin, high, seq)
             if waiting and not (pairs and pairs[-1][0] == waiting[0][0]):
                 pairs += waiting
@@ -75,7 +81,10 @@ def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: i
             if pairs:
                 pairs.reverse()
                 yield pairs
-            high, size = begin, size * 2
+            left -= high - begin
+            if left <= 0:
+                size = left = 2 * size
+            high = begin
         if low > 0:
             break
         index -= 1

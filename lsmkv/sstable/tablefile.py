@@ -138,7 +138,12 @@ class TableFile:
             CorruptionError: the block is damaged.
         """
         at = self.offsets[index]
-        return self._decode(at, self._read(at, self.offsets[index + 1]))
+        data = self._read(at, self.offsets[index + 1])
+        if xxh3_64_intdigest(data) == self._sums[index]:
+            return Block(data, self.path, at, FRAME_BYTES)
+        block = self._decode(at, data)
+        self._know(index, data, block)
+        return block
 
     def value(self, index: int, key: bytes) -> tuple[Value, bytes]:
         """The newest value of ``key`` as ``Block.value``, from block ``index``, and the block's frame for :meth:`from_frame`.
@@ -163,9 +168,14 @@ class TableFile:
         elif len(data) != size:
             data = self._read(at, at + size)
         block = self._decode(at, data)
-        self._layouts[index] = block.layout if block.payload is data else None  # compressed: unpacked every time
-        self._sums[index] = xxh3_64_intdigest(data)
+        self._know(index, data, block)
         return block.value(key), data
+
+    def _know(self, index: int, data: bytes, block: Block) -> None:
+        """Remember a frame that was checked and is used as it is (a compressed one must be taken apart every time)."""
+        if block.payload is data:
+            self._layouts[index] = block.layout
+            self._sums[index] = xxh3_64_intdigest(data)
 
     def from_frame(self, index: int, data: bytes) -> Block:
         """The block of a frame that :meth:`value` gave back, so it is checked. Raises CorruptionError if it makes no sense."""
