@@ -27,8 +27,8 @@ __all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "WARM_HITS", "BlockCache", "C
 ENTRY_BYTES = 200
 """Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
 
-SIGHT_SHARE = 4
-"""A full cache takes a block that missed twice in a round of as many misses as it holds blocks, divided by this: a tenth of
+SIGHT_SHARE = 8
+"""A full cache takes a block that missed twice in a round of as many misses as it holds blocks, divided by this: a twentieth of
 the misses of uniform traffic, the second miss of a hot block, nothing of a long scan."""
 
 FEWEST_SIGHTS = 64

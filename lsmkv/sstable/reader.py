@@ -94,8 +94,8 @@ class TableReader(TableAccess):
         """
         index = -1
         if self.likely and (index := bisect_left(self.fences, key)) < self.blocks:
-            payload, tips = self.payloads[index], self.tips[index]
-            if payload is not None and tips is not None:
+            payload = self.payloads[index]
+            if payload is not None and (tips := self.tips[index]) is not None:
                 low, values, width, each, skip = self.layouts[index]
                 row = tips.find(key[-1]) if len(key) == skip + width else -1
                 if (
@@ -114,8 +114,15 @@ class TableReader(TableAccess):
                     counters.found += 1
                     values += row * each
                     return payload[values : values + each]
-            if self.cached[index] is not None or self.streak >= SURE:
+            if self.cached[index] is not None:
                 return self.guess(index, key)
+            if self.streak >= SURE:
+                value = self._read(index, key)
+                if value is False:
+                    self._guessed_wrong(key, read=True)
+                else:
+                    self.counters.found += 1
+                return value
         return self._value_filtered(key, index)
 
     def guess(self, index: int, key: bytes) -> Value:
@@ -123,22 +130,27 @@ class TableReader(TableAccess):
 
         I/O: one read if the block is not cached.
         """
-        block, counters = self.cached[index], self.counters
+        block = self.cached[index]
         value = self._read(index, key) if block is None else self._cached(index, block, key)
-        if value is not False:
-            counters.found += 1
-            return value
+        if value is False:
+            self._guessed_wrong(key, read=block is None)
+        else:
+            self.counters.found += 1
+        return value
+
+    def _guessed_wrong(self, key: bytes, *, read: bool) -> None:
+        """A block without the key was looked into before the filter was asked: count as if it had been asked first."""
+        counters = self.counters
         self.likely = False
-        if block is None:
+        if read:
             self.streak = 0
             counters.block_reads -= 1
         if self.may_hold(key, None):
             counters.misses += 1
-            counters.block_reads += block is None
-            counters.cache_hits += block is not None
+            counters.block_reads += read
+            counters.cache_hits += not read
         else:
-            counters.unfiltered_reads += block is None
-        return False
+            counters.unfiltered_reads += read
 
     def _cached(self, index: int, block: Block, key: bytes) -> Value:
         """:meth:`value` in a cached block where the first look at its tips did not find it, or that has none."""

@@ -73,6 +73,7 @@ class TableFile:
             self._file: File = fs.open(path)
         except OSError as error:
             raise io_failed("open table", path, error) from error
+        self._pread = self._file.pread
         try:
             self._load()
         except BaseException:
@@ -156,7 +157,7 @@ class TableFile:
         at = self.offsets[index]
         size = self.offsets[index + 1] - at
         try:
-            data = self._file.pread(size, at)
+            data = self._pread(size, at)
         except OSError as error:
             raise io_failed("read table", self.path, error) from error
         if xxh3_64_intdigest(data) == self._sums[index]:
