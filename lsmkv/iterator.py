@@ -40,19 +40,27 @@ class Scan(Iterator[tuple[bytes, bytes]]):
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:  # noqa: PYI034 - the inner iterator saves a Python call an entry
         """The entries still to come; one underlying sequence, however often it is asked for."""
+        if self._pin.failure is not None:
+            raise self._pin.failure
         return self._items
 
     def __next__(self) -> tuple[bytes, bytes]:
         """The next entry. CorruptionError or IOFailedError if a block cannot be read, ClosedError after the store was closed.
 
+        A scan that failed fails again: its end is never mistaken for the end of the range.
+
         I/O: a block now and then.
         """
+        if self._pin.failure is not None:
+            raise self._pin.failure
         return next(self._items)
 
     def close(self) -> None:
-        """Let go of tables and versions; iteration ends. A second call does nothing."""
+        """Let go of tables and versions; iteration ends, also that of a loop that is under way. A second call does nothing."""
         self._items = iter(())
         self._pin.release()
+        if self._pin.chunk:
+            self._pin.chunk.clear()
 
     def __enter__(self) -> Self:
         """Return self."""

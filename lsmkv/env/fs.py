@@ -9,7 +9,7 @@ A file closes its descriptor when :meth:`File.close` is called or when its last 
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from posixpath import dirname
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -147,7 +147,21 @@ class FileSystem(Protocol):
         ...
 
 
-def read_exact(file: File, size: int, offset: int) -> bytes:
+class Readable(Protocol):
+    """What can be read at a place; ``pread`` is that of :class:`File`."""
+
+    @property
+    def path(self) -> str:
+        """The name it was opened by."""
+        ...
+
+    @property
+    def pread(self) -> Callable[[int, int], bytes]:
+        """Up to so many bytes from an offset."""
+        ...
+
+
+def read_exact(file: Readable, size: int, offset: int) -> bytes:
     """Exactly ``size`` bytes, or EOFError naming how many there were.
 
     I/O: one read system call (more only when the kernel returns early).

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "watch_forks"]
+__all__ = ["Forkable", "open_files_limit", "watch_forks"]
 
 
 class Forkable(Protocol):
@@ -29,6 +30,12 @@ def _in_child() -> None:
     """Tell every live handle."""
     for handle in list(_handles):
         handle.forked()
+
+
+def open_files_limit() -> int:
+    """How many files this process may have open at once."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 30
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.sync import Lock
+from lsmkv.errors import LsmError
 
 __all__ = ["Pin", "SnapshotRegistry"]
 
@@ -103,12 +104,16 @@ class Pin:
     It may also keep alive what is read under it (``holds``), such as the tables of a state.
     """
 
-    __slots__ = ("_registry", "holds", "seq")
+    __slots__ = ("_registry", "chunk", "failure", "holds", "seq")
 
     def __init__(self, registry: SnapshotRegistry, seq: int, holds: object = None) -> None:
         self._registry: SnapshotRegistry | None = registry
         self.seq = seq
         self.holds = holds
+        self.chunk: list[tuple[bytes, bytes]] | None = None
+        """What a scan under it is handing out."""
+        self.failure: LsmError | None = None
+        """Why that scan ended before its time."""
 
     @property
     def held(self) -> bool:

@@ -14,6 +14,7 @@ from lsmkv.base.counters import WorkCounters
 from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.fs import FileSystem
+from lsmkv.env.process import open_files_limit
 from lsmkv.env.sync import Lock
 from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.scan import everything
@@ -28,9 +29,10 @@ def table_path(directory: str, number: int) -> str:
 
 
 class TableCache:
-    """Open readers by file number; the least recently used is dropped beyond ``limit``.
+    """Open readers by file number, at most ``limit`` and half of the files this process may open.
 
-    A reader closes its file when its last user drops it, so dropping one here never disturbs a lookup in flight.
+    The least recently used is dropped beyond that and gives its descriptor back. Who still reads from it (a scan or a merge
+    over more tables than may be open) goes on, at one opening a read.
     """
 
     __slots__ = ("_cache", "_directory", "_fs", "_ledger", "_levels", "_limit", "_lock", "calls", "crowded", "readers")
@@ -41,7 +43,7 @@ class TableCache:
         self._cache = cache
         self._ledger = ledger
         self._levels: dict[int, int] = {}
-        self._limit = limit
+        self._limit = max(1, min(limit, open_files_limit() // 2))
         self._lock = Lock()
         self.readers: OrderedDict[int, TableReader] = OrderedDict()
         """Open tables; a lookup may peek here before it calls :meth:`get`."""
@@ -65,7 +67,7 @@ class TableCache:
             reader = self.readers.setdefault(number, reader)
             self._point(reader)  # it may have moved meanwhile
             while len(self.readers) > self._limit:
-                self.readers.popitem(last=False)
+                self.readers.popitem(last=False)[1].file.rest()
             self.crowded = len(self.readers) == self._limit
         return reader
 

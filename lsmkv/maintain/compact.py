@@ -34,6 +34,9 @@ __all__ = ["run_task"]
 SLICE_BYTES = 1 << 20
 """Bytes merged at once: bounds memory and how long NumPy works between two looks at the clock."""
 
+FEWEST_BYTES = 64 << 10
+"""Bytes read at once of each run; runs share SLICE_BYTES as long as that leaves more."""
+
 
 def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
     """Carry out one task; False if it would drop what a snapshot reads, and nothing was done.
@@ -77,7 +80,8 @@ def _merge(core: Core, task: Task, merged: list[TableMeta], *, bottom: bool, by_
     """The inputs as new tables."""
     counts = core.ledger.level(task.output_level).merges
     newest_first = sorted(task.inputs, key=lambda one: (one.level, -one.run))
-    streams = [_read_run(core, [t for t in merged if t.number in one.tables], counts) for one in newest_first]
+    chunk_bytes = max(SLICE_BYTES // len(newest_first), FEWEST_BYTES)
+    streams = [_read_run(core, [t for t in merged if t.number in one.tables], chunk_bytes, counts) for one in newest_first]
     entries = sum(t.entries for t in merged)
     gone = {t.number for t in merged}
     plan = Plan(
@@ -97,9 +101,9 @@ def _kept(core: Core, parts: Iterator[Columns], *, bottom: bool) -> Iterator[Par
         yield visible(part, snapshots, bottom=bottom), bool(snapshots)
 
 
-def _read_run(core: Core, tables: list[TableMeta], counts: WorkCounters) -> Iterator[Columns]:
+def _read_run(core: Core, tables: list[TableMeta], chunk_bytes: int, counts: WorkCounters) -> Iterator[Columns]:
     """The entries of disjoint tables in key order."""
-    return chain.from_iterable(core.tables.stream(table.number, SLICE_BYTES, counts) for table in tables)
+    return chain.from_iterable(core.tables.stream(table.number, chunk_bytes, counts) for table in tables)
 
 
 def _stamped(table: TableMeta, merged: list[TableMeta]) -> TableMeta:

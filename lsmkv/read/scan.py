@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from lsmkv.base.keys import MAX_KEY_BYTES
-from lsmkv.errors import ClosedError
+from lsmkv.errors import ClosedError, LsmError
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState, RunView, StateBox
 from lsmkv.live.tables import TableCache
@@ -64,11 +64,18 @@ def scan(
 
 
 def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin, box: StateBox | None) -> Iterator[list[tuple[bytes, bytes]]]:
-    """The same chunks; the pin lives as long as they do."""
-    for chunk in chunks:
-        yield chunk
-        if box is not None and box.current is None:
-            raise ClosedError("the store of this scan")
+    """The same chunks; the pin lives as long as they do, and they end when it is given back."""
+    try:
+        for chunk in chunks:
+            pin.chunk = chunk
+            yield chunk
+            if not pin.held:
+                return
+            if box is not None and box.current is None:
+                raise ClosedError("the store of this scan")
+    except LsmError as error:
+        pin.failure = error
+        raise
     pin.release()
 
 

@@ -69,21 +69,23 @@ class TableFile:
     def __init__(self, fs: FileSystem, path: str, number: int) -> None:
         self.path = path
         self.number = number
+        self._fs = fs
         try:
-            self._file: File = fs.open(path)
+            file: File = fs.open(path)
         except OSError as error:
             raise io_failed("open table", path, error) from error
-        self._pread = self._file.pread
+        self.pread = file.pread  # the only reference to the file: whoever reads keeps it open
+        self._close = file.close
         try:
-            self._load()
+            self._load(file)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
 
-    def _load(self) -> None:
+    def _load(self, file: File) -> None:
         """Read and check everything but the blocks."""
         try:
-            size = self._file.size()
+            size = file.size()
         except OSError as error:
             raise io_failed("read table", self.path, error) from error
         start = max(0, size - TAIL_BYTES)
@@ -114,7 +116,7 @@ class TableFile:
     def _read(self, start: int, stop: int) -> bytes:
         """The bytes start..stop-1 of the file."""
         try:
-            return read_exact(self._file, stop - start, start)
+            return read_exact(self, stop - start, start)
         except OSError as error:
             raise io_failed("read table", self.path, error) from error
         except EOFError as error:
@@ -157,7 +159,7 @@ class TableFile:
         at = self.offsets[index]
         size = self.offsets[index + 1] - at
         try:
-            data = self._pread(size, at)
+            data = self.pread(size, at)
         except OSError as error:
             raise io_failed("read table", self.path, error) from error
         if xxh3_64_intdigest(data) == self._sums[index]:
@@ -213,9 +215,28 @@ class TableFile:
             yield [self._decode(offsets[b], data[offsets[b] - base : offsets[b + 1] - base]) for b in range(start, end)]
             start = end
 
+    def rest(self) -> None:
+        """Give the descriptor back, although somebody may go on reading: from now on each read opens the file and closes it.
+
+        A read in flight keeps the file open until it is done. The file must not be unlinked as long as anybody reads.
+        """
+        self.pread, self._close = self._visit, _nothing
+
+    def _visit(self, size: int, offset: int) -> bytes:
+        """One read of a file that is at rest. I/O: 1 open, 1 read, 1 close."""
+        file = self._fs.open(self.path)
+        try:
+            return file.pread(size, offset)
+        finally:
+            file.close()
+
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        self._file.close()
+        self._close()
+
+
+def _nothing() -> None:
+    """Close what is not open."""
 
 
 def _load_filter(path: str, at: int, data: memoryview) -> tuple[Bloom | None, int]:

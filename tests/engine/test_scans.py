@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 import lsmkv
@@ -81,3 +83,40 @@ def test_closing_a_scan_early_lets_old_versions_go(filled):
 def test_bounds_that_are_not_bytes_are_refused(filled):
     with pytest.raises(lsmkv.InvalidArgumentError, match="must be bytes, not str"):
         filled.scan("a")
+
+
+def test_closing_a_scan_ends_the_loop_over_it(filled):
+    seen = 0
+    with filled.scan() as scan:
+        for _ in scan:
+            seen += 1
+            if seen == 3:
+                scan.close()
+    assert seen == 3
+    assert filled.stats().snapshots == 0
+
+
+def test_a_scan_that_failed_never_looks_like_one_that_ended(open_db, memory_fs):
+    db = open_db(block_cache_bytes=0)
+    db.put_many([(b"%04d" % i, b"x" * 50) for i in range(500)])
+    db.flush()
+    scan = db.scan()
+    for _ in range(100):
+        next(scan)
+    faulty = True
+
+    def fail(op, path):
+        if faulty and op == "pread":
+            raise OSError(errno.EIO, "once", path)
+
+    memory_fs.on_op = fail
+    with pytest.raises(lsmkv.IOFailedError):
+        list(scan)
+    faulty = False
+    with pytest.raises(lsmkv.IOFailedError):
+        next(scan)
+    with pytest.raises(lsmkv.IOFailedError):
+        list(scan)
+    scan.close()
+    assert len(list(db.scan())) == 500
+    db.close()
