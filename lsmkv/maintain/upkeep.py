@@ -10,6 +10,8 @@ deletion that grows too old, data that outlives its TTL. What only a snapshot ho
 
 from __future__ import annotations
 
+from functools import partial
+
 from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.scheduling import Scheduler, Worker
 from lsmkv.env.sync import Lock, current_thread_id
@@ -43,6 +45,9 @@ SHORTEST_SLEEP_S = 0.01
 SNAPSHOT_LOOK_S = 10.0
 """How often a worker that waits for a snapshot looks whether the garbage collector has dropped it unreleased."""
 
+_WORKERS = ("flush", "compact")
+"""The order in which they are started, and kept."""
+
 
 class Upkeep:
     """Finds and runs flushes and compactions."""
@@ -65,8 +70,8 @@ class Upkeep:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let a scheduler run the work (a manual one only keeps it)."""
-        self._workers.append(scheduler.start("lsmkv-flush", lambda: self._background("flush")))
-        self._workers.append(scheduler.start("lsmkv-compact", lambda: self._background("compact")))
+        for kind in _WORKERS:
+            self._workers.append(scheduler.start(f"lsmkv-{kind}", partial(self._background, kind)))
         self.wake()
 
     def wake(self) -> None:
@@ -144,17 +149,28 @@ class Upkeep:
         with self._compact_lock:
             shape = seen_shape(self._core)
             task = due_task(self._core.policy, shape)
-            if task is None or not run_task(self._core, task):
+            if task is None:
                 self._sleep(shape)
+                return None
+            if not run_task(self._core, task):
+                self._refused()
                 return None
         self._installed()
         return task
 
+    def _refused(self) -> None:
+        """A snapshot came between the look and the drop: look again when it is released, soon if it already is."""
+        shape = seen_shape(self._core)
+        self._sleep(shape)
+        if shape.snapshot_floor == MAX_SEQ:
+            self._wake("compact", SHORTEST_SLEEP_S)
+
     def _sleep(self, shape: TreeShape) -> None:
         """Nothing is due in ``shape``: have the worker woken when time or the release of a snapshot may change that."""
-        if not self._workers:
+        workers = self._workers
+        if not workers:
             return
-        worker = self._workers[1]
+        worker = workers[_WORKERS.index("compact")]
         due = next_due_s(self._core.policy, shape)
         if due is not None:
             worker.wake(min(max(due - shape.now_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
@@ -232,8 +248,13 @@ class Upkeep:
         self._tell(error)
         pause = min(max(FIRST_PAUSE_S, 2 * self._pauses[kind]), LONGEST_PAUSE_S)
         self._pauses[kind] = pause
-        if self._workers:
-            self._workers[0 if kind == "flush" else 1].wake(pause)
+        self._wake(kind, pause)
+
+    def _wake(self, kind: str, after_s: float) -> None:
+        """Have one worker look again later; nobody if they are stopped, which another thread may do at any moment."""
+        workers = self._workers
+        if workers:
+            workers[_WORKERS.index(kind)].wake(after_s)
 
     def _sync_if_due(self) -> None:
         """The flush worker also keeps the promises about unsynced writes (mode "interval") and old deletions, each in time."""
@@ -241,4 +262,4 @@ class Upkeep:
             return
         for left in (self._committer.sync_due(), self._committer.deletion_due()):
             if left is not None:
-                self._workers[0].wake(min(max(left, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
+                self._wake("flush", min(max(left, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
