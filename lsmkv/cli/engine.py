@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lsmkv.cli.chosen import search_here
 from lsmkv.cli.tools import FileKind, Record, StoreKind, Tools
 from lsmkv.db import open as open_store
 from lsmkv.env.fs import FileSystem
@@ -37,5 +38,6 @@ def _verify(fs: FileSystem, path: str) -> VerifyReport:
 
 def _checkpoint(path: str, dest: str) -> None:
     """Open the store and have it copy itself."""
+    search_here()  # its policy may be one of the user's own
     with open_store(path, Options(create=False)) as db:
         db.checkpoint(dest)

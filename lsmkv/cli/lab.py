@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from lsmkv.base.events import read_events
+from lsmkv.cli.chosen import chosen_policy
 from lsmkv.cli.lab_view import LINES, Story
 from lsmkv.cli.output import INTERRUPTED, console, emit_json, guard
 from lsmkv.cli.tools import Tools
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.events import rows_of_events
-from lsmkv.lab.numbers import count_of, policy_of, size_of, value_of
+from lsmkv.lab.numbers import count_of, size_of, value_of
 from lsmkv.lab.page import page
 from lsmkv.lab.playback import encode
 from lsmkv.lab.rows import Row, Simulation
@@ -143,8 +143,7 @@ def simulate(
             writes_per_s=writes_per_s,
             seed=seed,
         )
-        sys.path.insert(0, "")  # a policy of the user's own may lie in the current directory
-        chosen = policy_of(policy, **given)
+        chosen = chosen_policy(policy, **given)
         simulator = Simulator(
             chosen,
             load,
@@ -251,7 +250,7 @@ def _switch(text: str) -> Switch:
     if not rest:
         msg = f"--switch-at {text!r}: should read WRITES:POLICY, such as 5e6:tiered,size_ratio=6"
         raise InvalidArgumentError(msg)
-    return Switch(count_of("--switch-at", writes), policy_of(rest), pace)
+    return Switch(count_of("--switch-at", writes), chosen_policy(rest), pace)
 
 
 def _words(load: Writes) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import typer
 
+from lsmkv.cli.chosen import chosen_policy
 from lsmkv.cli.output import emit_json, guard
 from lsmkv.cli.tools import Tools
 from lsmkv.db import open as open_store
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.lab.numbers import policy_of
 from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import human_bytes, policy_line
 from lsmkv.options import Options
+from lsmkv.policy.registry import from_description
 from lsmkv.policy.transition import TransitionReport
 
 __all__ = ["register"]
@@ -52,16 +55,30 @@ def set_policy(
         if kind.checkpoint is None:
             msg = f"{path} is a {kind.name}: set-policy exists for the engine alone"
             raise InvalidArgumentError(msg)
-        chosen = policy_of(policy)
-        with open_store(path, Options(create=False, scheduler=ManualScheduler())) as db:
-            report = db.set_policy(chosen, pace)
+        chosen = chosen_policy(policy)
+        lost = _lost(tools, path)
+        options = Options(create=False, scheduler=ManualScheduler(), policy=chosen if lost else None)
+        with open_store(path, options) as db:
+            report = db.stats().transition if lost else None  # opening it with another policy was the switch
+            if report is None or pace == "lazy":
+                report = replace(db.set_policy(chosen, pace), **lost)
             if settle:
                 db.settle()
-                report = db.stats().transition or report
+                report = replace(db.stats().transition or report, **lost)
         if as_json:
             emit_json({"path": path, **report.to_dict()})
         else:
             _tell(report)
+
+
+def _lost(tools: Tools, path: str) -> dict[str, Any]:
+    """What a report has to say it comes from if the recorded policy cannot be made any more; empty if it can."""
+    recorded = load_manifest(tools.fs, path).policy
+    try:
+        from_description(recorded)
+    except InvalidArgumentError:
+        return {"from_policy": dict(recorded)}
+    return {}
 
 
 def _tell(report: TransitionReport) -> None:
