@@ -31,8 +31,9 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
     if core.closing:
         edit = replace(edit, ledger=core.ledger.totals().to_dict())
     after = replace(apply_edit(core.state, edit), ledger=core.ledger.totals().to_dict())
+    payload = edit.encode()  # what cannot be recorded fails here, where it is certain that nothing was
     try:
-        core.manifest.append(edit, after)
+        core.manifest.append(edit, after, payload)
         core.state = after
         _show(core, View(after.shape), edit, flushed)
     except PoisonedError as error:

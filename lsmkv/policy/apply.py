@@ -69,10 +69,12 @@ def input_tables(shape: TreeShape, task: Task) -> list[TableMeta]:
 def check_task(shape: TreeShape, task: Task) -> None:
     """Refuse a task that would break the level rule: the merged run must not pass anything that meets one of its inputs.
 
-    Level 0 takes nothing but flushes, whose order is that of their runs; and no tree is deeper than DEEPEST.
+    Level 0 takes nothing but flushes, whose order is that of their runs; and no tree is deeper than DEEPEST. What it says is
+    recorded, so it has to be made of ints and a str.
 
     Raises InvalidArgumentError; the message names the table that would end up on the wrong side.
     """
+    _check_fields(task)
     merged = input_tables(shape, task)
     if not merged:
         raise InvalidArgumentError(f"task has no inputs: {task.reason}")
@@ -96,6 +98,18 @@ def check_task(shape: TreeShape, task: Task) -> None:
     _check_side(newest_first[::-1], gone, lambda level, run: _above(task, level, run))
     if not 1 <= task.output_level <= DEEPEST:
         raise InvalidArgumentError(f"task writes to level {task.output_level}: must be a level from 1 to {DEEPEST}")
+
+
+def _check_fields(task: Task) -> None:
+    """Refuse numbers and sentences that only look like some (NumPy's, say): manifest and event log record them as JSON."""
+    numbers: list[object] = [task.output_level, task.debt, *(number for one in task.inputs for number in (one.level, one.run))]
+    numbers += [] if task.output_run is None else [task.output_run]
+    for number in numbers:
+        if not isinstance(number, int):
+            raise InvalidArgumentError(f"task holds {number!r}, a {type(number).__name__}, where an int belongs: {task.reason}")
+    reason: object = task.reason
+    if not isinstance(reason, str):
+        raise InvalidArgumentError(f"task gives the reason {reason!r}: must be a sentence")
 
 
 def _above(task: Task, level: int, run: int) -> bool:

@@ -114,8 +114,10 @@ class Manifest:
             manifest._mark()
         return manifest, contents.state
 
-    def append(self, edit: VersionEdit, state_after: ManifestState) -> None:
+    def append(self, edit: VersionEdit, state_after: ManifestState, payload: bytes | None = None) -> None:
         """Record ``edit`` durably; ``state_after`` is the state it leads to, which a rewrite will hold.
+
+        ``payload`` is the edit encoded, from a caller that wants to know beforehand that it can be.
 
         Raises IOFailedError or NoSpaceError when nothing was recorded; PoisonedError when it is unknown what was: then
         the tables of the edit must stay where they are, the next opening knows. All later calls raise it again.
@@ -127,7 +129,7 @@ class Manifest:
             raise ClosedError(self.path)
         if self.failed is not None:
             raise PoisonedError(self.path, self.failed.first)
-        payload = encode(edit)
+        payload = payload if payload is not None else encode(edit)
         header = self._header(EDIT, self.frames, self.durable, payload)
         size = len(header) + len(payload)
         self._make_names_durable(edit)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lsmkv
+from lsmkv.maintain.install import install
 from lsmkv.maintain.scheduler import ManualScheduler, ThreadedScheduler
 from lsmkv.policy.base import RunInput, Task
 from lsmkv.testing.memfs import MemoryFileSystem
+from lsmkv.version.edit import VersionEdit
 
 SOURCE = '''
 """A compaction policy of somebody's own."""
@@ -212,6 +216,42 @@ def test_the_worker_lives_tells_and_goes_on_when_the_policy_is_right_again(answe
         db.settle()
         assert dict(db.scan()) == {b"%03d" % i: b"3" for i in range(40)}
         db.check()
+
+
+UNRECORDABLE = {
+    "debt": lambda task: replace(task, debt=np.int64(7)),
+    "reason": lambda task: replace(task, reason={"runs": 3}),
+    "output_level": lambda task: replace(task, output_level=np.int64(1)),
+    "inputs": lambda task: replace(task, inputs=tuple(replace(one, run=np.int64(one.run)) for one in task.inputs)),
+}
+
+
+@pytest.mark.parametrize("field", UNRECORDABLE)
+def test_a_task_that_json_cannot_hold_is_refused_and_poisons_nothing(open_db, field):
+    """Bug: during a transition the edit with such a debt failed half way, and the store took no write after that."""
+    policy = Wrong(lambda shape: UNRECORDABLE[field](Task(everything(shape), 1, None, "all in one")))
+    policy.describe = lambda: {"name": "tests:Unrecordable"}
+    with open_db(level0_runs=5) as db:
+        fill(db, 3)
+        db._core.transition = replace(db.set_policy(policy), done=False)
+        policy.armed = True
+        before, tables = dict(db.scan()), db.tree().tables
+        with pytest.raises(lsmkv.InvalidArgumentError, match="task"):
+            db.step()
+        policy.armed = False
+        assert db.tree().tables == tables
+        assert dict(db.scan()) == before
+        db.check()
+        db.put(b"after", b"1")
+        db.flush()
+
+
+def test_an_edit_that_cannot_be_written_down_is_known_not_to_be_on_disk(open_db):
+    with open_db() as db:
+        with db._core.install_lock, pytest.raises(TypeError):
+            install(db._core, VersionEdit(policy={"name": "tests:Odd", "set": {1}}))
+        db.put(b"after", b"1")
+        db.flush()
 
 
 class Chooser:
