@@ -27,7 +27,7 @@ LIMIT_BYTES = 4 << 20
 
 
 class EventLog:
-    """Appends events to the log of one directory. Thread-safe; never raises OSError."""
+    """Appends events to the log of one directory. Thread-safe; never raises, for the work it tells of is done."""
 
     __slots__ = ("_at", "_clock", "_directory", "_file", "_fs", "_limit", "_lock", "_torn", "failures")
 
@@ -49,14 +49,14 @@ class EventLog:
         I/O: one write, not synced; the first one opens the file, one in twenty thousand renames it.
         """
         with self._lock:
-            line = json.dumps({"at_s": round(self._clock.now(), 6), "kind": kind, **fields()}, separators=(",", ":"))
-            data = line.encode() + b"\n"
             try:
+                line = json.dumps({"at_s": round(self._clock.now(), 6), "kind": kind, **fields()}, separators=(",", ":"))
+                data = line.encode() + b"\n"
                 file = self._ready(len(data))
                 if self._torn:
                     data = b"\n" + data
                 write_all(file, [data], self._at)
-            except OSError:
+            except (OSError, TypeError, ValueError):  # the last two: what somebody's policy says of itself is no JSON
                 self.failures += 1
                 return
             self._at += len(data)
@@ -65,20 +65,24 @@ class EventLog:
     def _ready(self, size: int) -> File:
         """The file to append ``size`` bytes to, opened, begun or turned over as needed."""
         path = join(self._directory, EVENTS)
-        if self._file is not None and self._at and self._at + size > self._limit:
-            self._file.close()
+        file = self._file if self._file is not None else self._opened(path)
+        if self._at and self._at + size > self._limit:
             self._file = None
+            file.close()
             self._fs.rename(path, join(self._directory, OLDER_EVENTS))
-            self._at = 0
-        if self._file is None:
-            if self._fs.exists(path):
-                self._file = self._fs.open(path, "rw")
-                self._at = self._file.size()
-                self._torn = bool(self._at) and self._file.pread(1, self._at - 1) != b"\n"
-            else:
-                self._file = self._fs.open(path, "create")
-                self._at, self._torn = 0, False
-        return self._file
+            file = self._opened(path)
+        return file
+
+    def _opened(self, path: str) -> File:
+        """The log, ready to go on where it ends."""
+        if self._fs.exists(path):
+            file = self._file = self._fs.open(path, "rw")
+            self._at = file.size()
+            self._torn = bool(self._at) and file.pread(1, self._at - 1) != b"\n"
+        else:
+            file = self._file = self._fs.open(path, "create")
+            self._at, self._torn = 0, False
+        return file
 
     def close(self) -> None:
         """Let go of the file; a later event opens it again."""

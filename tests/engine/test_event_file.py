@@ -83,3 +83,39 @@ def test_a_disk_that_refuses_costs_events_only():
 
 def test_a_store_without_a_log_has_no_events():
     assert list(read_events(a_directory(), "/db")) == []
+
+
+def test_an_event_that_is_no_json_costs_itself_only():
+    """The work it tells of is done by then: it must not fail for that."""
+    fs = a_directory()
+    log = a_log(fs)
+    for odd in ({1, 2}, {(1, 2): 3}):
+        log.note("flush", lambda odd=odd: {"n": odd})
+    log.note("flush", lambda: {"n": 1})
+    assert log.failures == 2
+    assert [e["n"] for e in read_events(fs, "/db")] == [1]
+
+
+def test_a_log_that_cannot_be_turned_over_does_not_outgrow_its_limit():
+    """Bug: after a failed rename the file was opened again and appended to without a look at its size."""
+    fs = a_directory()
+    fs.mkdir(f"/db/{OLDER_EVENTS}")
+    log = a_log(fs, 2000)
+    for n in range(200):
+        log.note("flush", lambda n=n: {"n": n})
+    assert fs.size(f"/db/{EVENTS}") <= 2000
+    assert log.failures > 100
+
+
+def test_it_goes_on_when_it_can_be_turned_over_again():
+    fs = a_directory()
+    rule = FailOp(op="rename", path="*.jsonl")
+    bad = FaultFileSystem(fs, [rule])
+    log = a_log(bad, 500)
+    for n in range(30):
+        log.note("flush", lambda n=n: {"n": n})
+    bad.remove(rule)
+    log.note("flush", lambda: {"n": 30})
+    kept = [e["n"] for e in read_events(fs, "/db")]
+    assert kept == [*range(len(kept) - 1), 30]
+    assert all(fs.size(f"/db/{name}") <= 500 for name in (EVENTS, OLDER_EVENTS))
