@@ -4,7 +4,8 @@ Each kind comes twice: a counter that is bumped (:class:`Counters`, :class:`Work
 record of what it said at one moment (:class:`BlockCounts`, :class:`WorkCounts`), which can be added and subtracted.
 
 A *fetch* is one logical data-block access, before any cache: ``block_fetches = cache_hits + block_reads``. Bumping is one
-plain ``x.n += 1`` (~30 ns), not locked: CPython runs it without switching threads, so nothing is lost under the GIL.
+plain ``x.n += k`` (~30 ns), not locked: CPython runs it without switching threads, so nothing is lost under the GIL. That
+holds as long as ``k`` is at hand: with a call on the right, another thread may count between the load and the store.
 """
 
 from __future__ import annotations

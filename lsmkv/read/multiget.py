@@ -62,7 +62,8 @@ def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq:
     order = None if all(map(le, keys, islice(keys, 1, None))) else sorted(range(len(keys)), key=keys.__getitem__)
     batch = KeyBatch(keys if order is None else [keys[i] for i in order])
     out = _in_runs(state, tables, batch, seq, bare)
-    tables.calls.absent += out.count(False)
+    absent = out.count(False)
+    tables.calls.absent += absent
     if order is None:
         return out
     found: list[Value] = [False] * len(keys)

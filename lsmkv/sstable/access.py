@@ -66,7 +66,8 @@ class TableAccess:
             return block
         block = self.file.block(index)
         counters.block_reads += 1
-        counters.block_bytes += self.file.block_extent(index)
+        extent = self.file.block_extent(index)
+        counters.block_bytes += extent
         self.shelf.put(index, block)
         return block
 

@@ -225,9 +225,10 @@ class TableReader(TableAccess):
         """
         counters, file = self.counters, self.file
         value, frame = file.value(index, key)
+        size = len(frame)
         counters.block_reads += 1
-        counters.block_bytes += len(frame)
-        if value is not False and self.shelf.wants(index, len(frame) + OBJECT_BYTES):
+        counters.block_bytes += size
+        if value is not False and self.shelf.wants(index, size + OBJECT_BYTES):
             self.shelf.hold(index, file.from_frame(index, frame))
         return value
 

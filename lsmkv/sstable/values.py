@@ -110,21 +110,23 @@ class ValueLookup:
         read = block is None
         if block is None:
             block = table.file.block(index)
-            counters.block_bytes += table.file.block_extent(index)
+            extent = table.file.block_extent(index)
+            counters.block_bytes += extent
         else:
             table.touch(index)
         values = values_in(block, keys, uniform=self._uniform, bare=self._bare)
         missing = values.count(False)
-        passed, counters.found = missing, counters.found + len(keys) - missing
+        passed, found = missing, len(keys) - missing
+        counters.found += found
         if missing and not asked:
             passed = sum(table.may_hold(key, None) for key, value in zip(keys, values, strict=True) if value is False)
         counters.misses += passed
-        if missing < len(keys) or passed:
+        if found or passed:
             counters.block_reads += read
             counters.cache_hits += not read
         else:
             counters.unfiltered_reads += read
-        if read and missing < len(keys):
+        if read and found:
             table.shelf.put(index, block)
         if read and missing:
             table.streak = 0
@@ -142,7 +144,8 @@ class ValueLookup:
             hashes = self._batch.hashes
             hashes = hashes[pick.start : pick.stop] if isinstance(pick, range) else hashes[pick]
             passed = [where[i] for i in np.flatnonzero(bloom.check_many(hashes)).tolist()]
-        self._table.counters.filter_negatives += n - len(passed)
+        stopped = n - len(passed)
+        self._table.counters.filter_negatives += stopped
         return passed
 
     def _read(self, keys: Sequence[bytes], out: list[Value]) -> None:
