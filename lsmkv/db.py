@@ -275,9 +275,12 @@ class DB:
                 self._upkeep.flush_one()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
-        """Merge what overlaps [start, stop) into one run at the deepest level; the rest stays.
+        """Merge the tables that overlap [start, stop), and the older ones they meet further down, into the deepest level.
 
-        I/O: as ``flush``; each table that overlaps read once; the result written once; one manifest edit.
+        Nothing newer may pass what is older, so a table that meets one that sinks goes along; the rest stays.
+
+        I/O: as ``flush``; each table that overlaps, and each older one that meets one of these, read once; the result written
+        once; one manifest edit.
         """
         check_bounds(start, stop, None)
         with self._calls:

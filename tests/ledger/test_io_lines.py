@@ -13,6 +13,8 @@ import pytest
 
 import lsmkv
 from lsmkv import DB, Snapshot, Tiered, WriteBatch
+from lsmkv.maintain import upkeep
+from lsmkv.policy.ranges import manual_task
 from lsmkv.testing import CountingFileSystem, MemoryFileSystem
 from tests.ledger.conftest import open_small
 from tests.ledger.io_clauses import REPEATED, Case, Seen, check, clauses_of, done
@@ -64,6 +66,8 @@ RANGE = (KEYS[50], KEYS[300])
 _pairs = [(b"%05d" % i, b"v" * 20) for i in range(5_000)]  # two frames
 _memory = {"memtables": 1, "in_memory": True}
 _roomy = {"memtable_bytes": BIG * 8}
+SMALL_TABLES = {"policy": lsmkv.Leveled(size_ratio=2), "table_bytes": 1024}
+NARROW = (KEYS[100], KEYS[101])
 _full = {"full": True, "memtables": 1, "undurable_logs": 2}
 
 
@@ -114,6 +118,8 @@ CASES: dict[tuple[type, str], list[Case]] = {
         Case(lambda db: db.compact()),
         Case(lambda db: db.compact(), memtables=1),
         Case(lambda db: db.compact(*RANGE), bounds=RANGE, memtables=1),
+        Case(lambda db: db.compact(*RANGE), bounds=RANGE, options=SMALL_TABLES),
+        Case(lambda db: db.compact(*NARROW), bounds=NARROW, options=SMALL_TABLES),
         Case(lambda db: db.compact(b"z", None), bounds=(b"z", None)),
     ],
     (DB, "set_policy"): [Case(lambda db: db.set_policy(lsmkv.Leveled(size_ratio=3)))],
@@ -160,7 +166,7 @@ def test_a_method_costs_no_more_than_its_docstring_says(owner: type, name: str) 
             db.put_many([(key, b"w") for key in (*SOME, *KEYS[100:103])])
         if case.cached:
             case.call(db)
-        before, shape = db.stats().ledger, db.tree()
+        before, shape, memory = db.stats().ledger, db.tree(), tuple(sorted(db._box.current.mem.newest))
         disk.clear()
         if clauses == [REPEATED]:
             while db.pending() is not None:
@@ -169,7 +175,8 @@ def test_a_method_costs_no_more_than_its_docstring_says(owner: type, name: str) 
             continue
         told = case.call(db)
         ledger = db._core.ledger.account()
-        check(clauses, Seen(case, shape, db, told, (ledger - before).flush.written_bytes), done(db, ledger - before, disk))
+        seen = Seen(case, shape, db, told, (ledger - before).flush.written_bytes, memory)
+        check(clauses, seen, done(db, ledger - before, disk))
         if "one listing of the directory" in clauses:
             assert disk.calls("listdir") == 1
         with suppress(lsmkv.LsmError):
@@ -182,6 +189,13 @@ def _step(db: DB, disk: CountingFileSystem, case: Case) -> None:
     disk.clear()
     told = db.step()
     check(clauses_of(DB, "step"), Seen(case, shape, db, told), done(db, db.stats().ledger - before, disk))
+
+
+def test_a_compaction_that_rewrites_what_it_need_not_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clause allowed whatever was gone afterwards: compacting everything passed."""
+    monkeypatch.setattr(upkeep, "manual_task", lambda shape, start, stop: manual_task(shape, None, None))
+    with pytest.raises(AssertionError, match="the line allows "):
+        test_a_method_costs_no_more_than_its_docstring_says(DB, "compact")
 
 
 def test_a_line_that_promises_too_much_is_caught() -> None:
