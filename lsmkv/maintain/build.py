@@ -21,7 +21,7 @@ from lsmkv.live.tables import table_path
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.version.shape import TableMeta
 
-__all__ = ["Plan", "build_tables", "discard"]
+__all__ = ["Plan", "build_tables", "discard", "withdraw"]
 
 Part = tuple[Columns, bool]
 """Sorted entries, and whether older versions of their keys may be among them (some snapshot needs them)."""
@@ -51,6 +51,7 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
     I/O: writes the tables, one fdatasync each; their names become durable with the edit that installs them.
     """
     done: list[TableMeta] = []
+    begun: list[int] = []
     output: _Output | None = None
     try:
         for columns, versions in stream:
@@ -58,7 +59,8 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
             rest = columns
             while len(rest):
                 if output is None:
-                    output = _Output(core, plan)
+                    begun.append(next(core.numbers))
+                    output = _Output(core, plan, begun[-1])
                 rest = output.take(rest, versions)
                 if output.full:
                     done.append(output.finish())
@@ -69,8 +71,7 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
     except BaseException:
         if output is not None:
             output.builder.abandon()
-            core.building.discard(output.number)
-        discard(core, [t.number for t in done])
+        withdraw(core, begun)
         raise
     return done
 
@@ -78,14 +79,13 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
 class _Output:
     """One table being written."""
 
-    def __init__(self, core: Core, plan: Plan) -> None:
+    def __init__(self, core: Core, plan: Plan, number: int) -> None:
         options = core.options
-        self.number = next(core.numbers)
-        core.building.add(self.number)
+        core.building.add(number)
         self.builder = TableBuilder(
             core.fs,
-            table_path(core.path, self.number),
-            number=self.number,
+            table_path(core.path, number),
+            number=number,
             block_bytes=options.block_bytes,
             compression=options.compression_at(plan.level),
             filter_bits_per_key=plan.filter_bits_per_key,
@@ -131,6 +131,18 @@ def _give_way(core: Core) -> None:
     """Stop here if the store is closing."""
     if core.stopping:
         raise ClosedError(core.path)
+
+
+def withdraw(core: Core, numbers: Iterable[int]) -> None:
+    """Give up tables that were written for an edit that did not come about; never those that the tree names.
+
+    What cannot be unlinked now is obsolete like any other table that nobody names: tried again after every edit. After a
+    failure that leaves unknown what the manifest says, nothing goes. I/O: one unlink each.
+    """
+    with core.install_lock:
+        if core.poison is None:
+            named = {t.number for t in core.state.shape.tables}
+            core.obsolete |= discard(core, [number for number in numbers if number not in named])
 
 
 def discard(core: Core, numbers: Iterable[int]) -> set[int]:

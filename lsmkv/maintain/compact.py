@@ -14,9 +14,8 @@ from itertools import chain
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
-from lsmkv.errors import LsmError
 from lsmkv.live.core import Core
-from lsmkv.maintain.build import Part, Plan, build_tables, discard
+from lsmkv.maintain.build import Part, Plan, build_tables, withdraw
 from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
 from lsmkv.maintain.look import seen_shape
@@ -65,9 +64,8 @@ def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
     try:
         with core.install_lock:
             _install(core, task, merged, outputs, by_hand=by_hand)
-    except LsmError:
-        if core.poison is None:  # the edit is certainly not on disk
-            discard(core, [t.number for t in outputs])
+    except BaseException:
+        withdraw(core, [t.number for t in outputs])
         raise
     counts.tasks += 1
     core.work.compactions += 1

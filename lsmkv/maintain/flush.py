@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable
-from lsmkv.maintain.build import Plan, build_tables
+from lsmkv.maintain.build import Plan, build_tables, withdraw
 from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
 from lsmkv.maintain.telling import flush_event
@@ -56,16 +56,20 @@ def flush_oldest(core: Core) -> int | None:
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
     tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)
-    with core.install_lock:
-        run = core.state.next_run
-        edit = VersionEdit(
-            added=tuple((0, run + i, t) for i, t in enumerate(tables)),
-            wal_floor=floor,
-            next_run=run + len(tables),
-            last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
-        )
-        install(core, edit, flushed=frozenset([oldest.wal_number]))
-        core.note("flush", flush_event(tables))
+    try:
+        with core.install_lock:
+            run = core.state.next_run
+            edit = VersionEdit(
+                added=tuple((0, run + i, t) for i, t in enumerate(tables)),
+                wal_floor=floor,
+                next_run=run + len(tables),
+                last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
+            )
+            install(core, edit, flushed=frozenset([oldest.wal_number]))
+            core.note("flush", flush_event(tables))
+    except BaseException:
+        withdraw(core, [t.number for t in tables])
+        raise
     core.work.flushes += 1
     core.work.flush_bytes += sum(t.bytes for t in tables)
     return floor

@@ -242,9 +242,10 @@ class Upkeep:
             self._gate.failed(error)
 
     def _failed(self, kind: str, error: LsmError) -> None:
-        """Remember a failure, tell stalled writers, try again after a pause."""
+        """Remember a failure, remove what it left, tell stalled writers, try again after a pause."""
         self._core.work.failures += 1
         self.last_error = error
+        collect(self._core)
         self._tell(error)
         pause = min(max(FIRST_PAUSE_S, 2 * self._pauses[kind]), LONGEST_PAUSE_S)
         self._pauses[kind] = pause
