@@ -218,7 +218,7 @@ class Upkeep:
             return False
         except PoisonedError as error:
             self.last_error = error
-            self._tell(error)
+            self._tell(kind, error)
             return False
         except LsmError as error:
             self._failed(kind, error)
@@ -236,17 +236,17 @@ class Upkeep:
         """Whether the calling thread is one of the workers."""
         return current_thread_id() in self._threads
 
-    def _tell(self, error: LsmError) -> None:
+    def _tell(self, kind: str, error: LsmError) -> None:
         """Let stalled writers know why nothing will move."""
         if self._gate is not None:
-            self._gate.failed(error)
+            self._gate.failed(kind, error)
 
     def _failed(self, kind: str, error: LsmError) -> None:
         """Remember a failure, remove what it left, tell stalled writers, try again after a pause."""
         self._core.work.failures += 1
         self.last_error = error
         collect(self._core)
-        self._tell(error)
+        self._tell(kind, error)
         pause = min(max(FIRST_PAUSE_S, 2 * self._pauses[kind]), LONGEST_PAUSE_S)
         self._pauses[kind] = pause
         self._wake(kind, pause)

@@ -18,6 +18,9 @@ __all__ = ["StallGate"]
 POLL_S = 0.05
 """Seconds between looks at the clock while waiting; every installed edit wakes the waiter at once."""
 
+ROOM_BY = {"memtables": "flush", "level0": "compact"}
+"""Whose work ends a stall, by the stall's reason."""
+
 
 class StallGate:
     """Makes a writer wait until memtables and level 0 have room again."""
@@ -33,7 +36,6 @@ class StallGate:
         "_wake",
         "changed",
         "count",
-        "last_error",
         "seconds",
     )
 
@@ -44,10 +46,9 @@ class StallGate:
         self._clock = core.clock
         self._wake = wake
         self._inline = inline
-        self._failures = 0
+        self._failures: dict[str, tuple[int, LsmError]] = {}
         self._closed = False
         self.changed = Condition()
-        self.last_error: LsmError | None = None
         self.count: Counter[str] = Counter()
         """Stalls so far, by reason."""
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -69,22 +70,22 @@ class StallGate:
     def wait(self) -> None:
         """Return when there is room (at once if there is).
 
-        Raises the background error if flushing or compacting fails meanwhile, BusyError when ``stall_timeout_s`` have
-        passed.
+        Raises the background error if the work that would make the room fails meanwhile (flushing where memtables wait,
+        compacting where level 0 is full), BusyError when ``stall_timeout_s`` have passed.
         """
         found = self.reason()
         if found is None:
             return
         name, why = found
         self.count[name] += 1
-        start, failures = self._clock.monotonic(), self._failures
+        start, failures = self._clock.monotonic(), dict(self._failures)
         try:
             while found is not None:
                 self._once(found[1], start)
-                if self._failures != failures and self.reason() is not None:
-                    assert self.last_error is not None
-                    raise self.last_error
                 found = self.reason()
+                kind = ROOM_BY[found[0]] if found is not None else ""
+                if self._failures.get(kind) != failures.get(kind):
+                    raise self._failures[kind][1]
         finally:
             seconds = self._clock.monotonic() - start
             self.seconds[name] += seconds
@@ -117,9 +118,9 @@ class StallGate:
             self._closed = True
             self.changed.notify_all()
 
-    def failed(self, error: LsmError) -> None:
-        """Background work failed: a waiter gives up with this error."""
+    def failed(self, kind: str, error: LsmError) -> None:
+        """Background work ("flush" or "compact") failed: who waits for the room it would make gives up with this error."""
         with self.changed:
-            self.last_error = error
-            self._failures += 1
+            count = self._failures[kind][0] if kind in self._failures else 0
+            self._failures[kind] = count + 1, error
             self.changed.notify_all()
