@@ -40,7 +40,7 @@ FEWEST_BYTES = 64 << 10
 def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
     """Carry out one task; False if it would drop what a snapshot reads, and nothing was done.
 
-    What a task takes from level 0 is an arrival that shapes the levels, unless it was asked for by hand.
+    What a task takes from level 0 is an arrival that shapes the levels, unless it is a chore.
 
     Raises InvalidArgumentError for a task that would break the level rule, CorruptionError when an input is damaged,
     IOFailedError, NoSpaceError; the outputs are then removed and the tree is as before.
@@ -121,7 +121,7 @@ def _install(
         added=tuple((task.output_level, run, t) for t in added),
         removed=tuple(t.number for t in removed),
         next_run=before.next_run + (task.output_run is None),
-        arrivals=before.arrivals if by_hand else count_arrival(before.arrivals, before.shape, task),
+        arrivals=count_arrival(before.arrivals, before.shape, task),
     )
     report = paid(core, task, edit)
     if report is not None:

@@ -160,8 +160,11 @@ def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
 
 
 def count_arrival(arrivals: tuple[int, int], shape: TreeShape, task: Task) -> tuple[int, int]:
-    """``arrivals`` (how many, their entries) after ``task``: one more if it takes level-0 runs down, else unchanged."""
-    if task.drops or task.output_level == 0 or all(one.level > 0 for one in task.inputs):
+    """``arrivals`` (how many, their entries) after ``task``: one more if it takes level-0 runs down, else unchanged.
+
+    A chore is none: single tables on their way to the bottom would make the mean small and the levels with it.
+    """
+    if task.drops or task.chore or task.output_level == 0 or all(one.level > 0 for one in task.inputs):
         return arrivals
     numbers = {number for one in task.inputs if one.level == 0 for number in one.tables}
     entries = sum(t.entries for run in shape.levels[0].runs for t in run.tables if t.number in numbers)

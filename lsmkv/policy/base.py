@@ -41,6 +41,8 @@ class Task:
     """Bytes of those inputs that are merged only because the tree was left by another policy or size ratio."""
     drops: bool = False
     """The inputs are deleted and nothing is written: ``output_level`` and ``output_run`` mean nothing."""
+    chore: bool = False
+    """Due whatever the policy, or asked for by hand: what it takes from level 0 is no arrival that shapes the levels."""
 
 
 class Policy(Protocol):

@@ -13,7 +13,7 @@ has the highest number there, and its last key is where the previous pass ended.
 
 Two kinds of work do not depend on the policy. *Expired tombstones*: with a bound on the age of tombstones, a table whose
 oldest one is past it is merged to the bottom, where the tombstone has done its work. *Garbage at the bottom*: a table with
-entries that only a snapshot needed, closed since, is rewritten where it is.
+entries that only a snapshot needed, closed since, is rewritten where it is. Both are chores: they do not count as arrivals.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def expired_tombstones(shape: TreeShape) -> Task | None:
         known = f"{shape.now_s - table.tombstone_s:,.0f} s old" if table.tombstone_s else "of unknown age"
         reason = f"table {table.number} of level {level} has tombstones {known}, the bound is {bound:g} s"
         if not older and level > 0:
-            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
+            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason, chore=True)
         number = table.number
         return sinking_task(shape, lambda one: one.number == number, reason)  # noqa: B023  asked before the loop goes on
     return None
@@ -75,7 +75,7 @@ def bottom_garbage(shape: TreeShape) -> Task | None:
         count = table.shadowed + (0 if older else table.tombstones)
         if level > 0 and count:
             reason = f"table {table.number} of level {level} keeps {count:,} entries that no snapshot needs any more"
-            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason)
+            return Task((RunInput(level, run.id, (table.number,)),), level, run.id, reason, chore=True)
     return None
 
 

@@ -114,7 +114,7 @@ def manual_task(shape: TreeShape, start: bytes | None, stop: bytes | None) -> Ta
 
 
 def sinking_task(shape: TreeShape, asked: Callable[[TableMeta], bool], reason: str) -> Task | None:
-    """Merge the tables that ``asked`` names, and what has to sink along, into the oldest run of the deepest level.
+    """The chore of merging what ``asked`` names, and what has to sink along, into the oldest run of the deepest level.
 
     ``asked`` names everything that overlaps some range, or one table; then nothing of that run lies between the inputs.
     None if it names no table.
@@ -130,4 +130,4 @@ def sinking_task(shape: TreeShape, asked: Callable[[TableMeta], bool], reason: s
             inputs.append(RunInput(number, run.id, tuple(t.number for t in tables)))
     if not inputs:
         return None
-    return Task(tuple(inputs), deepest, resident[-1].id if resident else None, reason)
+    return Task(tuple(inputs), deepest, resident[-1].id if resident else None, reason, chore=True)

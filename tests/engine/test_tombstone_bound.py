@@ -229,3 +229,23 @@ def test_the_worker_wakes_when_a_snapshot_is_released(memory_fs):
         snapshot.close()
         assert wait_until(memory_fs, lambda: not tombstones(db))
         memory_fs.on_op = None
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_deletions_that_sink_because_of_their_age_do_not_make_the_levels_smaller(open_db, policy):
+    """Bug: each sinking table of a few deletions counted as an arrival, so levels seemed overfull and were poured down."""
+    clock = ManualClock()
+    with open_db(clock=clock, tombstone_age_s=100.0, policy=policy, level0_runs=1) as db:
+        for n in range(6):
+            db.put_many((b"%04d" % i, b"%d" % n) for i in range(100 * n, 100 * n + 50))
+            db.flush()
+            db.settle()
+        before = db.tree().buffer_entries
+        for n in range(10):
+            db.delete(b"%04d" % n)
+            db.flush()
+            clock.advance(101)
+            db.settle()
+        assert tombstones(db) == 0
+        assert db.tree().buffer_entries == before
+        db.check()

@@ -123,6 +123,10 @@ def test_only_what_leaves_level_0_is_an_arrival():
     assert count_arrival((2, 30), tree(), Task(everything(1, 2), 2, None, "")) == (2, 30)
 
 
+def test_a_chore_is_no_arrival_whatever_it_takes():
+    assert count_arrival((2, 30), tree(), Task(everything(0, 1), 1, None, "", chore=True)) == (2, 30)
+
+
 def test_old_arrivals_fade():
     arrivals = (256, 256 * 1000)
     for _ in range(2000):

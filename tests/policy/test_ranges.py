@@ -51,7 +51,7 @@ def test_what_is_asked_for_joins_the_oldest_run_and_leaves_the_others():
     task = manual_task(shape, b"010", b"011")
     assert task.inputs == (RunInput(0, 9, (9,)), RunInput(2, 7, (7,)), RunInput(2, 3, (3, 4)))
     apart = TreeShape((Level((Run(9, (table(9, 50, 55),)),)), Level(), Level((Run(3, old.tables),))))
-    assert manual_task(apart, b"050", b"051") == Task((RunInput(0, 9, (9,)),), 2, 3, "asked for by compact()")
+    assert manual_task(apart, b"050", b"051") == Task((RunInput(0, 9, (9,)),), 2, 3, "asked for by compact()", chore=True)
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=12), st.integers(0, 60), st.integers(0, 9))
