@@ -16,7 +16,6 @@ from lsmkv.errors import (
     PoisonedError,
 )
 from lsmkv.iterator import Scan
-from lsmkv.lab import Writes, simulate
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
@@ -26,6 +25,7 @@ from lsmkv.policy.lazy_leveling import LazyLeveling
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.tiered import Tiered
 from lsmkv.policy.transition import TransitionReport
+from lsmkv.simulation import Writes, simulate
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.shape import TreeShape
 

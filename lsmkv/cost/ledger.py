@@ -23,11 +23,11 @@ from dataclasses import asdict, dataclass
 from typing import Protocol, Self
 
 from lsmkv.base.ledger import Account, LevelAccount
-from lsmkv.cost.filters import filter_fpr
+from lsmkv.cost.seen import filtered_share, predicted_rate
 from lsmkv.errors import LsmError
-from lsmkv.version.shape import Level, Run, TreeShape
+from lsmkv.version.shape import Level, TreeShape
 
-__all__ = ["Measured", "MeasuredLevel", "Window", "measure", "measured", "predicted_rate", "space_bound", "window"]
+__all__ = ["Measured", "MeasuredLevel", "Window", "measure", "measured", "window"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ def _level(number: int, level: Level, counted: LevelAccount, account: Account) -
     copies = counted.merges.written_entries + (account.flush.written_entries if number == 0 else 0)
     bits = sum(t.filter_bits for run in level.runs for t in run.tables)
     rate = gets.false_positive_rate
-    filtered = sum(_filtered_share(run) for run in level.runs)
+    filtered = sum(filtered_share(run) for run in level.runs)
     bare = len(level.runs) - filtered
     return MeasuredLevel(
         level=number,
@@ -226,37 +226,3 @@ def _level(number: int, level: Level, counted: LevelAccount, account: Account) -
 def _ratio(part: float, whole: float) -> float | None:
     """A part of a whole that may be nothing."""
     return part / whole if whole else None
-
-
-def _filtered_share(run: Run) -> float:
-    """The share of a run's entries that are in tables with a filter: that of the keys asked there."""
-    return sum(t.entries for t in run.tables if t.filter_bits) / run.entries if run.entries else 0.0
-
-
-def predicted_rate(level: Level) -> float | None:
-    """The false-positive rate to expect of the filters of a level; None: it has none.
-
-    An absent key asks one table of each run, each table as often as it has entries: so tables weigh by their entries within
-    a run, and a run by how much of it has filters.
-    """
-    asked = passed = 0.0
-    for run in level.runs:
-        if entries := run.entries:
-            asked += _filtered_share(run)
-            passed += sum(t.entries * filter_fpr(t.filter_bits, t.entries) for t in run.tables if t.filter_bits) / entries
-    return passed / asked if asked else None
-
-
-def space_bound(shape: TreeShape) -> float | None:
-    """At most so many entries are in tables per live one, by the shape alone; None: the shape cannot tell.
-
-    A run holds a key once, so the keys of one run are all different; each is live unless one of the tombstones in the tree is
-    for it. The run that guarantees most counts. With tombstones for keys that never were, or with runs of different keys, the
-    truth is much better.
-    """
-    runs = [run for level in shape.levels for run in level.runs]
-    dead = sum(t.tombstones for run in runs for t in run.tables)
-    keys = (sum(t.entries - t.tombstones - t.shadowed for t in run.tables) for run in runs)
-    own = [sum(t.tombstones for t in run.tables) for run in runs]
-    sure = max((n - (dead - mine) for n, mine in zip(keys, own, strict=True)), default=0)
-    return shape.entries / sure if sure > 0 else None

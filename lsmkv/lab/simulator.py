@@ -14,15 +14,17 @@ from typing import Any, Literal
 
 from lsmkv.cost.monkey import LN2_SQUARED, allocate
 from lsmkv.errors import InvalidArgumentError
+from lsmkv.lab.entries import Sizes
 from lsmkv.lab.rows import Row, Simulation
 from lsmkv.lab.tree import Change, SimulatedTree
-from lsmkv.lab.writes import Arrival, Writes, arrivals
+from lsmkv.lab.writes import Arrival, arrivals
 from lsmkv.observe.picture import human_bytes, policy_line
 from lsmkv.policy.base import Policy
 from lsmkv.policy.registry import describe_policy
 from lsmkv.policy.transition import Pace
+from lsmkv.simulation import Writes
 
-__all__ = ["MOST_FLUSHES", "Simulator", "Switch", "simulate"]
+__all__ = ["MOST_FLUSHES", "Simulator", "Switch"]
 
 MOST_FLUSHES = 50_000
 """Memtables of one simulation: a row of every step is kept."""
@@ -51,47 +53,8 @@ class Switch:
             raise InvalidArgumentError(msg)
 
 
-def simulate(
-    policy: Policy,
-    workload: Writes,
-    *,
-    level0_runs: int = 1,
-    table_bytes: int | None = None,
-    filter_bits_per_key: float = 10.0,
-    tombstone_age_s: float | None = None,
-    switches: Sequence[Switch] = (),
-) -> Simulation:
-    """What ``policy`` does with the writes of ``workload``: every step as a tidy row, and the tree at the end.
-
-    ``level0_runs``: flushed runs that may stay at level 0 (1 here, the engine's default is 4). ``table_bytes``: size of a table
-    (None: one memtable, more in a long simulation); only partial compaction cares. ``tombstone_age_s``: bound on the age of a
-    tombstone, in simulated seconds. ``switches``: policies that take over later. The same arguments give the same rows.
-
-    >>> from lsmkv.policy import Leveled
-    >>> done = simulate(Leveled(size_ratio=4), Writes(entries=40_000, memtable=1_000))
-    >>> done.complete, done.last.entries
-    (True, 40000)
-
-    Raises InvalidArgumentError for nonsense, and for a policy that breaks the level rule or never settles.
-
-    I/O: none.
-    """
-    simulator = Simulator(
-        policy,
-        workload,
-        level0_runs=level0_runs,
-        table_bytes=table_bytes,
-        filter_bits_per_key=filter_bits_per_key,
-        tombstone_age_s=tombstone_age_s,
-        switches=switches,
-    )
-    for _ in simulator.steps():
-        pass
-    return simulator.result()
-
-
 class Simulator:
-    """A simulation one step at a time; arguments as :func:`simulate`."""
+    """A simulation one step at a time; arguments as :func:`lsmkv.simulate`."""
 
     def __init__(
         self,
@@ -127,7 +90,7 @@ class Simulator:
         self._bits_per_key = filter_bits_per_key
         self.tree = SimulatedTree(
             policy,
-            workload.sizes,
+            Sizes(workload.key_bytes, workload.value_bytes),
             level0_runs=level0_runs,
             table_bytes=table_bytes,
             filter_bits_per_key=filter_bits_per_key,

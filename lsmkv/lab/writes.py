@@ -8,19 +8,15 @@ alive. A memtable is full with so many distinct keys, or after four times as man
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.errors import InvalidArgumentError
-from lsmkv.lab.entries import I64, Entries, Sizes
+from lsmkv.lab.entries import I64, Entries
+from lsmkv.simulation import Writes
 
-__all__ = ["MOST_ENTRIES", "Arrival", "Writes", "arrivals", "memtable_of"]
-
-MOST_ENTRIES = 100_000_000
-"""Writes of one simulation: their keys are held in memory, at 12 bytes each."""
+__all__ = ["Arrival", "Writes", "arrivals", "memtable_of"]
 
 LOG_FACTOR = 4
 """Writes, in memtables, after which a memtable is flushed however few keys it holds (the engine's rule, in entries)."""
@@ -30,70 +26,6 @@ KEY_BITS = 48
 _MASK = np.uint64((1 << KEY_BITS) - 1)
 _ODD = (np.uint64(0x9E3779B97F4B), np.uint64(0xC2B2AE3D27D5), np.uint64(0x165667B19E37))
 """Multipliers without meaning, odd so that multiplying can be undone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writes:
-    """The write load of a simulation; the same fields and seed give the same writes.
-
-    ``overwrites`` and ``deletes`` are shares of all writes (together at most 1) and hit keys written before, each equally
-    often. Raises InvalidArgumentError for what makes no load.
-    """
-
-    entries: int = 1_000_000
-    """Writes of all kinds."""
-    memtable: int = 10_000
-    """Distinct keys at which a memtable is flushed."""
-    overwrites: float = 0.0
-    deletes: float = 0.0
-    order: Literal["random", "sequential"] = "random"
-    """How new keys lie in the key space."""
-    key_bytes: int = 16
-    value_bytes: int = 112
-    writes_per_s: float = 10_000.0
-    """Speed of the simulated clock: what ages are measured in."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse nonsense, naming the field."""
-        for field in fields(self):
-            low, high, kind = _RANGES.get(field.name, (0, 0, None))
-            value = getattr(self, field.name)
-            if kind is None:
-                continue
-            right_kind = isinstance(value, int) if kind is int else isinstance(value, int | float)
-            if isinstance(value, bool) or not right_kind or not low <= value <= high:
-                noun = "an integer" if kind is int else "a number"
-                msg = f"Writes({field.name}={value!r}): must be {noun} from {low:,} to {high:,}"
-                raise InvalidArgumentError(msg)
-        if self.overwrites + self.deletes > 1:
-            msg = f"Writes(overwrites={self.overwrites}, deletes={self.deletes}): together they must be at most 1"
-            raise InvalidArgumentError(msg)
-        if self.order not in ("random", "sequential"):
-            msg = f'Writes(order={self.order!r}): must be "random" or "sequential"'
-            raise InvalidArgumentError(msg)
-
-    @property
-    def sizes(self) -> Sizes:
-        """Bytes of one entry."""
-        return Sizes(self.key_bytes, self.value_bytes)
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-ready."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-_RANGES: dict[str, tuple[float, float, type]] = {
-    "entries": (1, MOST_ENTRIES, int),
-    "memtable": (1, MOST_ENTRIES, int),
-    "overwrites": (0, 1, float),
-    "deletes": (0, 1, float),
-    "key_bytes": (1, 65_535, int),
-    "value_bytes": (0, 1 << 30, int),
-    "writes_per_s": (1e-6, 1e12, float),
-    "seed": (0, (1 << 64) - 1, int),
-}
-"""Least and greatest value of each number, and its type."""
 
 
 @dataclass(frozen=True, slots=True)

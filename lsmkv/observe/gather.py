@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lsmkv.base.ledger import Account
-from lsmkv.cost.ledger import predicted_rate, space_bound
+from lsmkv.cost.seen import predicted_rate, space_bound
 from lsmkv.live.core import Core
 from lsmkv.live.state import ReadState
 from lsmkv.maintain.switching import current_report

@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 import lsmkv
-from lsmkv import FIFO, Fluid, InvalidArgumentError, LazyLeveling, Leveled, Tiered, Writes
-from lsmkv.lab import Simulator, Switch, simulator
+from lsmkv import FIFO, Fluid, InvalidArgumentError, LazyLeveling, Leveled, Tiered, Writes, simulation
+from lsmkv.lab import Simulator, Switch
 from lsmkv.policy.base import RunInput, Task
 from lsmkv.version.rules import problems
 from lsmkv.version.shape import TreeShape
@@ -138,4 +138,4 @@ def test_nonsense_is_refused(change: dict[str, object]) -> None:
 
 
 def test_the_docstring_is_right() -> None:
-    assert doctest.testmod(simulator).failed == 0
+    assert doctest.testmod(simulation).failed == 0
