@@ -17,7 +17,7 @@ __all__ = ["FIFO"]
 class FIFO:
     """A cache or a log with a horizon: flushed tables stay as they are until the oldest have to go. This loses data by design.
 
-    ``capacity_bytes``: bytes of tables that may stay; while there are more, the oldest table goes (the newest run never).
+    ``capacity_bytes``: bytes of tables that may stay; while there are more, the oldest table goes (the newest never).
     ``ttl_s``: seconds after its flush that data may stay, or None: without end. A table goes when its newest data is past
     it, so single entries may stay up to the span of their table longer. Both may change while the store is open.
 
@@ -83,19 +83,20 @@ class FIFO:
         return self.ttl_s is not None and 0.0 < table.newest_s <= shape.now_s - self.ttl_s
 
     def _beyond(self, shape: TreeShape) -> Task | None:
-        """The oldest tables, until what stays is within the capacity."""
+        """The oldest tables, until what stays is within the capacity or one table of the newest run."""
         excess = shape.bytes - self.capacity_bytes
         if excess <= 0:
             return None
         dropped: list[RunInput] = []
         runs = list(runs_in_order(shape))
-        for level, run in reversed(runs[1:]):
+        for level, run in reversed(runs):
             gone: list[int] = []
-            for table in _oldest_first(run):
+            for table in _oldest_first(run)[: -1 if run is runs[0][1] else None]:
                 if excess > 0:
                     gone.append(table.number)
                     excess -= table.bytes
-            dropped.append(RunInput(level, run.id, tuple(gone)))
+            if gone:
+                dropped.append(RunInput(level, run.id, tuple(gone)))
             if excess <= 0:
                 break
         if not dropped:

@@ -91,6 +91,16 @@ def test_a_tree_of_another_policy_is_dropped_table_by_table_from_below():
     assert numbers(FIFO(150).pick(shape)) == [4, 3]
 
 
+def test_a_tree_that_is_one_run_is_trimmed_too_down_to_its_newest_table():
+    """Bug: after compact() nothing was dropped until the next flush, however far over capacity the tree was."""
+    one = [table(3, b"a", b"f", at=30.0), table(4, b"g", b"m", at=20.0), table(5, b"n", b"z", at=40.0)]
+    shape = tree([], [], [one])
+    assert numbers(FIFO(250).pick(shape)) == [4]
+    assert settle(FIFO(150), shape) == [5]
+    assert settle(FIFO(1), shape) == [5]
+    assert settle(FIFO(150), tree([], [one], [[table(2)]])) == [5]
+
+
 @pytest.mark.parametrize("bad", [(0,), (-1,), (1.5,), (True,), ("1",), (10, 0), (10, -1.0), (10, float("inf")), (10, "x")])
 def test_bounds_that_would_drop_everything_are_refused(bad):
     with pytest.raises(InvalidArgumentError, match="FIFO"):
