@@ -174,7 +174,8 @@ class DB:
         """Scan as of a registered sequence number. I/O: as ``scan``."""
         check_bounds(start, stop, prefix)
         snapshots = self._core.snapshots
-        snapshots.acquire(seq)
+        with snapshots.door:
+            snapshots.acquire(seq)
         return self._scan(Pin(snapshots, seq), start, stop, prefix=prefix, reverse=reverse)
 
     def _pin(self) -> Pin:

@@ -18,18 +18,23 @@ __all__ = ["Pin", "SnapshotRegistry"]
 class SnapshotRegistry:
     """Counted set of sequence numbers in use."""
 
-    __slots__ = ("_dropped", "_lock", "_refs", "_watch", "alive")
+    __slots__ = ("_dropped", "_lock", "_refs", "_watch", "alive", "door")
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._watch: tuple[int, Callable[[], None]] | None = None
         self._refs: Counter[int] = Counter()
         self._dropped: deque[int] = deque()
+        self.door = Lock()
+        """Held by whoever registers, from before it takes any other lock, and while what nobody reads is dropped."""
         self.alive = 0
         """How many registrations there are, those dropped and not yet noticed included."""
 
     def acquire(self, seq: int) -> None:
-        """Keep what is visible at ``seq``. No write may be half applied at that moment (``Committer.register_snapshot``)."""
+        """Keep what is visible at ``seq`` (``door`` held).
+
+        No write may be half applied at that moment (``Committer.register_snapshot``).
+        """
         with self._lock:
             self._refs[seq] += 1
             self.alive += 1
@@ -83,11 +88,15 @@ class SnapshotRegistry:
         self.settle()
 
     def if_none(self, act: Callable[[], None]) -> bool:
-        """Call ``act`` while nobody can register, unless somebody is registered; whether it was called."""
-        with self._lock:
-            self._forget()
-            if self._refs:
-                return False
+        """Call ``act`` while nobody can register, unless somebody is registered; whether it was called.
+
+        Who wants to register waits at the door, with no lock that a writer needs; everything else here goes on.
+        """
+        with self.door:
+            with self._lock:
+                self._forget()
+                if self._refs:
+                    return False
             act()
             return True
 

@@ -155,7 +155,7 @@ class Committer:
 
     def register_snapshot(self) -> int:
         """Register the newest visible sequence number for reading; no write is half applied at that moment."""
-        with self._apply_lock:
+        with self._snapshots.door, self._apply_lock:
             self._snapshots.acquire(self.last_seq)
             return self.last_seq
 

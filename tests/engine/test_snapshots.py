@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 import lsmkv
+from lsmkv.base.keys import MAX_SEQ
+from lsmkv.testing.faults import FaultFileSystem, Hang
 
 
 def test_a_snapshot_survives_overwrites_deletes_flush_and_compaction(open_db):
@@ -39,3 +43,42 @@ def test_a_closed_snapshot_says_so(open_db):
             assert snap.get(b"x") is None
         with pytest.raises(lsmkv.ClosedError, match="snapshot is closed"):
             snap.get(b"x")
+
+
+def test_while_tables_are_dropped_who_begins_to_read_waits_and_who_writes_does_not(open_db, memory_fs):
+    """Bug: the reader waited with the lock in its hand that every write needs, for as long as the disk took."""
+    fs = FaultFileSystem(memory_fs)
+    with open_db(fs=fs, policy=lsmkv.FIFO(capacity_bytes=500)) as db:
+        for n in range(4):
+            db.put(b"%d" % n, b"v" * 200)
+            db.flush()
+        slow = fs.add(Hang("sync", path="*MANIFEST", times=1))
+        asked, seen = threading.Event(), []
+        dropping = threading.Thread(target=db.step)
+        dropping.start()
+        slow.reached.wait()
+        door = db._core.snapshots.door
+
+        class Door:
+            """Tells when somebody is about to wait at it."""
+
+            def __enter__(self):
+                asked.set()
+                door.acquire()
+
+            def __exit__(self, *error):
+                door.release()
+
+        db._core.snapshots.door = Door()
+        reading = threading.Thread(target=lambda: seen.append(dict(db.scan())))
+        reading.start()
+        asked.wait()
+        assert door.locked()
+        db.put(b"9", b"written meanwhile")
+        assert db._core.snapshots.floor() == MAX_SEQ
+        assert seen == []
+        slow.event.set()
+        dropping.join()
+        reading.join()
+        assert seen == [dict(db.scan())]
+        assert b"0" not in seen[0]
