@@ -85,7 +85,7 @@ def from_description(description: Mapping[str, object]) -> Policy:
         raise InvalidArgumentError(f"the store records the compaction policy {name!r}: {error}; {_WAY_OUT}") from error
     try:
         return build(**parameters)
-    except TypeError as error:
+    except Exception as error:  # whatever a class of somebody else raises when it does not like its parameters
         raise InvalidArgumentError(
             f"the store records the compaction policy {name!r} with parameters {parameters!r}, which it does not take "
             f"({error}); {_WAY_OUT}"

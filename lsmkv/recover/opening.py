@@ -8,6 +8,8 @@ engine gives (:mod:`lsmkv.base.filenames`) are read or removed.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from lsmkv.base.events import EventLog
@@ -23,10 +25,11 @@ from lsmkv.live.core import Core, wal_path
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import ReadState, StateBox, View
 from lsmkv.live.tables import TableCache, table_path
+from lsmkv.maintain.build import withdraw
 from lsmkv.maintain.flush import memtable_to_table
 from lsmkv.maintain.install import install, remove_logs_below
 from lsmkv.maintain.switching import planned, switch_event, tell_if_done
-from lsmkv.memtable import new_memtable
+from lsmkv.memtable import Memtable, new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
 from lsmkv.policy.leveled import Leveled
@@ -107,6 +110,21 @@ def open_store(path: str, options: Options) -> Opened:
 def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock: FileLock) -> Opened:
     """The rest of opening, with the lock held."""
     manifest, state, policy, created = _manifest(fs, path, options)
+    try:
+        core, replayed, report = _assembled(fs, clock, path, options, (manifest, state, policy))
+        last_seq = _settle_logs(core, replayed, state.last_seq, created=created)
+    except BaseException:
+        with suppress(OSError):  # the failure before it tells more
+            manifest.close()
+        raise
+    return Opened(core, lock, last_seq, tuple(report))
+
+
+def _assembled(
+    fs: FileSystem, clock: Clock, path: str, options: Options, read: tuple[Manifest, ManifestState, Policy]
+) -> tuple[Core, Replayed, list[str]]:
+    """The parts of the store as they were found, what its logs hold, and what is worth telling."""
+    manifest, state, policy = read
     report = list(_tidy(fs, path, state))
     logs = sorted(_numbered(fs, path, "wal"))
     replayed = replay(fs, path, logs, state.last_seq)
@@ -137,8 +155,7 @@ def _open_locked(fs: FileSystem, clock: Clock, path: str, options: Options, lock
         events=EventLog(fs, path, clock) if options.event_log else None,
     )
     core.tables.place(state.as_edit().added)
-    last_seq = _settle_logs(core, replayed, state.last_seq, created=created)
-    return Opened(core, lock, last_seq, tuple(report))
+    return core, replayed, report
 
 
 def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, ManifestState, Policy, bool]:
@@ -207,33 +224,43 @@ def _check_present(fs: FileSystem, path: str, number: int, table: TableMeta) -> 
 
 def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool) -> int:
     """Put replayed batches into tables and make that official in one edit, with the policy; the last sequence number."""
+    report = _switched(core)  # before anything is written: it may refuse the policy
     tables: list[TableMeta] = []
+    try:
+        for mem in _replayed_memtables(core, replayed):
+            tables += memtable_to_table(core, mem)
+        last_seq = max([last_seq, *(batch.first_seq + len(batch.keys) - 1 for batch in replayed.batches)])
+        floor = next(core.numbers)
+        with core.install_lock:
+            run = core.state.next_run
+            edit = VersionEdit(
+                added=tuple((0, run + i, table) for i, table in enumerate(tables)),
+                wal_floor=floor,
+                next_run=run + len(tables),
+                last_seq=last_seq,
+                policy=describe_policy(core.policy),
+                transition=report.to_dict() if report is not None else None,
+            )
+            install(core, edit)
+            core.transition = report if report is not None else core.transition
+            _tell(core, report, created=created)
+    except BaseException:
+        withdraw(core, [table.number for table in tables])
+        raise
+    remove_logs_below(core, floor)
+    return last_seq
+
+
+def _replayed_memtables(core: Core, replayed: Replayed) -> Iterator[Memtable]:
+    """The replayed batches in memtables of the usual size."""
     mem = core.new_mem()
     for batch in replayed.batches:
         mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
-        last_seq = max(last_seq, batch.first_seq + len(batch.keys) - 1)
         if mem.bytes >= core.options.memtable_bytes:
-            tables += memtable_to_table(core, mem)
+            yield mem
             mem = core.new_mem()
     if mem.entries:
-        tables += memtable_to_table(core, mem)
-    floor = next(core.numbers)
-    report = _switched(core)
-    with core.install_lock:
-        run = core.state.next_run
-        edit = VersionEdit(
-            added=tuple((0, run + i, table) for i, table in enumerate(tables)),
-            wal_floor=floor,
-            next_run=run + len(tables),
-            last_seq=last_seq,
-            policy=describe_policy(core.policy),
-            transition=report.to_dict() if report is not None else None,
-        )
-        install(core, edit)
-        core.transition = report if report is not None else core.transition
-        _tell(core, report, created=created)
-    remove_logs_below(core, floor)
-    return last_seq
+        yield mem
 
 
 def _tell(core: Core, report: TransitionReport | None, *, created: bool) -> None:
