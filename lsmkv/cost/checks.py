@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 from numbers import Real
+from typing import TypeVar
 
 from lsmkv.errors import InvalidArgumentError
 
-__all__ = ["number", "numbers", "same_length", "whole"]
+__all__ = ["able", "made_of", "number", "numbers", "same_length", "whole"]
+
+Thing = TypeVar("Thing")
 
 
 def number(name: str, value: object, low: float = 0.0, high: float = inf, *, above: bool = False) -> float:
@@ -51,6 +54,27 @@ def numbers(name: str, values: object, *, above: float = 0.0) -> list[float]:
     if not result:
         raise InvalidArgumentError(f"{name} is empty: at least one number is needed")
     return result
+
+
+def made_of(name: str, value: Thing, kind: type[Thing], hint: str = "") -> Thing:
+    """``value``, if it is of this kind; ``hint``: where one comes from.
+
+    Raises InvalidArgumentError.
+    """
+    if isinstance(value, kind):
+        return value
+    raise InvalidArgumentError(f"{name} must be a {kind.__name__}{hint and f' ({hint})'}, not {value!r}")
+
+
+def able(name: str, value: Thing, what: str, *methods: str) -> Thing:
+    """``value``, if it is an object (not a class) with these methods; ``what`` it should be.
+
+    Raises InvalidArgumentError.
+    """
+    if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods):
+        return value
+    hint = f": did you mean {value.__name__}()?" if isinstance(value, type) else ""
+    raise InvalidArgumentError(f"{name} must be {what}, not {value!r}{hint}")
 
 
 def same_length(name: str, values: Sequence[float], other: str, others: Sequence[float]) -> None:

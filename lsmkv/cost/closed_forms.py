@@ -39,6 +39,9 @@ __all__ = [
     "zero_lookup_threshold",
 ]
 
+LARGEST_RATIO, MOST_LEVELS = 1e6, 48
+"""Far beyond any tree; further on, the powers of T leave what a float can hold."""
+
 
 def bloom_fpr(bits_per_key: float) -> float:
     """``p = e^(-m ln2^2)``: a Bloom filter with the best, fractional number of probes. Monkey eq. 2.
@@ -103,7 +106,7 @@ def inner_fpr(bits_per_key: float, size_ratio: float, above_last: float, K: floa
     Dostoevsky eq. 5 for K = T-1, Z = 1: ``R / T^(L-i+1)``.
     """
     T, K, Z = _fluid(size_ratio, K, Z)
-    return zero_lookup(bits_per_key, T, K, Z) / K * (T - 1) / float(T ** (number("above_last", above_last, 1) + 1))
+    return zero_lookup(bits_per_key, T, K, Z) / K * (T - 1) / float(T ** (number("above_last", above_last, 1, MOST_LEVELS) + 1))
 
 
 def existing_lookup(bits_per_key: float, size_ratio: float, K: float = 1, Z: float = 1) -> float:
@@ -133,7 +136,8 @@ def monkey_zero_lookup(bits_per_key: float, size_ratio: float, levels: float, *,
     >>> round(monkey_zero_lookup(10, 10, levels=4), 5)
     0.01176
     """
-    T, m, L = number("size_ratio", size_ratio, 2), number("bits_per_key", bits_per_key), number("levels", levels, 1)
+    T, _, _ = _fluid(size_ratio, 1, 1)
+    m, L = number("bits_per_key", bits_per_key), number("levels", levels, 1)
     runs = T - 1 if tiered else 1.0
     least = monkey_threshold(T)
     bare = L if m == 0 else max(0.0, min(L, float(ceil(log(least / m) / log(T) - 1e-9))))
@@ -176,7 +180,7 @@ def update_monkey_leveled(size_ratio: float) -> float:
     >>> update_monkey_leveled(10) == update_exact(10, 1)
     True
     """
-    return (number("size_ratio", size_ratio, 2) - 1) / 2
+    return (number("size_ratio", size_ratio, 2, LARGEST_RATIO) - 1) / 2
 
 
 def update_monkey_tiered(size_ratio: float) -> float:
@@ -185,7 +189,7 @@ def update_monkey_tiered(size_ratio: float) -> float:
     >>> update_monkey_tiered(10) == update_exact(10, 9)
     True
     """
-    T = number("size_ratio", size_ratio, 2)
+    T = number("size_ratio", size_ratio, 2, LARGEST_RATIO)
     return (T - 1) / T
 
 
@@ -253,5 +257,5 @@ def update_blocks(copies: float, block_entries: float, write_cost: float = 1) ->
 
 def _fluid(size_ratio: float, K: float, Z: float) -> tuple[float, float, float]:
     """T, K and Z, checked: T >= 2, K and Z from 1 to T - 1."""
-    T = number("size_ratio", size_ratio, 2)
+    T = number("size_ratio", size_ratio, 2, LARGEST_RATIO)
     return T, number("K", K, 1, T - 1), number("Z", Z, 1, T - 1)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, log
 
-from lsmkv.cost.checks import number, whole
+from lsmkv.cost.checks import made_of, number, whole
 from lsmkv.policy.base import Policy
 from lsmkv.policy.geometry import Geometry
 
@@ -60,6 +60,7 @@ def load_copies(geometry: Geometry, arrivals: int, level0_runs: int = 4) -> list
     >>> load_copies(Leveled(size_ratio=4).geometry, 16)  # 1+2+3+4, then 1+2+3 three times; 8+12+16; moved
     [16.0, 28.0, 36.0, 0.0]
     """
+    geometry = made_of("geometry", geometry, Geometry, "policy.geometry")
     count = whole("arrivals", arrivals, 0)
     written, unit, level = [float(count)], 1, 1
     alone = whole("level0_runs", level0_runs, 0) == 0
@@ -164,6 +165,7 @@ def long_run_copies(
     >>> long_run_copies(Fluid(size_ratio=4, K=3, Z=1).geometry, 3, 1_000)  # (T-1)/T, (T-1)/T, (T+2)/2
     [1.0, 0.75, 0.75, 3.0]
     """
+    geometry = made_of("geometry", geometry, Geometry, "policy.geometry")
     flush = number("flush_entries", flush_entries, above=True)
     flushes = whole("level0_runs", level0_runs, 0) + 1
     live = inf if live_entries is None else number("live_entries", live_entries, above=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, expm1, log1p
 
-from lsmkv.cost.checks import number, whole
+from lsmkv.cost.checks import made_of, number, whole
 from lsmkv.cost.monkey import allocate
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.sstable.bloom import MAX_PROBES, probes_for
@@ -72,6 +72,7 @@ def with_filters(shape: TreeShape, bits_per_key: float, allocation: str = "monke
 
     Raises InvalidArgumentError.
     """
+    shape = made_of("shape", shape, TreeShape, "db.tree(), or ideal_shape(...)")
     sizes = [run.entries for level in shape.levels for run in level.runs]
     bits = iter(run_bits([n for n in sizes if n], bits_per_key, allocation))
     levels = tuple(
@@ -84,6 +85,7 @@ def _refiltered(run: Run, bits_per_key: float) -> Run:
     """A run whose tables all have filters of ``bits_per_key``."""
 
     def rebuilt(table: TableMeta) -> TableMeta:
+        """The table with a filter of its share."""
         return replace(table, filter_bits=filter_bits(table.entries, bits_per_key))
 
     return replace(run, tables=tuple(rebuilt(t) for t in run.tables))

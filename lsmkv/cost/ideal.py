@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lsmkv.cost.checks import number, whole
+from lsmkv.cost.checks import able, number, whole
 from lsmkv.cost.copies import policy_geometry
 from lsmkv.cost.filters import with_filters
 from lsmkv.cost.walk import HIGH, LOW, walk
@@ -47,6 +47,7 @@ def ideal_shape(
     >>> [[run.entries for run in level.runs] for level in shape.levels]
     [[], [1000, 1000, 1000], [4000, 4000], [16000]]
     """
+    able("policy", policy, "a compaction policy, an object with a method pick(shape)", "pick")
     flushes = whole("entries", entries, 0) // whole("flush_entries", flush_entries, 1)
     whole("level0_runs", level0_runs, 0)
     each = whole("entry_bytes", entry_bytes, 1)

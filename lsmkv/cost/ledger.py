@@ -23,11 +23,14 @@ from dataclasses import asdict, dataclass
 from typing import Protocol, Self
 
 from lsmkv.base.ledger import Account, LevelAccount
+from lsmkv.cost.checks import able
 from lsmkv.cost.seen import filtered_share, predicted_rate
 from lsmkv.errors import LsmError
 from lsmkv.version.shape import Level, TreeShape
 
 __all__ = ["Measured", "MeasuredLevel", "Window", "measure", "measured", "window"]
+
+OPEN_STORE = "an open store, as lsmkv.open() returns it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,8 @@ class Window:
         return measure(self._store.stats().ledger - self._begin, self._store.tree())
 
     def __enter__(self) -> Self:
-        """Return self."""
+        """Take the first account; return self."""
+        self._begin, self._delta = self._store.stats().ledger, None
         return self
 
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
@@ -150,8 +154,11 @@ class Window:
 
 
 def window(store: Store) -> Window:
-    """Measure what happens at a store inside ``with``; other threads' work is in it. I/O: none."""
-    return Window(store)
+    """Measure what happens at a store inside ``with``; other threads' work is in it. I/O: none.
+
+    Used again, it measures again. Raises InvalidArgumentError for what is no store.
+    """
+    return Window(able("store", store, OPEN_STORE, "stats", "tree"))
 
 
 def measured(store: Store, *, scan: bool = False) -> Measured:
@@ -161,6 +168,7 @@ def measured(store: Store, *, scan: bool = False) -> Measured:
 
     I/O: none; with ``scan`` a scan of the whole store, which the ledger counts like any other.
     """
+    able("store", store, OPEN_STORE, "stats", "tree", "scan")
     live = sum(len(key) + len(value) for key, value in store.scan()) if scan else None
     return measure(store.stats().totals, store.tree(), live)
 

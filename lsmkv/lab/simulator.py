@@ -86,6 +86,10 @@ class Simulator:
             _check("tombstone_age_s", tombstone_age_s, 1e-6, 1e12)
         self._load = workload
         self._described = describe_policy(policy)
+        for switch in switches:
+            if not isinstance(switch, Switch):
+                msg = f"switches must be lsmkv.lab.Switch(at_writes, policy), not {switch!r}"
+                raise InvalidArgumentError(msg)
         self._switches = sorted(switches, key=lambda one: one.at_writes)
         self._bits_per_key = filter_bits_per_key
         self.tree = SimulatedTree(

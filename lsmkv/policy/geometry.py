@@ -45,11 +45,11 @@ class Geometry:
         if not isinstance(self.inner_runs, tuple) or not self.inner_runs:
             raise InvalidArgumentError(f"K={self.inner_runs!r}: must be a number of runs, or a tuple with one for each level")
         for runs in self.inner_runs:
-            _whole_number("K", runs, 1, self.size_ratio - 1)
+            _whole_number("K", runs, 1, self.size_ratio - 1, or_else=", or a tuple of them, one for each level")
         _whole_number("Z", self.last_runs, 1, self.size_ratio - 1)
         if self.partial is None:
             return
-        if self.partial not in RULES:
+        if not isinstance(self.partial, str) or self.partial not in RULES:
             raise InvalidArgumentError(f"partial={self.partial!r}: must be None or one of {', '.join(sorted(RULES))}")
         if self.inner_runs[-1] != 1 or self.last_runs != 1:
             raise InvalidArgumentError(
@@ -89,8 +89,8 @@ def check_ratio(ratio: object) -> int:
     return _whole_number("size_ratio", ratio, SMALLEST_RATIO, LARGEST_RATIO)
 
 
-def _whole_number(name: str, value: object, low: int, high: int) -> int:
+def _whole_number(name: str, value: object, low: int, high: int, *, or_else: str = "") -> int:
     """Refuse anything but an integer from ``low`` to ``high``."""
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise InvalidArgumentError(f"{name}={value!r}: must be an integer from {low} to {high}")
+        raise InvalidArgumentError(f"{name}={value!r}: must be an integer from {low} to {high}{or_else}")
     return value

@@ -164,6 +164,19 @@ def test_a_window_tells_so_far_and_then_stays(open_db) -> None:
     json.dumps(db.stats().to_dict())
 
 
+def test_a_window_used_again_measures_again(open_db) -> None:
+    """It told the first stretch for ever."""
+    db = open_db()
+    window = cost.window(db)
+    with window:
+        db.put(b"a", b"1")
+    with window:
+        db.put(b"b", b"1")
+        db.put(b"c", b"1")
+        assert window.delta.account.entries == 2
+    assert window.delta.account.entries == 2
+
+
 def test_a_window_does_not_hide_what_went_wrong_in_it(open_db) -> None:
     db = _filled(open_db, "leveled")
     with pytest.raises(ZeroDivisionError), cost.window(db):
