@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from lsmkv.env.sync import Lock
 from lsmkv.memtable import Memtable
+from lsmkv.sstable.reader import TableReader
 from lsmkv.version.shape import Run, TableMeta, TreeShape
 
 __all__ = ["Immutable", "ReadState", "RunView", "StateBox", "View"]
@@ -28,16 +29,17 @@ class Immutable(NamedTuple):
 class RunView:
     """One run as lookups use it: parallel lists in key order, so that one bisect finds the table that may hold a key.
 
-    They are built once and never change.
+    They are built once and never change, but for ``readers``: what a lookup was given for a table serves the next one.
     """
 
-    __slots__ = ("firsts", "lasts", "numbers", "tables")
+    __slots__ = ("firsts", "lasts", "numbers", "readers", "tables")
 
     def __init__(self, run: Run) -> None:
         self.tables: tuple[TableMeta, ...] = run.tables
         self.firsts: list[bytes] = [t.smallest for t in run.tables]
         self.lasts: list[bytes] = [t.largest for t in run.tables]
         self.numbers: list[int] = [t.number for t in run.tables]
+        self.readers: list[TableReader | None] = [None] * len(run.tables)
 
 
 class View:

@@ -48,7 +48,8 @@ class TableCache:
         self.readers: OrderedDict[int, TableReader] = OrderedDict()
         """Open tables; a lookup may peek here before it calls :meth:`get`."""
         self.crowded = False
-        """At the limit: lookups must go through :meth:`get`, so that recency is known."""
+        """The limit was reached: from then on lookups must go through :meth:`get`, so that recency is known and none uses
+        a reader that was dropped."""
         self.calls = ledger.calls
         """Where lookups and scans are counted as they arrive here."""
 
@@ -68,7 +69,7 @@ class TableCache:
             self._point(reader)  # it may have moved meanwhile
             while len(self.readers) > self._limit:
                 self.readers.popitem(last=False)[1].file.rest()
-            self.crowded = len(self.readers) == self._limit
+            self.crowded = self.crowded or len(self.readers) == self._limit
         return reader
 
     def _open(self, number: int) -> TableReader:

@@ -25,16 +25,14 @@ def value_below(state: ReadState, tables: TableCache, key: bytes) -> bytes | Non
         entry = imm.mem.newest.get(key)
         if entry is not None:
             return entry[1]
-    readers = tables.readers
     for run in state.view.runs:
         lasts = run.lasts
         i = bisect_left(lasts, key)
         if i == len(lasts) or run.firsts[i] > key:
             continue
-        number = run.numbers[i]
-        reader = readers.get(number)
+        reader = run.readers[i]
         if reader is None or tables.crowded:
-            reader = tables.get(number)
+            reader = run.readers[i] = tables.get(run.numbers[i])
         value = reader.value(key)
         if value is not False:
             return value
