@@ -32,6 +32,7 @@ from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.gather import gather
 from lsmkv.observe.integrity import check_store
 from lsmkv.observe.stats import Stats
+from lsmkv.observe.status import report_to
 from lsmkv.options import Options, checked_options, checked_policy
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.transition import Pace, TransitionReport
@@ -101,6 +102,7 @@ class DB:
         upkeep.attach(self._committer, self._gate)
         try:
             upkeep.start(scheduler)
+            report_to(scheduler, core, self._committer, self._gate, upkeep, opened.report)
         except BaseException:
             upkeep.stop()
             self._committer.close()

@@ -45,6 +45,10 @@ class Options:
     needs the older versions is waited for. None: until compactions get there by themselves."""
     event_log: bool = True
     """Keep a log of flushes, compactions, switches and stalls in the directory: docs/format/events.md, at most 8 MiB."""
+    status_interval_s: float | None = 1.0
+    """Seconds, at least 0.05, between looks at the statistics; what has changed goes to the file ``STATUS`` in the directory (a
+    few KiB, not synced, removed by close: docs/format/status.md), from which ``lsmkv top`` takes the rates of a store that another
+    process has open. None: no such file. A manual scheduler writes none."""
 
     # performance
     memtable: Literal["skiplist", "sorteddict"] = "skiplist"
@@ -100,7 +104,7 @@ class Options:
                 _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name == "tombstone_age_s":
+            if value is None and name in ("tombstone_age_s", "status_interval_s"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
                 _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
@@ -154,6 +158,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "wal_sync_interval_s": (float, 0.001, 86_400),
     "stall_timeout_s": (float, 0, 365 * 86_400),
     "tombstone_age_s": (float, 0.001, 1e10),
+    "status_interval_s": (float, 0.05, 86_400),
     "memtable_bytes": (int, 1 << 10, 1 << 40),
     "max_immutables": (int, 1, 1 << 20),
     "block_cache_bytes": (int, 0, 1 << 50),

@@ -317,6 +317,7 @@ def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng
         block_cache_bytes=options.block_cache_bytes,
         stall_timeout_s=5.0,
         event_log=False,  # it would take bytes of the index's share
+        status_interval_s=None,  # as the event log
         fs=fs,
         clock=options.clock,
         rng=rng,

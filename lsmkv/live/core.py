@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from lsmkv.base.events import EventLog
 from lsmkv.base.ledger import Ledger
+from lsmkv.base.status import StatusFile
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
@@ -86,6 +87,8 @@ class Core:
     """The last change of policy, as the manifest has it; None: there was none. Changed under ``install_lock``."""
     events: EventLog | None = None
     """None: the owner wants no log of events."""
+    status: StatusFile | None = None
+    """What onlookers in other processes read; None: the owner wants none."""
     probes_seen: dict[int, int] = field(default_factory=dict)
     """Absent keys that the filters of each level had been asked about when they were last looked at."""
 

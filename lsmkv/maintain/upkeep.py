@@ -10,6 +10,7 @@ deletion that grows too old, data that outlives its TTL. What only a snapshot ho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from lsmkv.base.keys import MAX_SEQ
@@ -59,6 +60,7 @@ class Upkeep:
         self._flush_lock = Lock()
         self._compact_lock = Lock()
         self._workers: list[Worker] = []
+        self._timers: list[Worker] = []
         self._pauses = {"flush": 0.0, "compact": 0.0}
         self._threads: set[int] = set()
         self.last_error: LsmError | None = None
@@ -74,6 +76,20 @@ class Upkeep:
             self._workers.append(scheduler.start(f"lsmkv-{kind}", partial(self._background, kind)))
         self.wake()
 
+    def every(self, interval_s: float, scheduler: Scheduler, name: str, action: Callable[[], None]) -> None:
+        """Have a worker call ``action`` every so many seconds; :meth:`stop` ends that, too (a manual scheduler never calls)."""
+
+        def step() -> bool:
+            if not self._core.stopping:
+                self._threads.add(current_thread_id())
+                action()
+                worker.wake(interval_s)
+            return False
+
+        worker = scheduler.start(name, step)
+        self._timers.append(worker)
+        worker.wake(interval_s)
+
     def wake(self) -> None:
         """Tell the workers that there may be something to do."""
         for worker in self._workers:
@@ -82,9 +98,9 @@ class Upkeep:
     def stop(self) -> None:
         """Run nothing further; a compaction in flight gives up at its next slice."""
         self._core.stopping = True
-        for worker in self._workers:
+        for worker in (*self._workers, *self._timers):
             worker.stop()
-        self._workers = []
+        self._workers, self._timers = [], []
 
     def finish(self) -> None:
         """After :meth:`stop`: flush what is left and record what was counted. I/O: a table if need be, one manifest edit."""

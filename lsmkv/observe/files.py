@@ -11,6 +11,7 @@ from posixpath import join
 
 from lsmkv.base.events import EVENT_FILES
 from lsmkv.base.filenames import parse_name
+from lsmkv.base.status import STATUS
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.version.journal import ManifestContents, read_manifest
@@ -36,12 +37,14 @@ class StoreFiles:
     """The log of events."""
     others: Mapping[str, int]
     """Files that are not ours."""
+    status_bytes: int = 0
+    """What a live writer says of itself."""
 
     @property
     def bytes(self) -> int:
         """Bytes of every file together."""
         parts = (self.tables, self.logs, self.temporaries, self.events, self.others)
-        return self.manifest_bytes + sum(size for part in parts for size in part.values())
+        return self.manifest_bytes + self.status_bytes + sum(size for part in parts for size in part.values())
 
 
 def is_store(fs: FileSystem, path: str) -> bool:
@@ -78,7 +81,7 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
     temporaries: dict[str, int] = {}
     events: dict[str, int] = {}
     others: dict[str, int] = {}
-    manifest_bytes = 0
+    manifest_bytes = status_bytes = 0
     try:
         for name in fs.listdir(path):
             if name == LOCK or fs.isdir(join(path, name)):
@@ -94,6 +97,8 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
                 (tables if file.kind == "sst" else logs)[file.number] = size
             elif name == TEMPORARY:
                 temporaries[name] = size
+            elif name == STATUS:
+                status_bytes = size
             elif name in EVENT_FILES:
                 events[name] = size
             else:
@@ -101,4 +106,4 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
     except OSError as error:
         op = "listing a store"
         raise io_failed(op, path, error) from error
-    return StoreFiles(manifest_bytes, tables, logs, temporaries, events, others)
+    return StoreFiles(manifest_bytes, tables, logs, temporaries, events, others, status_bytes)

@@ -39,9 +39,16 @@ def _one_level(number: int, level: Level, since: Account) -> LevelStats:
 
 
 def gather(
-    core: Core, state: ReadState, committer: Committer, gate: StallGate, upkeep: Upkeep, recovery: tuple[str, ...]
+    core: Core,
+    state: ReadState,
+    committer: Committer,
+    gate: StallGate,
+    upkeep: Upkeep,
+    recovery: tuple[str, ...],
+    *,
+    walk: bool = True,
 ) -> Stats:
-    """The record of this moment."""
+    """The record of this moment. ``walk``: find out what a change of policy still costs, else as the last task left it."""
     work, shape = core.work, core.state.shape
     since = core.ledger.account()
     gets, counters, lookups = since.gets, since.gets + since.range_reads, since.lookups
@@ -83,7 +90,7 @@ def gather(
         background_failures=work.failures,
         last_error=str(error) if error is not None else "",
         event_log_failures=core.events.failures if core.events is not None else 0,
-        transition=current_report(core),
+        transition=current_report(core) if walk else core.transition,
         ledger=since,
         totals=core.ledger.totals(),
         recovery=recovery,

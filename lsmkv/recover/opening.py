@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from lsmkv.base.events import EventLog
 from lsmkv.base.filenames import Kind, parse_name
 from lsmkv.base.ledger import Ledger
+from lsmkv.base.status import STATUS, StatusFile
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileLock, FileSystem, make_durable_dir
@@ -59,9 +60,10 @@ class Opened:
     def release(self) -> None:
         """Let go of files and, last, of the lock. IOFailedError if something could not be closed; the rest is."""
         failed: OSError | None = None
-        events = self.core.events
+        events, status = self.core.events, self.core.status
         for let_go in (
             *([events.close] if events is not None else []),
+            *([status.remove] if status is not None else []),
             self.core.manifest.close,
             self.core.tables.clear,
             self.lock.release,
@@ -153,6 +155,7 @@ def _assembled(
         snapshots=SnapshotRegistry(),
         transition=TransitionReport.from_dict(state.transition) if state.transition else None,
         events=EventLog(fs, path, clock) if options.event_log else None,
+        status=StatusFile(fs, path) if options.status_interval_s is not None else None,
     )
     core.tables.place(state.as_edit().added)
     return core, replayed, report
@@ -201,6 +204,8 @@ def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
     named = {t.number: t for t in state.shape.tables}
     if fs.exists(f"{path}/{MANIFEST}.tmp"):
         fs.unlink(f"{path}/{MANIFEST}.tmp")
+    if fs.exists(f"{path}/{STATUS}"):  # the last words of a writer that died
+        fs.unlink(f"{path}/{STATUS}")
     for number in sorted(_numbered(fs, path, "sst") - set(named)):
         fs.unlink(table_path(path, number))
         report.append(f"removed {table_path(path, number)}: an unfinished flush or compaction")
