@@ -42,6 +42,7 @@ bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for th
 docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, README.md's tree, pictures of docs/policies, tables
 	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
 	$(BIN)/python docs/readme_tree.py README.md
+	$(BIN)/python docs/metrics_page.py docs/metrics.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
 	$(BIN)/python -m bench docs

@@ -47,8 +47,8 @@ class Options:
     """Keep a log of flushes, compactions, switches and stalls in the directory: docs/format/events.md, at most 8 MiB."""
     status_interval_s: float | None = 1.0
     """Seconds, at least 0.05, between looks at the statistics; what has changed goes to the file ``STATUS`` in the directory (a
-    few KiB, not synced, removed by close: docs/format/status.md), from which ``lsmkv top`` takes the rates of a store that another
-    process has open. None: no such file. A manual scheduler writes none."""
+    few KiB, not synced, removed by close: docs/format/status.md). ``lsmkv top`` takes the rates of a store that another process
+    has open from it. None: no such file. A manual scheduler writes none."""
 
     # performance
     memtable: Literal["skiplist", "sorteddict"] = "skiplist"

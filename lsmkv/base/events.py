@@ -8,14 +8,14 @@ A line torn by a crash is skipped by readers; the next line begins on a line of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from posixpath import join
 
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import File, FileSystem, write_all
 from lsmkv.env.sync import Lock
 
-__all__ = ["EVENTS", "EVENT_FILES", "LIMIT_BYTES", "OLDER_EVENTS", "EventLog", "read_events"]
+__all__ = ["EVENTS", "EVENT_FILES", "LIMIT_BYTES", "OLDER_EVENTS", "EventLog", "read_events", "tail_events"]
 
 EVENTS = "EVENTS.jsonl"
 OLDER_EVENTS = "EVENTS.1.jsonl"
@@ -24,6 +24,10 @@ EVENT_FILES = frozenset({EVENTS, OLDER_EVENTS})
 
 LIMIT_BYTES = 4 << 20
 """Size at which the log becomes the older half: about twenty thousand events, at most twice this on disk."""
+
+
+TAIL_BYTES = 64 << 10
+"""What is read of a file for its last events: some hundred of them."""
 
 
 class EventLog:
@@ -106,10 +110,38 @@ def read_events(fs: FileSystem, directory: str) -> Iterator[dict[str, object]]:
             data = file.pread(file.size(), 0)
         finally:
             file.close()
-        for line in data.split(b"\n"):
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and "kind" in event:
-                yield event
+        yield from _parsed(data.split(b"\n"))
+
+
+def tail_events(fs: FileSystem, directory: str, count: int) -> list[dict[str, object]]:
+    """The last ``count`` events of a store, oldest first, or as many of them as stand in the last ``TAIL_BYTES`` of each file.
+
+    Beside a live writer a file may be renamed between two looks; it is passed over then. Raises OSError if a file cannot be
+    read. I/O: at most two reads of TAIL_BYTES.
+    """
+    found: list[dict[str, object]] = []
+    for name in (EVENTS, OLDER_EVENTS):
+        try:
+            file = fs.open(join(directory, name))
+        except FileNotFoundError:
+            continue
+        try:
+            skipped = max(file.size() - TAIL_BYTES, 0)
+            lines = file.pread(TAIL_BYTES, skipped).split(b"\n")
+        finally:
+            file.close()
+        found = [*_parsed(lines[1:] if skipped else lines), *found]
+        if len(found) >= count:
+            break
+    return found[-count:]
+
+
+def _parsed(lines: Iterable[bytes]) -> Iterator[dict[str, object]]:
+    """The events among these lines."""
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "kind" in event:
+            yield event

@@ -22,8 +22,9 @@ Written by `make docs` from the command itself; `lsmkv COMMAND --help` says the 
 
 Results go to standard output, one line about a failure to standard error. With `--json` standard output holds one JSON
 document and nothing else (also for a failure: `{"error": {"kind": ..., "message": ...}}`); byte strings are hexadecimal
-there. Exit codes: 0 it worked, 2 something is wrong (a path, an argument, the store), 130 interrupted. `tree`, `stats`,
-`verify` and `dump` take no lock and change nothing, so they also work beside a live writer.
+there. Exit codes: 0 it worked, 2 something is wrong (a path, an argument, the store), 130 interrupted (`top`: 0, that is how
+one leaves it). `tree`, `stats`, `top`, `verify` and `dump` take no lock and change nothing, so they also work beside a live
+writer.
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "clock_face", "zone_s"]
 
 
 class Clock(Protocol):
@@ -22,6 +22,16 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Wait."""
         ...
+
+
+def clock_face(at_s: float, zone_s: int = 0) -> str:
+    """``13:04:59`` for a wall time, ``zone_s`` seconds ahead of universal time."""
+    return time.strftime("%H:%M:%S", time.gmtime(at_s + zone_s))
+
+
+def zone_s() -> int:
+    """How far the machine's local time is ahead of universal time now, in seconds."""
+    return time.localtime().tm_gmtoff
 
 
 class SystemClock:

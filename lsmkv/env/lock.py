@@ -24,7 +24,7 @@ from typing import Final
 
 from lsmkv.errors import LockedError
 
-__all__ = ["PosixLock", "lock_file"]
+__all__ = ["PosixLock", "boot_id", "lock_file"]
 
 _OWNER_BYTES: Final = 4096
 """Most that is read of a lock file when looking for the owner's description."""
@@ -121,7 +121,7 @@ def _take(fd: int, path: str) -> tuple[int, int] | None:
     return identity if (named.st_dev, named.st_ino) == identity else None
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """What tells this boot of this machine from others; empty where the system does not say."""
     try:
         return Path(_BOOT_ID).read_text(encoding="ascii").strip()
@@ -131,7 +131,7 @@ def _boot_id() -> str:
 
 def _write_owner(fd: int) -> None:
     """Describe this process in the lock file. A full disk must not keep anyone from opening: the text is only for messages."""
-    text = f"pid {os.getpid()}\nhost {socket.gethostname()}\nboot {_boot_id()}\n"
+    text = f"pid {os.getpid()}\nhost {socket.gethostname()}\nboot {boot_id()}\n"
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, text.encode(), 0)
@@ -152,7 +152,7 @@ def _read_owner(fd: int) -> str:
     if facts.get("host"):
         owner += f" on {facts['host']}"
     boot = facts.get("boot", "")
-    return owner + (" (another boot or machine)" if boot and boot != _boot_id() else "")
+    return owner + (" (another boot or machine)" if boot and boot != boot_id() else "")
 
 
 def _forget_in_child() -> None:

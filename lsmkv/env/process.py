@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "open_files_limit", "watch_forks"]
+from lsmkv.env.lock import boot_id
+
+__all__ = ["Forkable", "open_files_limit", "owner_runs", "watch_forks"]
 
 
 class Forkable(Protocol):
@@ -16,6 +19,26 @@ class Forkable(Protocol):
     def forked(self) -> None:
         """Called in the child right after a fork: become unusable, without I/O and without taking locks."""
         ...
+
+
+def owner_runs(text: str) -> bool | None:
+    """Whether the process that a lock file names still runs; None: it names none, or one of another machine or container.
+
+    That a process runs does not say that it still has the store open.
+    """
+    facts = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+    pid = facts.get("pid", "")
+    if not pid.isdecimal() or not int(pid) or facts.get("host") != socket.gethostname():
+        return None
+    if facts.get("boot", "") != boot_id():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's, but there
+        return True
+    return True
 
 
 _handles: weakref.WeakSet[Forkable] = weakref.WeakSet()
