@@ -43,9 +43,10 @@ class StatusFile:
         """Replace the status; whether that worked. I/O: one write, not synced; the first one opens the file."""
         body = json.dumps(told, separators=(",", ":")).encode()
         data = b"%s\n%s\n" % (body, xxh3_64_hexdigest(body).encode())
+        if len(data) > LIMIT_BYTES:
+            self.failures += 1
+            return False
         try:
-            if len(data) > LIMIT_BYTES:
-                raise OSError(f"a status of {len(data)} bytes")
             if self._file is None:
                 path = join(self._directory, STATUS)
                 self._file = self._fs.open(path, "rw" if self._fs.exists(path) else "create")

@@ -27,7 +27,7 @@ def build_tools() -> Tools:
     """The whole command and what it knows."""
     app = typer.Typer(
         name="lsmkv",
-        help="Look into, watch, check and copy lsmkv stores. Everything but `checkpoint`, `set-policy` and `demo` only reads, takes no "
+        help="Look into, check and copy lsmkv stores. Everything but `checkpoint`, `set-policy` and `demo` only reads, takes no "
         "lock and works beside a live writer.",
         no_args_is_help=True,
         add_completion=False,

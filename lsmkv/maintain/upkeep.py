@@ -80,6 +80,7 @@ class Upkeep:
         """Have a worker call ``action`` every so many seconds; :meth:`stop` ends that, too (a manual scheduler never calls)."""
 
         def step() -> bool:
+            """Call, and ask to be woken again."""
             if not self._core.stopping:
                 self._threads.add(current_thread_id())
                 action()

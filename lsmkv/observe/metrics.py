@@ -53,6 +53,7 @@ def _one(name: str, kind: Literal["counter", "gauge"], field: str, about: str) -
     """A field that is a number, or None."""
 
     def read(stats: Stats) -> Iterator[Sample]:
+        """Its samples."""
         value = getattr(stats, field)
         if value is not None:
             yield (), value
@@ -64,6 +65,7 @@ def _per_level(name: str, field: str, about: str) -> Metric:
     """A gauge with a value for each level that has one."""
 
     def read(stats: Stats) -> Iterator[Sample]:
+        """Its samples."""
         for level in stats.levels:
             value = getattr(level, field)
             if value is not None:
@@ -77,6 +79,7 @@ def _counted(name: str, about: str, pick: Callable[[LevelAccount], int], *also: 
     """A counter of the ledger that every level has."""
 
     def read(stats: Stats) -> Iterator[Sample]:
+        """Its samples."""
         for number, level in enumerate(stats.ledger.levels):
             yield (str(number),), pick(level)
 
@@ -91,6 +94,7 @@ def _by_cause(name: str, about: str, rows: Callable[[Stats], Row], *also: str) -
     """A counter of the ledger by cause and level."""
 
     def read(stats: Stats) -> Iterator[Sample]:
+        """Its samples."""
         for cause, level, count in rows(stats):
             yield (cause, level), count
 
@@ -162,6 +166,7 @@ def _stalls(name: str, field: str, about: str) -> Metric:
     """A counter by reason; reasons not met yet are zero."""
 
     def read(stats: Stats) -> Iterator[Sample]:
+        """Its samples."""
         told = getattr(stats, field)
         for reason in (*STALL_REASONS, *(r for r in told if r not in STALL_REASONS)):
             yield (reason,), told.get(reason, 0)

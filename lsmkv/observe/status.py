@@ -83,6 +83,7 @@ def report_to(
         return
 
     def now() -> Stats | None:
+        """The statistics; None once the store is closed."""
         state = core.box.current
         return gather(core, state, committer, gate, upkeep, recovery, walk=False) if state is not None else None
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -196,8 +197,6 @@ def test_the_example_serves_a_scrape(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"registry": CollectorRegistry()}
     exec(compile(example, "docs/metrics.md", "exec"), names)
-    from urllib.request import urlopen
-
     with urlopen(f"http://127.0.0.1:{names['server'].server_port}/metrics") as answer:
         assert b'lsmkv_up{store="pages"} 1.0' in answer.read()
     names["server"].shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -169,8 +170,6 @@ def test_a_senseless_interval_is_refused(interval) -> None:
 
 
 def test_the_page_of_the_format_names_every_field() -> None:
-    from pathlib import Path
-
     fs = MemoryFileSystem()
     db, _, look = opened(fs)
     look()
