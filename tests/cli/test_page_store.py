@@ -115,3 +115,11 @@ def test_looking_works_beside_a_live_store(cli: Cli, pages: Path) -> None:
         store.namespace({"model": "m", "dtype": "bf16"}, PAGE).put_many([key(100)], [bytes(PAGE)])
         assert cli("stats", pages, "--json").json["pages"] == 56
         assert cli("verify", pages, "--json").json["problems"] == []
+
+
+def test_top_watches_the_index(cli: Cli, pages: Path) -> None:
+    frame = cli("top", pages, "--once", "--json").json
+    assert frame["path"] == str(pages / "index")
+    assert frame["policy"]["name"] == "leveled"
+    assert frame["entries"] > 0
+    assert frame["rates"] is None  # the index keeps neither an event log nor a status: their bytes would be its own
