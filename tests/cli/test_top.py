@@ -125,7 +125,7 @@ def test_a_stalled_writer_is_seen_to_be_stalled(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_missing_store_has_a_frame(tmp_path: Path) -> None:
     path = str(tmp_path / "x")
-    assert drawn(Watcher(PosixFileSystem(), path, ManualClock()).frame(), 80 + len(path)) == [f"{path}  no store at {path}"]
+    assert drawn(Watcher(PosixFileSystem(), path, ManualClock()).frame(), 80 + 2 * len(path)) == [f"{path}  no store at {path}"]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
