@@ -16,8 +16,9 @@ passes on one table after the other until it is not.
 
 *Trees left by another policy.* Surplus runs are legal for readers and only this module minds them. An arrival that meets
 them merges the youngest ones, as many as it takes. Besides that, a shape that is not ``patient`` has them merged where they
-are (the neighbours that are cheapest to merge), and levels holding a whole arrival too much are brought down: their oldest
-run moves, if the next level takes it as a run of its own, else all is an arrival there. Bytes merged for that are debt.
+are (the neighbours that are cheapest to merge), and before that levels holding a whole arrival too much are brought down,
+the deepest first: their oldest run moves, if the next level takes it as a run of its own, else all is an arrival there.
+Bytes merged for that are debt.
 
 Every task moves entries down, or leaves them where they are with fewer runs; a level deep enough holds everything. So any
 tree comes to rest.
@@ -130,12 +131,14 @@ class _Tree:
         return self.pour(0, self.buffer or self.entries(0), reason)
 
     def bring_in_line(self) -> Task | None:
-        """The first level that another policy or ratio left with too many entries or runs."""
-        for level in range(1, self.last + 1):
-            task = (self.lower(level) if self.overfull(level) else None) or self.merge_surplus(level)
-            if task is not None:
-                return task
-        return None
+        """What another policy or ratio left: the deepest level with too many entries, else the first with too many runs.
+
+        Deepest first, because a level that was brought down has room for the runs above it, which then move for nothing.
+        """
+        for level in range(self.last, 0, -1):
+            if self.overfull(level):
+                return self.lower(level)
+        return next(filter(None, map(self.merge_surplus, range(1, self.last + 1))), None)
 
     def lower(self, level: int) -> Task:
         """Bring down what a level holds too much: the oldest run if the next level takes one more, else everything."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lsmkv.cost.walk import walk
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy import FIFO, Fluid, LazyLeveling, Leveled, Tiered
 from lsmkv.policy.base import RunInput, Task
@@ -70,6 +71,13 @@ def test_coming_back_costs_a_merge_of_what_is_in_several_runs(paper_tree):
     assert (owed.bytes, owed.steps) == (several, sum(len(level.runs) > 1 for level in shape.levels[1:]))
     tables = [t for level in shape.levels[1:] if len(level.runs) > 1 for run in level.runs for t in run.tables]
     assert owed.blocks == sum(-(-t.bytes // 7) for t in tables)
+
+
+def test_levels_are_brought_down_from_the_deepest_so_that_the_others_move_into_the_room():
+    """Shallowest first merged what the next task moved out of the way: 56,000 bytes of this tree."""
+    shape = walk(Leveled(6), 200, 10, level0_runs=1).shape
+    assert [len(level.runs) for level in shape.levels] == [0, 1, 1, 1]
+    assert debt(shape, Leveled(3), block_bytes=4096) == Debt()
 
 
 def test_work_that_is_due_anyway_is_no_debt(paper_tree):
