@@ -80,6 +80,7 @@ def _ends(tables: Sequence[TableMeta]) -> dict[int, tuple[int, int]]:
     skip = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
 
     def place(key: bytes) -> int:
+        """Where a key lies, to DIGITS bytes behind what all keys share."""
         return int.from_bytes(key[skip : skip + DIGITS].ljust(DIGITS, b"\0"), "big")
 
     return {t.number: (place(t.smallest), place(t.largest) + 1) for t in tables}

@@ -94,6 +94,7 @@ def _least_overlap(source: Run, target: Run | None) -> TableMeta:
     """The fewest bytes of ``target`` for each byte of the table; of equals the first."""
 
     def dragged(table: TableMeta) -> float:
+        """Bytes of the next level for each byte of the table."""
         met = overlapping(target, table.smallest, table.largest) if target is not None else ()
         return sum(t.bytes for t in met) / max(table.bytes, 1)
 

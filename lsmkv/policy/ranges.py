@@ -108,6 +108,7 @@ def manual_task(shape: TreeShape, start: bytes | None, stop: bytes | None) -> Ta
     """
 
     def asked(table: TableMeta) -> bool:
+        """Whether the table holds keys of the range, as far as can be seen."""
         return (stop is None or table.smallest < stop) and (start is None or table.largest >= start)
 
     return sinking_task(shape, asked, "asked for by compact()")
