@@ -87,6 +87,9 @@ Trees = Annotated[bool, typer.Option("--trees", help="Draw the whole tree after 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but the end.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 
+SHOWING = frozenset({"events", "html", "show_all", "trees", "quiet", "as_json"})
+"""Options that say what is shown, not what is simulated."""
+
 
 def register(tools: Tools) -> None:
     """Add the laboratory's command."""
@@ -128,6 +131,7 @@ def simulate(
     with guard(as_json=as_json):
         telling = _Telling(show_all, trees, quiet, as_json, html)
         if events is not None:
+            _refuse_idle(ctx)
             _replay(ctx.obj, events, telling)
             return
         given = {"size_ratio": size_ratio, "K": value_of(k.replace(",", "/")) if k else None, "Z": z, "partial": partial}
@@ -162,6 +166,9 @@ class _Telling:
     def __init__(self, show_all: bool, trees: bool, quiet: bool, as_json: bool, html: Path | None) -> None:
         self.all, self.trees, self.quiet, self.json, self.html = show_all, trees, quiet, as_json, html
         self.out = console()
+        if quiet and (show_all or trees):
+            msg = f"--quiet and {'--all' if show_all else '--trees'} contradict each other"
+            raise InvalidArgumentError(msg)
         if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
             msg = f"--html {html}: " + ("is a directory" if html.is_dir() else f"there is no directory {html.parent}")
             raise InvalidArgumentError(msg)
@@ -218,6 +225,15 @@ def _progress(telling: _Telling) -> Iterator[Callable[[float], None]]:
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda share: bar.update(task, completed=share)
+
+
+def _refuse_idle(ctx: typer.Context) -> None:
+    """Refuse options that say how to simulate where an event log is played: they would do nothing."""
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(str(parameter.name))
+        if parameter.name not in SHOWING and source is not None and source.name == "COMMANDLINE":
+            msg = f"--events plays what a store did: {parameter.opts[0]} would do nothing there"
+            raise InvalidArgumentError(msg)
 
 
 def _replay(tools: Tools, path: str, telling: _Telling) -> None:

@@ -46,7 +46,7 @@ def _whole(name: str, text: str, units: dict[str, int], example: str) -> int:
 def policy_of(text: str, **given: object) -> Policy:
     """The policy ``NAME[,PARAMETER=VALUE...]``: a short name, or ``module:Class``; ``given`` parameters (not None) add to it.
 
-    Raises InvalidArgumentError for an unknown name and for parameters the policy does not take.
+    Raises InvalidArgumentError for an unknown name for parameters the policy does not take, and for one that is given twice.
     """
     name, *pairs = text.split(",")
     parameters = {parameter: value for parameter, value in given.items() if value is not None}
@@ -54,6 +54,8 @@ def policy_of(text: str, **given: object) -> Policy:
         parameter, equals, value = pair.partition("=")
         if not equals or not parameter.strip():
             raise InvalidArgumentError(f"policy {text!r}: {pair!r} should read parameter=value")
+        if parameter.strip() in parameters:
+            raise InvalidArgumentError(f"policy {text!r}: {parameter.strip()} is given twice")
         parameters[parameter.strip()] = value_of(value.strip())
     build = load_policy(name.strip())
     try:

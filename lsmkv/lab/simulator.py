@@ -90,6 +90,9 @@ class Simulator:
             if not isinstance(switch, Switch):
                 msg = f"switches must be lsmkv.lab.Switch(at_writes, policy), not {switch!r}"
                 raise InvalidArgumentError(msg)
+            if switch.at_writes >= workload.entries:
+                msg = f"a switch at {switch.at_writes:,} writes never happens: there are only {workload.entries:,}"
+                raise InvalidArgumentError(msg)
         self._switches = sorted(switches, key=lambda one: one.at_writes)
         self._bits_per_key = filter_bits_per_key
         self.tree = SimulatedTree(
@@ -103,7 +106,9 @@ class Simulator:
         self.rows: list[Row] = []
         self.writes = 0
         """User writes that have reached the tree."""
-        self._live_entries = 0
+        self._live_entries: int | None = 0
+        self._dropped = False
+        """Tables were dropped with live keys in them: nobody knows how many are left."""
         self._complete = False
 
     @property
@@ -116,7 +121,7 @@ class Simulator:
         for arrival in arrivals(self._load) if given is None else given:
             yield from self._switch()
             self.writes += arrival.writes
-            self._live_entries = arrival.live_entries
+            self._live_entries = None if self._dropped else arrival.live_entries
             table = self.tree.flush(arrival.entries, self._now_s)
             reason = f"a full memtable is flushed: {arrival.writes:,} writes, {table.entries:,} keys"
             yield self._row("flush", reason, output_position=0, written_bytes=table.bytes, written_entries=table.entries)
@@ -156,6 +161,8 @@ class Simulator:
 
     def _changed(self, change: Change) -> Row:
         """The row of a task."""
+        if change.kind == "drop":
+            self._dropped, self._live_entries = True, None
         return self._row(
             "compaction",
             change.task.reason,

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 
 from lsmkv.base.ledger import Account
 from lsmkv.cost.ledger import Measured, measure
+from lsmkv.cost.seen import space_bound
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import list_files, load_manifest
@@ -34,6 +35,8 @@ class StoreReport:
     raw_bytes: int
     """Keys and values before compression and without any bookkeeping."""
     filter_bytes: int
+    space_amplification_at_most: float | None
+    """At most so many entries are in tables per live one, by the shape alone; None: the shape cannot tell."""
     logs: int
     log_bytes: int
     manifest_bytes: int
@@ -53,7 +56,9 @@ class StoreReport:
     def to_dict(self) -> dict[str, object]:
         """Plain values, ready for JSON."""
         told = {field.name: getattr(self, field.name) for field in fields(self)}
-        return told | {"levels": [asdict(level) for level in self.levels], "cost": self.cost.to_dict()}
+        cost = self.cost.to_dict()
+        del cost["space_amplification"]  # known after a scan only
+        return told | {"levels": [asdict(level) for level in self.levels], "cost": cost}
 
 
 def survey(path: str, fs: FileSystem) -> StoreReport:
@@ -81,6 +86,7 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
         table_bytes=shape.bytes,
         raw_bytes=sum(t.raw_bytes for t in tables),
         filter_bytes=sum(t.filter_bits for t in tables) // 8,
+        space_amplification_at_most=space_bound(shape),
         logs=sum(number >= state.wal_floor for number in files.logs),
         log_bytes=sum(size for number, size in files.logs.items() if number >= state.wal_floor),
         manifest_bytes=files.manifest_bytes,

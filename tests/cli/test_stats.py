@@ -38,6 +38,14 @@ def test_stats_tell_what_the_ledger_counted(cli, tmp_path: Path) -> None:
     assert told["transition"]["to_policy"]["name"] == "leveled"
 
 
+def test_space_is_bounded_without_a_scan(cli, tmp_path: Path) -> None:
+    """The line was always empty: live keys are not counted."""
+    stats = _used(tmp_path / "store")
+    told = cli("stats", tmp_path / "store", "--json").json
+    assert told["space_amplification_at_most"] == stats.space_amplification >= 1.0
+    assert "space_amplification" not in told["cost"]
+
+
 def test_people_see_rates_measured_beside_predicted(cli, tmp_path: Path) -> None:
     _used(tmp_path / "store")
     shown = cli("stats", tmp_path / "store").out

@@ -57,6 +57,16 @@ def test_all_steps_include_flushes_and_quiet_prints_the_end_only() -> None:
     assert simulate(*SMALL, "--trees").out.count("after ") > 20
 
 
+def test_how_many_keys_fifo_leaves_alive_is_not_claimed() -> None:
+    """Keys in tables that were dropped counted as live, and space as a tenth of them."""
+    told = simulate(*SMALL, "-q", "--policy", "fifo", "--capacity", "1MB").out
+    assert re.search(r"space amplification +- .*\(unknown live\)", told)
+    rows = lsmkv.simulate(lsmkv.FIFO(10**6), lsmkv.Writes(entries=20_000, memtable=500)).rows
+    first = next(i for i, row in enumerate(rows) if row.task == "drop")
+    assert all(row.live_entries == row.entries for row in rows[:first])
+    assert {row.live_entries for row in rows[first:]} == {row.space_amplification for row in rows[first:]} == {None}
+
+
 def test_a_long_simulation_prints_about_a_hundred_lines() -> None:
     out = simulate("--entries", "1e5", "--memtable", "100").out
     assert "is shown" in out
@@ -106,6 +116,13 @@ def test_it_writes_a_page(tmp_path: Path) -> None:
         (["--events", "/no/such/store"], "does not exist"),
         (["--level0-runs", "0"], "level0_runs"),
         (["--table-bytes", "big"], "--table-bytes"),
+        (["--entries", "2e4", "--switch-at", "1e9:tiered"], "1,000,000,000 writes never happens: there are only 20,000"),
+        (["--policy", "leveled,size_ratio=4", "--size-ratio", "6"], "size_ratio is given twice"),
+        (["--policy", "tiered,size_ratio=4,size_ratio=6"], "size_ratio is given twice"),
+        (["--events", "/no/such/store", "--policy", "lazy"], "--policy would do nothing there"),
+        (["--events", "/no/such/store", "--switch-at", "1:lazy"], "--switch-at would do nothing there"),
+        (["--quiet", "--all"], "--quiet and --all contradict"),
+        (["--quiet", "--trees"], "--quiet and --trees contradict"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
