@@ -15,6 +15,7 @@ from lsmkv.policy.apply import apply, count_arrival, input_tables
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.ranges import is_move
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
+from lsmkv.version.state import mean_arrival
 
 __all__ = ["Walk", "walk"]
 
@@ -64,7 +65,7 @@ def walk(
             made += 1
             arrivals = count_arrival(arrivals, shape, task)
             shape, wrote = _done(shape, task, made, live)
-            shape = replace(shape, buffer_entries=arrivals[1] // arrivals[0] if arrivals[0] else 0)
+            shape = replace(shape, buffer_entries=mean_arrival(arrivals))
             written += [0] * (task.output_level + 1 - len(written))
             written[task.output_level] += wrote
         else:

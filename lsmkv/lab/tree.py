@@ -2,7 +2,7 @@
 
 Whatever decides here decides in the engine: the policy, :func:`~lsmkv.policy.picks.next_task` (tombstone bounds and garbage
 beside the policy), :mod:`~lsmkv.policy.ranges` (what is only moved, when tombstones go), :func:`~lsmkv.policy.apply.apply`
-and the geometry's ``count_arrival``. Only the merge itself is another: :func:`lsmkv.lab.entries.merge`.
+and its ``count_arrival``. Only the merge itself is another: :func:`lsmkv.lab.entries.merge`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,11 @@ class Debt:
 
 @dataclass(frozen=True, slots=True)
 class TransitionReport:
-    """A change of policy: what it was predicted to cost, what has been paid, what is left."""
+    """A change of policy: what it was predicted to cost, what has been paid, what is left.
+
+    ``predicted`` is what settling at once, greedily, costs. A greedy switch that no write disturbs pays exactly that; a lazy one
+    pays with each arrival only what is then still surplus, mostly much less, so the two differ by design.
+    """
 
     from_policy: dict[str, object]
     to_policy: dict[str, object]
