@@ -25,6 +25,8 @@ from lsmkv.policy.lazy_leveling import LazyLeveling
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.tiered import Tiered
 from lsmkv.policy.transition import TransitionReport
+from lsmkv.recover.repair import repair
+from lsmkv.recover.repair_report import RepairReport
 from lsmkv.simulation import Writes, simulate
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.shape import TreeShape
@@ -47,6 +49,7 @@ __all__ = [
     "NoSpaceError",
     "Options",
     "PoisonedError",
+    "RepairReport",
     "Scan",
     "Snapshot",
     "Stats",
@@ -58,6 +61,7 @@ __all__ = [
     "Writes",
     "cost",
     "open",
+    "repair",
     "simulate",
     "verify",
 ]

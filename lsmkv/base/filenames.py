@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple, cast
 
-__all__ = ["FileName", "Kind", "parse_name"]
+__all__ = ["ASIDE", "FileName", "Kind", "parse_name"]
 
 Kind = Literal["sst", "wal"]
+
+ASIDE = "ASIDE"
+"""Directory inside a store that holds what a repair moved aside. Nothing reads it and nothing but a repair writes there."""
 
 _NAME = re.compile(r"([0-9]{6,18})\.(sst|wal)", re.ASCII)
 """At most 18 digits: numbers are recorded in 64 bits."""

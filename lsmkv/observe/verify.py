@@ -16,6 +16,7 @@ from posixpath import join
 
 from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.base.counters import Counters
+from lsmkv.base.filenames import ASIDE
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import CorruptionError, IOFailedError
@@ -238,5 +239,7 @@ def _leftovers(fs: FileSystem, path: str, state: ManifestState, findings: _Findi
     names += sorted(files.temporaries)
     for name in names:
         findings.warnings.append(f"{join(path, name)} is named by no version: the next opening removes it")
+    if fs.isdir(aside := join(path, ASIDE)):
+        findings.warnings.append(f"{aside} holds what a repair moved aside: remove it when it is not needed any more")
     for name in sorted(files.others):
         findings.warnings.append(f"{join(path, name)} is no file of this store")

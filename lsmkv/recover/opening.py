@@ -174,7 +174,8 @@ def _manifest(fs: FileSystem, path: str, options: Options) -> tuple[Manifest, Ma
     else:
         strays = _numbered(fs, path, "sst") | _numbered(fs, path, "wal")
         if strays:
-            raise CorruptionError(f"{path}/{MANIFEST}", -1, f"missing, but the directory holds {len(strays)} tables or logs")
+            what = f"missing, but the directory holds {len(strays)} tables or logs (lsmkv.repair makes a new one of them)"
+            raise CorruptionError(f"{path}/{MANIFEST}", -1, what)
         policy = options.policy if options.policy is not None else Leveled()
         state = ManifestState(policy=describe_policy(policy))
         manifest = Manifest.create(fs, path, state)
@@ -199,9 +200,14 @@ def _numbered(fs: FileSystem, path: str, kind: Kind) -> set[int]:
 
 
 def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
-    """Remove unfinished and orphaned files; check that every named table is there in full."""
+    """Check that every named table is there in full; remove unfinished and orphaned files.
+
+    In this order: where a table is missing, a file that nobody names may be what is left of it, and a repair wants it.
+    """
     report: list[str] = []
     named = {t.number: t for t in state.shape.tables}
+    for number, table in named.items():
+        _check_present(fs, path, number, table)
     if fs.exists(f"{path}/{MANIFEST}.tmp"):
         fs.unlink(f"{path}/{MANIFEST}.tmp")
     if fs.exists(f"{path}/{STATUS}"):  # the last words of a writer that died
@@ -209,8 +215,6 @@ def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
     for number in sorted(_numbered(fs, path, "sst") - set(named)):
         fs.unlink(table_path(path, number))
         report.append(f"removed {table_path(path, number)}: an unfinished flush or compaction")
-    for number, table in named.items():
-        _check_present(fs, path, number, table)
     for number in sorted(_numbered(fs, path, "wal")):
         if number < state.wal_floor:
             fs.unlink(wal_path(path, number))

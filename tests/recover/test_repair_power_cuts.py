@@ -1,0 +1,92 @@
+"""The power may fail at any call of a repair: running it again gives what an undisturbed repair gives, and loses nothing."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import lsmkv
+
+from .damaged import answers, copy, flip, image, judge, logs, read, store, tables
+
+
+class _CutError(BaseException):
+    """The machine stops here."""
+
+
+def damage(kind, fs):
+    if kind in ("manifest", "all"):
+        fs.unlink("/s/MANIFEST")
+    if kind in ("table", "all"):
+        flip(fs, max(tables(fs), key=fs.size), 40)
+    if kind == "lost table":
+        fs.unlink(max(tables(fs), key=fs.size))
+    if kind == "log":
+        log = max(logs(fs), key=fs.size)
+        flip(fs, log, len(read(fs, log)) // 3)
+    if kind == "swap":
+        one, other = tables(fs)[:2]
+        fs.rename(one, "/s/swap")
+        fs.rename(other, one)
+        fs.rename("/s/swap", other)
+    fs.sync_dir("/s")
+
+
+def cut_before(fs, stop_at):
+    """Repair, with the power cut before call number ``stop_at``; how many calls there were."""
+    calls = 0
+
+    def hook(op, path):
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise _CutError
+
+    fs.on_op = hook
+    try:
+        lsmkv.repair("/s", fs)
+    except _CutError:
+        pass
+    finally:
+        fs.on_op = None
+    return calls
+
+
+@pytest.mark.parametrize("kind", ["manifest", "table", "lost table", "log", "swap", "all"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_repair_cut_short_can_be_run_again(kind, seed):
+    whole, history = store(seed)
+    damage(kind, whole)
+    originals = image(whole)
+    undisturbed = copy(whole)
+    total = cut_before(undisturbed, -1)
+    assert total > 20
+    expected = answers(undisturbed)
+    rng = random.Random(seed)
+    for stop_at in range(1 + seed % 2, total + 1, 2):
+        for keep in (None, rng):
+            fs = copy(whole)
+            cut_before(fs, stop_at)
+            fs = fs.crash(keep)
+            report = lsmkv.repair("/s", fs)
+            names = {**image(fs), **(image(fs, "/s/ASIDE") if fs.exists("/s/ASIDE") else {})}
+            kept = set(names.values())
+            assert all(data in kept for data in originals.values()), f"cut before call {stop_at}: an original is gone"
+            got = answers(fs)
+            assert got == expected, f"cut before call {stop_at}"
+            judge(report, history, got, unseen=True)
+
+
+def test_cut_again_and_again():
+    fs, _ = store(3)
+    damage("all", fs)
+    expected_fs = copy(fs)
+    lsmkv.repair("/s", expected_fs)
+    expected = answers(expected_fs)
+    rng = random.Random(5)
+    for _ in range(25):
+        cut_before(fs, rng.randrange(1, 200))
+        fs = fs.crash(rng)
+    lsmkv.repair("/s", fs)
+    assert answers(fs) == expected
