@@ -210,7 +210,8 @@ def _damaged_logs(
     except CorruptionError as error:
         findings.append(Finding(error.file, error.offset, error.what))
         return salvage_logs(fs, path, numbers, state.last_seq, adjoining=True), []
-    return None, [Loss(*line.split(": ", 1), ((None, None),), None) for line in replayed.report]
+    said = [line.partition(": ") for line in replayed.report]
+    return None, [Loss(log, what, ((None, None),), None) for log, _, what in said]
 
 
 # without a manifest

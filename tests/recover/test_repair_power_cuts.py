@@ -64,7 +64,7 @@ def test_a_repair_cut_short_can_be_run_again(kind, seed):
     assert total > 20
     expected = answers(undisturbed)
     rng = random.Random(seed)
-    for stop_at in range(1 + seed % 2, total + 1, 2):
+    for stop_at in range(1, total + 1, 1 if seed == 2 else 3):
         for keep in (None, rng):
             fs = copy(whole)
             cut_before(fs, stop_at)
