@@ -251,6 +251,27 @@ def test_a_log_whose_header_alone_is_damaged_loses_nothing():
     assert [answers(fs)[key] for key in KEYS[:4]] == [b"commit %d" % i for i in range(4)]
 
 
+def test_what_a_damaged_table_lost_comes_from_a_log_that_is_still_there():
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    db = lsmkv.open("/s", options(fs))
+    db.put_many((key, b"value of " + key) for key in KEYS)
+    (log,) = logs(fs)
+    commits = read(fs, log)
+    db.flush()
+    db.put(KEYS[0], b"newer", sync=True)
+    left = copy(fs)
+    db.close()
+    write(left, log, commits)
+    left.unlink("/s/MANIFEST")
+    sound = copy(left)
+    flip(left, largest(left), 40)
+    for disk in (left, sound):
+        report = repaired(disk)
+        assert report.entries_replayed == (121 if disk is left else 1), "what sound tables hold is not replayed"
+        assert answers(disk) == {key: b"value of " + key for key in KEYS} | {KEYS[0]: b"newer"}
+
+
 def test_a_missing_log_takes_the_later_ones_with_it():
     fs, history = store(9, max_immutables=8)
     with lsmkv.open("/s", options(copy(fs))):

@@ -78,6 +78,24 @@ def test_a_repair_cut_short_can_be_run_again(kind, seed):
             judge(report, history, got, unseen=True)
 
 
+def test_the_new_manifest_never_comes_before_the_names_it_needs():
+    whole, _ = store(1)
+    damage("table", whole)
+    calls = []
+    fs = copy(whole)
+    fs.on_op = lambda op, path: calls.append((op, path))
+    lsmkv.repair("/s", fs)
+    fs.on_op = None
+    expected = answers(fs)
+    at = calls.index(("rename", "/s/MANIFEST.tmp")) + 2
+    for seed in range(40):
+        fs = copy(whole)
+        cut_before(fs, at)
+        fs = fs.crash(random.Random(seed))
+        lsmkv.repair("/s", fs)
+        assert answers(fs) == expected
+
+
 def test_cut_again_and_again():
     fs, _ = store(3)
     damage("all", fs)
