@@ -131,7 +131,10 @@ def test_a_missing_store_has_a_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_terminal_is_given_back(store: Path, ending: signal.Signals) -> None:
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "lsmkv.cli", "top", str(store), "--interval", "0.1"]
+    code = (  # SIGINT is ignored where tests run in the background
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\nfrom lsmkv.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "top", str(store), "--interval", "0.1"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "90", "LINES": "30"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment)
     os.close(theirs)
