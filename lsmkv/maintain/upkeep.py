@@ -83,7 +83,11 @@ class Upkeep:
             """Call, and ask to be woken again."""
             if not self._core.stopping:
                 self._threads.add(current_thread_id())
-                action()
+                try:
+                    action()
+                except Exception as error:  # noqa: BLE001 - a look that failed must not end all later ones
+                    self._core.work.failures += 1
+                    self.last_error = LsmError(f"{name} failed: {error!r}")
                 worker.wake(interval_s)
             return False
 

@@ -210,7 +210,7 @@ def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
         _check_present(fs, path, number, table)
     if fs.exists(f"{path}/{MANIFEST}.tmp"):
         fs.unlink(f"{path}/{MANIFEST}.tmp")
-    if fs.exists(f"{path}/{STATUS}"):  # the last words of a writer that died
+    with suppress(OSError):  # the last words of a writer that died; they never matter
         fs.unlink(f"{path}/{STATUS}")
     for number in sorted(_numbered(fs, path, "sst") - set(named)):
         fs.unlink(table_path(path, number))

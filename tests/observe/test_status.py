@@ -176,3 +176,32 @@ def test_the_page_of_the_format_names_every_field() -> None:
     page = (Path(__file__).parents[2] / "docs/format/status.md").read_text()
     assert [name for name in read_status(fs, "/db") if f"`{name}`" not in page] == []
     db.close()
+
+
+def test_a_look_that_fails_in_an_unforeseen_way_does_not_end_the_later_ones():
+    fs = a_directory()
+    db, clock, step = opened(fs)
+    assert step is not None
+
+    def fail(op, path):
+        if path.endswith(STATUS) and op != "exists":
+            raise RuntimeError(op)
+
+    db.put(b"k", b"v")
+    clock.advance(2)
+    fs.on_op = fail
+    assert step() is False
+    fs.on_op = None
+    db.put(b"k", b"w")
+    clock.advance(HEARTBEAT_S + 1)
+    assert step() is False
+    assert read_status(fs, "/db") is not None
+    db.close()
+
+
+def test_a_directory_of_its_name_does_not_keep_a_store_from_opening(tmp_path):
+    (tmp_path / STATUS).mkdir()
+    with lsmkv.open(tmp_path, lsmkv.Options(status_interval_s=0.05)) as db:
+        db.put(b"k", b"v")
+    with lsmkv.open(tmp_path) as db:
+        assert db.get(b"k") == b"v"
