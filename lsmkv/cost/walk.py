@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from lsmkv.cost.checks import number, whole
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.policy.apply import apply, count_arrival, input_tables
+from lsmkv.policy.apply import apply, count_arrival, input_tables, merged_table
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.ranges import is_move
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
@@ -92,16 +92,15 @@ def _done(shape: TreeShape, task: Task, made: int, live: float | None) -> tuple[
         for table in merged:
             absent *= max(0.0, 1 - table.entries / live)
         entries = max(1, round(live * (1 - absent)))
-    output = TableMeta(
-        number=made,
-        bytes=sum(t.bytes for t in merged) * entries // max(1, sum(t.entries for t in merged)),
+    whole_table = merged_table(merged, made)
+    output = replace(
+        whole_table,
+        bytes=whole_table.bytes * entries // max(1, whole_table.entries),
         entries=entries,
         tombstones=0,
-        smallest=min(t.smallest for t in merged),
-        largest=max(t.largest for t in merged),
-        min_seq=min(t.min_seq for t in merged),
-        max_seq=max(t.max_seq for t in merged),
-        born_s=min(t.born_s for t in merged),
-        newest_s=max(t.newest_s for t in merged),
+        raw_bytes=0,
+        filter_bits=0,
+        tombstone_s=0.0,
+        shadowed=0,
     )
     return apply(shape, task, [output], run_id=made), entries

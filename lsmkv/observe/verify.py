@@ -17,6 +17,7 @@ from posixpath import join
 from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.base.counters import Counters
 from lsmkv.base.filenames import ASIDE
+from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import CorruptionError, IOFailedError
@@ -33,19 +34,6 @@ __all__ = ["Problem", "VerifyReport", "verify"]
 
 ATTEMPTS = 8
 """Times the logs of a busy store are looked at again before giving up on them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong: in which file, at which byte (-1: the file as a whole), and what."""
-
-    file: str
-    offset: int
-    what: str
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.file}" + (f" at byte {self.offset}" if self.offset >= 0 else "") + f": {self.what}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from lsmkv.policy.ranges import Ranges, older_overlaps, overlapping, runs_in_ord
 from lsmkv.version.shape import Run, TableMeta, TreeShape
 from lsmkv.version.version import rebuild
 
-__all__ = ["apply", "check_task", "count_arrival", "input_tables"]
+__all__ = ["apply", "check_task", "count_arrival", "input_tables", "merged_table"]
 
 ARRIVALS_REMEMBERED = 256
 """Beyond it both counts are halved: a store whose memtable size was changed finds its new geometry."""
@@ -37,7 +37,7 @@ def apply(shape: TreeShape, task: Task, outputs: Sequence[TableMeta] | None = No
     if task.drops:
         return rebuild(shape, frozenset(t.number for t in merged), ())
     if outputs is None:
-        outputs = [_merged(merged, max(t.number for t in shape.tables) + 1)]
+        outputs = [merged_table(merged, max(t.number for t in shape.tables) + 1)]
     run = task.output_run
     if run is None:
         run = run_id if run_id is not None else max(r.id for level in shape.levels for r in level.runs) + 1
@@ -139,7 +139,7 @@ def _runs_at(shape: TreeShape, level: int) -> set[int]:
     return {run.id for run in shape.levels[level].runs} if level < len(shape.levels) else set()
 
 
-def _merged(tables: Sequence[TableMeta], number: int) -> TableMeta:
+def merged_table(tables: Sequence[TableMeta], number: int) -> TableMeta:
     """One table that holds everything in ``tables``."""
     return TableMeta(
         number=number,

@@ -12,12 +12,13 @@ from posixpath import join
 
 from lsmkv.base.filenames import Kind, parse_name
 from lsmkv.base.frames import parse_file_header, read_whole, scan
+from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy
 from lsmkv.recover.arrange import groups
-from lsmkv.recover.repair_report import Finding, Loss, ManifestFate, Range
+from lsmkv.recover.repair_report import Loss, ManifestFate, Range
 from lsmkv.recover.replay import replay
 from lsmkv.recover.salvage import Judged, judge, written_as
 from lsmkv.recover.salvage_logs import SalvagedLogs, live_chain, salvage_logs
@@ -74,7 +75,7 @@ class Diagnosis:
     settled: bool
     """What the logs give is in a table: none is needed any more."""
     last_seq: int
-    findings: tuple[Finding, ...]
+    findings: tuple[Problem, ...]
     losses: tuple[Loss, ...]
     doubts: tuple[str, ...]
     deletions_lost: bool
@@ -89,14 +90,14 @@ def diagnose(fs: FileSystem, path: str, *, rebuild: bool) -> Diagnosis:
     """
     manifest = join(path, MANIFEST)
     if rebuild:
-        return _from_tables(fs, path, Finding(manifest, -1, "is left out of account, as asked"))
+        return _from_tables(fs, path, Problem(manifest, -1, "is left out of account, as asked"))
     if not fs.exists(manifest):
-        return _from_tables(fs, path, Finding(manifest, -1, "missing"))
+        return _from_tables(fs, path, Problem(manifest, -1, "missing"))
     try:
         state = read_manifest(fs, path).state
         check_level_rule(state.shape)
     except CorruptionError as error:
-        return _from_tables(fs, path, Finding(manifest, error.offset, error.what))
+        return _from_tables(fs, path, Problem(manifest, error.offset, error.what))
     return _from_manifest(fs, path, state)
 
 
@@ -119,7 +120,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         for name in there
         if (number := written_as(fs, join(path, f"{name:06d}.sst"))) in places and number != name
     }
-    findings: list[Finding] = []
+    findings: list[Problem] = []
     losses: list[Loss] = []
     jobs: list[Job] = []
     removed: list[int] = []
@@ -130,7 +131,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         if mine is not None and not found:
             tally = replace(tally, sound=tally.sound + 1, entries_sound=tally.entries_sound + table.entries)
             continue
-        findings += found or [Finding(join(path, f"{number:06d}.sst"), -1, "missing, although the manifest names it")]
+        findings += found or [Problem(join(path, f"{number:06d}.sst"), -1, "missing, although the manifest names it")]
         removed.append(number)
         best = mine if _usable(mine, table) else None
         if best is None and number in elsewhere:
@@ -164,7 +165,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
     )
 
 
-def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Finding]:
+def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Problem]:
     """Why a file is not, byte for byte, the table that the manifest describes (nothing about one that is missing)."""
     if judged is None or judged.findings:
         return list(judged.findings) if judged is not None else []
@@ -172,7 +173,7 @@ def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Finding]:
     times = {name: getattr(table, name) for name in ("born_s", "newest_s", "tombstone_s", "shadowed")}
     if replace(judged.meta, **times) == table:
         return []
-    return [Finding(judged.file, -1, "a sound table, but not the one that the manifest describes")]
+    return [Problem(judged.file, -1, "a sound table, but not the one that the manifest describes")]
 
 
 def _usable(judged: Judged | None, table: TableMeta) -> bool:
@@ -201,14 +202,14 @@ def _loss_of(file: str, table: TableMeta, left: Judged | None) -> list[Loss]:
 
 
 def _damaged_logs(
-    fs: FileSystem, path: str, state: ManifestState, findings: list[Finding]
+    fs: FileSystem, path: str, state: ManifestState, findings: list[Problem]
 ) -> tuple[SalvagedLogs | None, list[Loss]]:
     """What the logs give if opening could not replay them; None if it can, and what it will drop then."""
     numbers = [number for number in numbered(fs, path, "wal") if number >= state.wal_floor]
     try:
         replayed = replay(fs, path, numbers, state.last_seq)
     except CorruptionError as error:
-        findings.append(Finding(error.file, error.offset, error.what))
+        findings.append(Problem(error.file, error.offset, error.what))
         return salvage_logs(fs, path, numbers, state.last_seq, adjoining=True), []
     said = [line.partition(": ") for line in replayed.report]
     return None, [Loss(log, what, ((None, None),), None) for log, _, what in said]
@@ -217,7 +218,7 @@ def _damaged_logs(
 # without a manifest
 
 
-def _from_tables(fs: FileSystem, path: str, first: Finding) -> Diagnosis:
+def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
     """A tree made of the tables and logs that are there."""
     judged = [judge(fs, join(path, f"{number:06d}.sst")) for number in numbered(fs, path, "sst")]
     findings = [first, *(finding for one in judged for finding in one.findings)]

@@ -5,25 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
-__all__ = ["Finding", "Loss", "ManifestFate", "Range", "RepairReport"]
+from lsmkv.base.problem import Problem
+
+__all__ = ["Loss", "ManifestFate", "Range", "RepairReport"]
 
 Range: TypeAlias = tuple[bytes | None, bytes | None]
 """First and last key that may be concerned, both included; None: no bound is known on that side."""
 
 ManifestFate: TypeAlias = Literal["kept", "edited", "rebuilt"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something wrong: in which file, at which byte (-1: the file as a whole), and what."""
-
-    file: str
-    offset: int
-    what: str
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.file}" + (f" at byte {self.offset}" if self.offset >= 0 else "") + f": {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ class RepairReport:
     """Nothing was changed: the rest says what a repair would do."""
     manifest: ManifestFate
     """"kept": it is as it was; "edited": its tree without what is lost; "rebuilt": made from the files alone."""
-    found: tuple[Finding, ...]
+    found: tuple[Problem, ...]
     """What is wrong with the store; empty: it is healthy, and nothing was touched."""
     losses: tuple[Loss, ...]
     """What is gone for certain, or, in a file that is not whole, may be."""

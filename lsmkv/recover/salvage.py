@@ -22,9 +22,10 @@ from lsmkv.base.counters import Counters
 from lsmkv.base.filenames import parse_name
 from lsmkv.base.frames import read_whole
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_SEQ, MAX_VALUE_BYTES
+from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError, io_failed
-from lsmkv.recover.repair_report import Finding, Range
+from lsmkv.recover.repair_report import Range
 from lsmkv.sstable.block import MIXED, Block
 from lsmkv.sstable.compression import decompress
 from lsmkv.sstable.decode import to_columns
@@ -53,7 +54,7 @@ class Judged:
     """Of a sound table, what it says; else what the usable blocks add up to; None: there are none."""
     extents: tuple[Extent, ...]
     """Usable blocks of a table that is not sound."""
-    findings: tuple[Finding, ...]
+    findings: tuple[Problem, ...]
     """What is wrong; empty: the table is sound."""
     gaps: tuple[Range, ...]
     """Key ranges whose blocks are lost."""
@@ -87,7 +88,7 @@ def judge(fs: FileSystem, path: str) -> Judged:
     else:
         if not found:
             return Judged(path, name.number, meta, (), (), (), (meta.entries, meta.tombstones))
-    findings = tuple(Finding(path, error.offset, error.what) for error in found)
+    findings = tuple(Problem(path, error.offset, error.what) for error in found)
     return _salvage(read_whole(fs, path), path, name.number, findings)
 
 
@@ -147,7 +148,7 @@ class _Sums:
         return TableMeta(number, 0, self.entries, self.tombstones, self.smallest, self.last[0], self.min_seq, self.max_seq)
 
 
-def _salvage(data: bytes, path: str, named: int, findings: tuple[Finding, ...]) -> Judged:
+def _salvage(data: bytes, path: str, named: int, findings: tuple[Problem, ...]) -> Judged:
     """What can be used of a table that is not sound."""
     footer = _footer(data, path)
     number = footer.number if footer is not None else named

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import lsmkv
-from lsmkv.cli.app import build
 from lsmkv.lab.numbers import count_of, size_of, value_of
+from tests.cli.conftest import Outcome, run
 
 SMALL = ("--entries", "20k", "--memtable", "5e2")
 
 
-@dataclass
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 def simulate(*arguments: object) -> Outcome:
-    result = CliRunner().invoke(build(), ["simulate", *map(str, arguments)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return Outcome(result.exit_code, result.stdout, result.stderr)
+    return run("simulate", *arguments)
 
 
 def test_it_prints_a_line_for_each_task_and_the_tree_at_the_end() -> None:
