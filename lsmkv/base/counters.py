@@ -105,8 +105,8 @@ class WorkCounts(Counts):
 class Counters:
     """Bumped by lookups in the tables of one level that have a filter (or have none: not ``filtered``), or by scans.
 
-    A key asked of a table adds to exactly one of ``found``, ``filter_negatives``, ``misses`` and ``too_new``, so the number
-    of keys asked needs no count of its own. See :class:`BlockCounts` for the rest.
+    A key asked of a table adds to exactly one of ``found``, ``row_hits``, ``filter_negatives``, ``misses`` and ``too_new``, so
+    the number of keys asked needs no count of its own. See :class:`BlockCounts` for the rest.
     """
 
     __slots__ = (
@@ -117,6 +117,7 @@ class Counters:
         "filtered",
         "found",
         "misses",
+        "row_hits",
         "too_new",
         "unfiltered_reads",
     )
@@ -128,6 +129,8 @@ class Counters:
     found: int
     misses: int
     """Keys looked for in a block of a table that does not hold them."""
+    row_hits: int
+    """Keys found in memory on the fastest way, which bumps nothing else: to be added to ``cache_hits`` and to ``found``."""
     too_new: int
     """Keys that the table holds, but only in versions newer than the reader's snapshot."""
     unfiltered_reads: int
@@ -139,7 +142,7 @@ class Counters:
     @property
     def asked(self) -> int:
         """Keys asked of the tables."""
-        return self.found + self.filter_negatives + self.misses + self.too_new
+        return self.found + self.row_hits + self.filter_negatives + self.misses + self.too_new
 
     @property
     def filter_checks(self) -> int:
@@ -154,7 +157,7 @@ class Counters:
     @property
     def block_fetches(self) -> int:
         """Logical data-block accesses, the unit of the cost model."""
-        return self.block_reads + self.cache_hits
+        return self.block_reads + self.cache_hits + self.row_hits
 
     def clear(self) -> None:
         """Set every count to zero."""
@@ -171,13 +174,13 @@ class Counters:
         return BlockCounts(
             block_reads=self.block_reads,
             block_bytes=self.block_bytes,
-            cache_hits=self.cache_hits,
+            cache_hits=self.cache_hits + self.row_hits,
             filter_checks=self.filter_checks,
             filter_negatives=self.filter_negatives,
             filter_false_positives=self.filter_false_positives,
             unfiltered_misses=0 if self.filtered else self.misses,
             unfiltered_reads=self.unfiltered_reads,
-            found=self.found,
+            found=self.found + self.row_hits,
         )
 
 

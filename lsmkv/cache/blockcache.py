@@ -1,295 +1,241 @@
-"""A byte-bounded cache of decoded blocks: a shelf of slots per table, second chance (clock) eviction over all of them.
+"""A byte-bounded cache of what is kept of blocks: a tray of slots per table and kind, second chance (clock) over all of them.
 
-A lookup reads ``shelf.blocks[i]`` and counts a hit in ``shelf.marks[i]``: two list accesses, no lock, no hashing. Exact
-recency would cost five more cache misses a hit, a quarter of a random lookup. Eviction goes around: a block hit since the
-last round stays with its count set back, one that was not leaves. A full cache admits a block at the second miss within a
-short while (:data:`SIGHT_SHARE`): the hit rate of steady traffic is the same, most misses cost no admission and no eviction,
-a hot block is in after two, and one long scan cannot flush what others use.
+A lookup reads ``tray.items[i]`` and sets ``tray.marks[i]``: two accesses, no lock, no hashing. Exact recency would cost five
+more cache misses a hit, a quarter of a random lookup. Eviction goes around: what is marked stays with its mark lowered, what is
+not is trimmed if it can be (some of it goes, the rest gets :data:`LAST_CHANCES` more rounds), else it leaves.
 
-A block that is hit again may be *heated*: it then also holds a dict from key to entry, three to five times its packed
-weight, and answers in 0.1 us instead of 1. While there is free room :data:`WARM_HITS` hits are enough; in a full cache it
-takes :data:`HOT_HITS` within a round, and heat has at most 1/:data:`HEAT_SHARE` of the capacity. The clock takes the heat away
-before it takes the block. So a working set that fits is fast, a hot part of one that does not fit is fast, and the rest is
-packed tight.
+A full cache takes what misses twice within a while (:class:`Rule`): the hit rate of steady traffic is the same, most misses
+cost no admission and no eviction, a hot block is in after two, and one long scan cannot flush what others use.
 
-Blocks are charged what they say they weigh plus :data:`ENTRY_BYTES`.
+Items are charged what their owner says plus :data:`ENTRY_BYTES`. The cache knows nothing of what they are: scans and batches
+keep decoded blocks in one tray, point lookups keep rows (:mod:`lsmkv.sstable.rows`) in another.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Any, Protocol
+from array import array
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["ENTRY_BYTES", "HOT_HITS", "MOST_HITS", "WARM_HITS", "BlockCache", "Cacheable", "Shelf"]
+__all__ = ["ENTRY_BYTES", "LAST_CHANCES", "BlockCache", "Tray", "Trim"]
 
 ENTRY_BYTES = 200
-"""Overhead of one block: its place in the clock (~110 B), slot and mark, allocator slack."""
-
-SIGHT_SHARE = 8
-"""A full cache takes a block that missed twice in a round of as many misses as it holds blocks, divided by this: a twentieth of
-the misses of uniform traffic, the second miss of a hot block, nothing of a long scan."""
+"""Overhead of one item: its place in the clock (~130 B), slot and marks, allocator slack."""
 
 FEWEST_SIGHTS = 64
-"""A round is at least this long."""
+"""A round of misses is at least this long."""
 
-WARM_HITS = 2
-"""Hits from which a block is worth a dict while there is room for it."""
+LAST_CHANCES = 3
+"""Rounds of the clock that what was trimmed stays without a hit: it is small, and dear to make again."""
 
-HOT_HITS = 6
-"""Hits in one round of the clock from which a block is worth a dict (20 us to make); uniform traffic rarely gets there."""
+TURNS = 255
+"""Rounds are numbered from 1 to this, over and over."""
 
-MOST_HITS = 255
-"""Hits are counted up to here."""
+Kind: TypeAlias = Literal["blocks", "rows"]
+KINDS: Final[tuple[Kind, ...]] = ("blocks", "rows")
 
-HEAT_SHARE = 4
-"""The inverse of the share of a full cache that heated blocks' dicts may take."""
-
-
-class Cacheable(Protocol):
-    """What the cache asks of a block."""
-
-    hot: dict[bytes, Any] | None
-    """From key to newest entry, once heated."""
-
-    @property
-    def charge(self) -> int:
-        """Bytes of memory it holds, packed."""
-        ...
-
-    @property
-    def heat_charge(self) -> int:
-        """Bytes that heating it adds."""
-        ...
-
-    def heated(self) -> dict[bytes, Any]:
-        """What to put into ``hot``."""
-        ...
-
-    def quick(self) -> tuple[bytes, bytes, Any] | None:
-        """What a lookup needs of a packed block, apart from the object: its bytes, what tells likely rows, and the layout."""
-        ...
+Trim: TypeAlias = Callable[[Any, Any], tuple[Any, int] | None]
+"""``trim(note, item)``: what is left of an item and what that is charged; None: it goes as a whole."""
 
 
-class Shelf:
-    """The cached blocks of one table. ``blocks[i]`` is a block or None; ``marks[i]`` counts its hits, up to 255.
+class Rule:
+    """When something that missed is taken: always while there is room.
 
-    ``payloads[i]``, ``tips[i]`` and ``layouts[i]`` are what :meth:`Cacheable.quick` gave, as long as block i is held and
-    not heated: a lookup takes what it needs from these lists and leaves the block object, cold memory, alone. A thread that
-    finds a payload may find the tips gone; the layout stays.
+    A full cache takes it at its second miss within a round of as many misses as it holds items, divided by ``share``. A share of 8 takes a twentieth of the misses of uniform traffic over twice what fits, one of 1 a third.
     """
 
-    __slots__ = ("blocks", "cache", "heat_at", "layouts", "marks", "number", "payloads", "tips")
+    __slots__ = ("missed", "share", "turn")
 
-    def __init__(self, number: int, count: int, cache: BlockCache | None) -> None:
-        self.number = number
-        self.blocks: list[Any] = [None] * count
-        self.payloads: list[bytes | None] = [None] * count
-        self.tips: list[bytes | None] = [None] * count
-        self.layouts: list[Any] = [None] * count
+    def __init__(self, share: int) -> None:
+        self.share = share
+        self.missed = 0
+        self.turn = 1
+        """What missed in this round is marked with it."""
+
+    def missed_one(self, held: int) -> None:
+        """Count a miss that was not taken by a full cache of so many items; forget the old ones at the end of a round."""
+        self.missed += 1
+        if self.missed * self.share > held + FEWEST_SIGHTS * self.share:
+            self.missed = 0
+            self.turn = self.turn % TURNS + 1
+
+
+class Tray:
+    """What is kept of the blocks of one table, of one kind.
+
+    ``items[i]`` is that of block i or None; ``marks[i]`` is set when it is hit: so many rounds of the clock it stays.
+    ``items`` has one more slot than there are blocks, always None: a lookup beyond the last block finds nothing there.
+    ``notes[i]`` is what the owner of the tray remembers of block i, whether an item is held or not.
+    """
+
+    __slots__ = ("_places", "_sights", "_trim", "cache", "items", "marks", "notes")
+
+    def __init__(self, count: int, cache: BlockCache | None, trim: Trim | None = None) -> None:
+        self.items: list[Any] = [None] * (count + 1)
+        self.notes: list[Any] = [None] * count
         self.marks = bytearray(count)
         self.cache = cache
-        self.heat_at = cache.heat_at if cache is not None else bytearray([MOST_HITS])
-        """``heat_at[0]`` is the number of hits from which :meth:`heat` is worth calling; it changes as the cache fills."""
+        self._sights = bytearray(count)
+        self._places = array("i", bytes(4 * count))
+        self._trim = trim
 
-    def put(self, index: int, block: Cacheable) -> None:
-        """Hold a block that missed, if it is its turn (a shelf without a cache holds none)."""
-        if self.cache is not None and self.wants(index, block.charge):
-            self.cache.hold(self, index, block)
-
-    def wants(self, index: int, charge: int) -> bool:
-        """Whether a block of about this charge that missed should be made and held; ask once per miss."""
-        cache = self.cache
+    def wants(self, index: int, charge: int, rule: Rule) -> bool:
+        """Whether something of about this charge that missed should be made and held; ask once per miss."""
+        cache, sights = self.cache, self._sights
         if cache is None:
             return False
         if cache.bytes + charge + ENTRY_BYTES <= cache.capacity_bytes:
             return True
-        self.heat_at[0] = HOT_HITS
-        turn = cache.turn
-        if self.marks[index] == turn:
+        if sights[index] == rule.turn:
+            sights[index] = 0
             return True
-        self.marks[index] = turn  # of a block that is not held the mark says when it missed last
-        cache.missed += 1
-        if cache.missed * SIGHT_SHARE > len(cache) + FEWEST_SIGHTS * SIGHT_SHARE:
-            cache.next_turn()
+        sights[index] = rule.turn
+        rule.missed_one(len(cache))
         return False
 
-    def hold(self, index: int, block: Cacheable) -> None:
-        """Hold a block that was wanted."""
+    def room(self, charge: int) -> bool:
+        """Whether something of this charge fits without anything else leaving."""
+        cache = self.cache
+        return cache is not None and cache.bytes + charge + ENTRY_BYTES <= cache.capacity_bytes
+
+    def hold(self, index: int, item: object, charge: int) -> None:
+        """Hold an item that was wanted, in place of the one of this block; nothing is held that is larger than the cache."""
         if self.cache is not None:
-            self.cache.hold(self, index, block)
+            self.cache.hold(self, index, item, charge)
 
-    def heat(self, index: int) -> None:
-        """A block was hit often: heat it if the cache can afford that."""
-        block = self.blocks[index]
-        if self.cache is not None and block is not None and block.hot is None:
-            self.cache.heat(self, index, block)
+    def trimmed(self, index: int) -> tuple[Any, int] | None:
+        """What would be left of an item."""
+        return None if self._trim is None else self._trim(self.notes[index], self.items[index])
 
-    def show(self, index: int, block: Cacheable | None) -> None:
-        """Put out for lookups what a packed block says, or take away what was there (the cache's lock is held)."""
-        quick = block.quick() if block is not None else None
-        if quick is None:
-            self.payloads[index] = self.tips[index] = None
-        else:
-            payload, self.tips[index], self.layouts[index] = quick
-            self.payloads[index] = payload
+    def let_go(self, index: int) -> None:
+        """Hold the item of a block no longer."""
+        if self.cache is not None:
+            self.cache.let_go(self, index)
+
+    def place(self, index: int) -> int:
+        """Where in the clock the item is, if there is one."""
+        return self._places[index]
+
+    def show(self, index: int, item: object, place: int) -> None:
+        """Put an item out for lookups (the cache's lock is held)."""
+        self._places[index] = place
+        self.marks[index] = 0
+        self.items[index] = item
 
 
 class BlockCache:
-    """Blocks not used lately go first once more than ``capacity_bytes`` are charged. Thread-safe.
+    """What was not used lately goes first once more than ``capacity_bytes`` are charged. Thread-safe.
 
-    Statistics: ``evictions``, ``heated`` (times), ``cooled`` (times), ``bytes`` (charged now), ``len(cache)``.
+    Statistics: ``evictions``, ``trims``, ``bytes`` (charged now), ``len(cache)``. ``seed`` is for whoever keeps digests in it.
     """
 
-    def __init__(self, capacity_bytes: int) -> None:
+    def __init__(self, capacity_bytes: int, seed: int = 0) -> None:
         self.capacity_bytes = capacity_bytes
+        self.seed = seed
         self.bytes = 0
         self.evictions = 0
-        self.heat_bytes = 0
-        self.heat_at = bytearray([WARM_HITS])
-        self.heated = 0
-        self.cooled = 0
+        self.trims = 0
+        self.blocks, self.rows = Rule(8), Rule(1)
+        """When blocks are taken, and when rows."""
         self._lock = Lock()
-        self._shelves: dict[int, Shelf] = {}
-        self._clock: list[tuple[Shelf, int, int] | None] = []  # shelf, index and charge of each block; None: a free place
+        self._trays: dict[tuple[int, Kind], Tray] = {}
+        self._clock: list[tuple[Tray, int, int] | None] = []  # tray, index and charge of each item; None: a free place
         self._free: list[int] = []  # free places of the clock
-        self._hot: deque[tuple[Shelf, int]] = deque()  # heated blocks, and some that were
         self._hand = 0
-        self.missed = 0
-        self.turn = 1
-        """Blocks that are not held and are marked so missed lately; 1 to MOST_HITS, over and over."""
 
     def __len__(self) -> int:
-        """Number of blocks held."""
+        """Number of items held."""
         return len(self._clock) - len(self._free)
 
-    def shelf(self, number: int, count: int) -> Shelf:
-        """The shelf of table ``number``, which has ``count`` blocks; the same one at every call until it is dropped."""
+    def tray(self, number: int, kind: Kind, count: int, trim: Trim | None = None) -> Tray:
+        """The tray of that kind of table ``number``, which has ``count`` blocks; the same one until the table is dropped."""
         with self._lock:
-            shelf = self._shelves.get(number)
-            if shelf is None:
-                shelf = self._shelves[number] = Shelf(number, count, self)
-            return shelf
+            tray = self._trays.get((number, kind))
+            if tray is None:
+                tray = self._trays[number, kind] = Tray(count, self, trim)
+            return tray
 
-    def next_turn(self) -> None:
-        """Forget which blocks missed lately."""
-        self.missed = 0
-        self.turn = self.turn % MOST_HITS + 1
-
-    def hold(self, shelf: Shelf, index: int, block: Cacheable) -> None:
-        """Hold a block, unless it is held already (a block never changes) or too large."""
-        charge = block.charge + ENTRY_BYTES
+    def hold(self, tray: Tray, index: int, item: object, charge: int) -> None:
+        """See :meth:`Tray.hold`."""
+        charge += ENTRY_BYTES
         with self._lock:
-            if shelf.cache is None or shelf.blocks[index] is not None or charge > self.capacity_bytes:
+            if tray.cache is None or charge > self.capacity_bytes:
                 return
+            if tray.items[index] is not None:
+                self._remove(tray.place(index))
             self.bytes += charge
             while self.bytes > self.capacity_bytes:
-                self._turn()
-            place = (shelf, index, charge)
+                self._advance()
+            held = (tray, index, charge)
             if self._free:
-                self._clock[self._free.pop()] = place
+                place = self._free.pop()
+                self._clock[place] = held
             else:
-                self._clock.append(place)
-            shelf.marks[index] = 0
-            shelf.blocks[index] = block
-            shelf.show(index, block)
+                place = len(self._clock)
+                self._clock.append(held)
+            tray.show(index, item, place)
 
-    def _turn(self) -> None:
-        """Advance the clock by one place: a block that was hit stays, cooled unless it was hit often; another one goes."""
+    def let_go(self, tray: Tray, index: int) -> None:
+        """See :meth:`Tray.let_go`."""
+        with self._lock:
+            if tray.cache is not None and tray.items[index] is not None:
+                self._remove(tray.place(index))
+
+    def resize(self, capacity_bytes: int) -> None:
+        """Hold at most so many bytes from now on."""
+        with self._lock:
+            self.capacity_bytes = capacity_bytes
+            while self.bytes > capacity_bytes:
+                self._advance()
+
+    def _advance(self) -> None:
+        """Advance the clock by one place: an item that was hit stays, another one is trimmed or goes."""
         hand = self._hand if self._hand < len(self._clock) else 0
         self._hand = hand + 1
         held = self._clock[hand]
         if held is None:
             return
-        shelf, index, _ = held
-        hits = shelf.marks[index]
-        if hits:
-            shelf.marks[index] = 0
-            if hits < HOT_HITS:
-                self._cool(shelf, index)
+        tray, index, charge = held
+        if tray.marks[index]:
+            tray.marks[index] -= 1
+        elif (left := tray.trimmed(index)) is not None:
+            item, less = left
+            tray.items[index] = item
+            tray.marks[index] = LAST_CHANCES
+            self._clock[hand] = (tray, index, less + ENTRY_BYTES)
+            self.bytes += less + ENTRY_BYTES - charge
+            self.trims += 1
         else:
-            self._remove(hand, held)
+            self._remove(hand)
             self.evictions += 1
 
-    def _cool(self, shelf: Shelf, index: int) -> None:
-        """Take the dict of a heated block away."""
-        block = shelf.blocks[index]
-        if block.hot is not None:
-            block.hot = None
-            shelf.show(index, block)
-            self.bytes -= block.heat_charge
-            self.heat_bytes -= block.heat_charge
-            self.cooled += 1
-
-    def _remove(self, place: int, held: tuple[Shelf, int, int]) -> None:
-        """Forget the block at a place of the clock."""
-        shelf, index, charge = held
-        self._cool(shelf, index)
-        shelf.show(index, None)
-        shelf.blocks[index] = None
+    def _remove(self, place: int) -> None:
+        """Forget the item at a place of the clock."""
+        held = self._clock[place]
+        assert held is not None
+        tray, index, charge = held
+        tray.items[index] = None
         self._clock[place] = None
         self._free.append(place)
         self.bytes -= charge
 
-    def _affords(self, extra: int) -> bool:
-        """Whether a dict of this many bytes may be added."""
-        capacity = self.capacity_bytes
-        return self.bytes + extra <= capacity or (self.heat_bytes + extra) * HEAT_SHARE <= capacity
-
-    def heat(self, shelf: Shelf, index: int, block: Cacheable) -> None:
-        """Heat a block that is still held, as far as the cache affords it; else let one that is hot for longest cool."""
-        extra = block.heat_charge
-        with self._lock:
-            if shelf.blocks[index] is not block or block.hot is not None:
-                return
-            if self.bytes + extra > self.capacity_bytes:
-                self.heat_at[0] = HOT_HITS
-                if shelf.marks[index] < HOT_HITS:
-                    return
-            if not self._affords(extra):
-                shelf.marks[index] = 1  # ask again when it was hit as often once more
-                self._cool_one()
-                return
-            block.hot = block.heated()
-            shelf.show(index, None)
-            self._hot.append((shelf, index))
-            self.bytes += extra
-            self.heat_bytes += extra
-            self.heated += 1
-            while self.bytes > self.capacity_bytes:
-                self._turn()
-
-    def _cool_one(self) -> None:
-        """Cool the block that was heated first, unless it was hit often since its last turn."""
-        while self._hot:
-            shelf, index = self._hot.popleft()
-            block = shelf.blocks[index]
-            if block is None or block.hot is None:
-                continue
-            if shelf.marks[index] >= HOT_HITS:
-                shelf.marks[index] = 1
-                self._hot.append((shelf, index))
-            else:
-                self._cool(shelf, index)
-            return
-
     def drop(self, number: int) -> None:
         """Forget every block of one file (it was deleted), and hold none of it from now on."""
         with self._lock:
-            shelf = self._shelves.pop(number, None)
-            if shelf is not None:
-                shelf.cache = None
-                self._hot = deque(held for held in self._hot if held[0] is not shelf)
-                for place, held in enumerate(self._clock):
-                    if held is not None and held[0] is shelf:
-                        self._remove(place, held)
-                self.heat_at[0] = WARM_HITS
+            for kind in KINDS:
+                tray = self._trays.pop((number, kind), None)
+                if tray is None:
+                    continue
+                tray.cache = None
+                for index, item in enumerate(tray.items):
+                    if item is not None:
+                        self._remove(tray.place(index))
 
     def clear(self) -> None:
         """Forget every block."""
         with self._lock:
             for place, held in enumerate(self._clock):
                 if held is not None:
-                    self._remove(place, held)
-            self.heat_at[0] = WARM_HITS
+                    self._remove(place)

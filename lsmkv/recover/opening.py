@@ -133,10 +133,10 @@ def _assembled(
     report.extend(replayed.report)
     ledger = Ledger(state.ledger, manifest.counts)
     ledger.wal.reads, ledger.wal.read_bytes = len(logs), replayed.read_bytes
-    cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
     taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
     first = max([state.next_file, *(number + 1 for number in taken)])
     rng = options.rng if options.rng is not None else seeded()
+    cache = BlockCache(options.block_cache_bytes, rng.getrandbits(64)) if options.block_cache_bytes else None
     view = View(state.shape)
     core = Core(
         fs=fs,

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
-from lsmkv.cache.blockcache import MOST_HITS, BlockCache, Shelf
+from lsmkv.cache.blockcache import BlockCache, Tray
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
+from lsmkv.sstable.rows import RowLayout, Rows, trim
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["SURE", "TableAccess"]
+__all__ = ["GROW_EVERY", "SURE", "TableAccess"]
 
 SURE = 16
 """So many uncached finds in a row, and lookups read the next block without asking the filter: three of four lookups of a
 store that is one run end in the same file, and the filter, cold memory, costs a third of the read it saves the others."""
+
+
+GROW_EVERY = 64
+"""Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
 
 
 class TableAccess:
@@ -32,20 +37,27 @@ class TableAccess:
         self, fs: FileSystem, path: str, number: int, cache: BlockCache | None, counters: Counters, scans: Counters | None = None
     ) -> None:
         self.file = file = TableFile(fs, path, number)
-        self.shelf = cache.shelf(number, file.blocks) if cache is not None else Shelf(number, file.blocks, None)
-        self.cached: list[Block | None] = self.shelf.blocks
-        self.payloads, self.tips, self.layouts = self.shelf.payloads, self.shelf.tips, self.shelf.layouts
-        self.marks = self.shelf.marks
-        self.heat_at = self.shelf.heat_at
+        count = file.blocks
+        self.block_tray = cache.tray(number, "blocks", count) if cache is not None else Tray(count, None)
+        self.row_tray = cache.tray(number, "rows", count, trim) if cache is not None else Tray(count, None)
+        self.cached: list[Block | None] = self.block_tray.items
+        self.rows: list[Rows | None] = self.row_tray.items
+        self.row_layouts: list[RowLayout] = self.row_tray.notes
+        """Of the blocks of which ``rows`` are held, or were."""
+        self.row_marks = self.row_tray.marks
+        self.seed = cache.seed if cache is not None else 0
         self.counters = counters
         self.scans = counters if scans is None else scans
         self.bloom = file.filter
         self.blocks = file.blocks
         self.fences = file.fences
+        self.offsets = file.offsets
         self.max_seq = file.properties.meta.max_seq
         self.likely = False
         self.streak = 0
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
+        self.row_reads = 0
+        """Rows read from the file one by one; every :data:`GROW_EVERY`-th time the whole column is read and held instead."""
 
     def block(self, index: int, counters: Counters | None = None) -> Block:
         """One block through the cache, counted by ``counters`` (None: those of lookups).
@@ -60,16 +72,21 @@ class TableAccess:
             counters = self.counters
         block = self.cached[index]
         if block is not None:
-            if self.marks[index] < MOST_HITS:
-                self.marks[index] += 1
+            self.block_tray.marks[index] = 1
             counters.cache_hits += 1
             return block
         block = self.file.block(index)
         counters.block_reads += 1
         extent = self.file.block_extent(index)
         counters.block_bytes += extent
-        self.shelf.put(index, block)
+        self.keep_block(index, block)
         return block
+
+    def keep_block(self, index: int, block: Block) -> None:
+        """Hold a block that missed, if the cache wants it."""
+        tray = self.block_tray
+        if tray.cache is not None and tray.wants(index, block.charge, tray.cache.blocks):
+            tray.hold(index, block, block.charge)
 
     def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:
         """The block for sorted key i, looking from block ``index`` on, and where the keys for that block end."""

@@ -42,8 +42,6 @@ DELETES = 2
 FIND_ENTRIES = 256
 """Blocks of more entries are searched by halving instead of ``bytes.find``, which looks at every byte (0.2-0.4 us for 30
 keys of 32 bytes, 0.5-1.5 us for 120; halving costs 0.2 us a step)."""
-HOT_ENTRY_BYTES = 33 + 33 + 56 + 32 + 50
-"""Of an entry in a heated block: two bytes headers, a tuple, an integer, a dict slot."""
 OBJECT_BYTES = 400
 """What a Block weighs beside its payload and samples: the instance, its integers, the prefix."""
 
@@ -54,9 +52,7 @@ _PAIR = Struct("<II")
 
 
 class Block:
-    """A checked payload and where its columns are. Immutable but for ``hot``, so threads may share it.
-
-    ``hot`` is None or a dict from each key to its newest entry; the block cache sets and clears it as a whole.
+    """A checked payload and where its columns are. Immutable, so threads may share it.
 
     ``payload`` may hold something else before byte ``start``: a frame read from a file is used as it is, uncopied.
 
@@ -72,7 +68,6 @@ class Block:
         "base_tag",
         "deletes",
         "entries",
-        "hot",
         "key_width",
         "keys_at",
         "payload",
@@ -90,7 +85,6 @@ class Block:
             raise CorruptionError(file, offset, "block is shorter than its header")
         n, prefix_bytes, key_width, value_width, base, tag_width, flags, zero16, zero32 = HEADER.unpack_from(payload, start)
         self.payload = payload
-        self.hot: dict[bytes, Entry] | None = None
         self.entries: int = n
         self.prefix_bytes: int = prefix_bytes
         self.key_width: int = key_width
@@ -133,32 +127,25 @@ class Block:
         return len(self.payload) + OBJECT_BYTES + self.prefix_bytes + self.entries
 
     @property
-    def heat_charge(self) -> int:
-        """Bytes that ``heated()`` weighs: its keys and values as objects, a tuple, an integer and a dict slot each."""
-        return len(self.payload) + self.entries * (self.prefix_bytes + HOT_ENTRY_BYTES)
-
-    @property
     def layout(self) -> Layout | None:
         """Where a lookup looks, if that is all there is to know."""
-        if not self._few or self.value_width == MIXED or self.deletes:
+        if not self._few or self.value_width == MIXED or self.deletes or self.repeats:
             return None
         return shared((self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes))
 
-    def quick(self) -> tuple[bytes, bytes, Layout] | None:
-        """What a lookup in a cached block needs: the payload, the last byte of every key, and the layout."""
-        layout = self.layout
-        if layout is None:
-            return None
-        return self.payload, self.payload[self.keys_at + self.key_width - 1 : self.values_at : self.key_width], layout
+    @property
+    def in_place(self) -> bool:
+        """Whether the payload is the block's frame as it is in the file."""
+        return self.tags_at > HEADER_BYTES
 
-    def heated(self) -> dict[bytes, Entry]:
-        """Each key with its newest entry."""
-        n = self.entries
-        entries = zip(self.seqs_list(0, n), self.values_list(0, n), strict=True)
-        if not self.repeats:
-            return dict(zip(self.keys_list(0, n), entries, strict=True))
-        pairs = list(zip(self.keys_list(0, n), entries, strict=True))
-        return dict(reversed(pairs))
+    @property
+    def value_each(self) -> int:
+        """Width of every value, -1 if they differ."""
+        return -1 if self.value_width == MIXED else self.value_width
+
+    def value_ends_bytes(self) -> bytes:
+        """The column of ends of the values, as it is: u32 [entries + 1]. Requires values that differ in length."""
+        return self.payload[self._value_ends_at : self._value_ends_at + 4 * (self.entries + 1)]
 
     def _ends(self, at: int, i: int) -> tuple[int, int]:
         """Start and end of string i of a column of ends."""

@@ -28,9 +28,7 @@ def values_in(block: Block, keys: Sequence[bytes], *, uniform: bool, bare: bool)
     side: then one comparison of bytes finds them all. Otherwise a dict over the block's keys answers (3 us to make for 30
     keys; searching with NumPy costs 15).
     """
-    n, hot = len(keys), block.hot
-    if hot is not None:
-        return [False if (entry := hot.get(key)) is None else entry[1] for key in keys]
+    n = len(keys)
     if n < FEW or block.repeats or not block.vectorisable:
         return [block.value(key) for key in keys]
     start = block.find(keys[0])

@@ -1,28 +1,26 @@
-"""One value out of a block without touching a :class:`~lsmkv.sstable.block.Block`: the fastest way of a single get.
+"""One value out of a block just read, without making a :class:`~lsmkv.sstable.block.Block`: the way of a lookup that misses.
 
-A lookup in a cache of tens of megabytes waits for memory, not for the interpreter: the object, its integers, its tags and
-half of its keys would each be one more cold line. Five numbers that neighbouring blocks share and the last byte of every key
-say where the one key and the one value lie. What they cannot tell is left to the Block.
+Five numbers that neighbouring blocks share say where keys and values lie. What they cannot tell is left to the Block.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from struct import Struct
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "Value", "shared", "value_by_tip", "value_in"]
+__all__ = ["Layout", "Value", "row_in", "shared", "value_in", "values_from"]
 
 Value: TypeAlias = bytes | Literal[False] | None
 """What a lookup of the present finds; None: a tombstone, False: the key is not here."""
 
 Layout: TypeAlias = tuple[int, int, int, int, int]
 """Where the keys and the values of a block start, the width of either, and of the prefix: all a lookup must know of a block
-whose keys have one width, as have its values, and that holds no tombstone. Neighbouring blocks share one."""
+whose keys have one width, as have its values, and that holds no tombstone and no key twice. Neighbouring blocks share one."""
 
 MOST_LAYOUTS = 1 << 12
 """Layouts remembered for sharing."""
-
-_LOOKS = range(4)
-"""Rows whose last byte is the key's that are compared before the whole column is searched."""
 
 _layouts: dict[Layout, Layout] = {}
 
@@ -55,21 +53,32 @@ def value_in(payload: bytes, layout: Layout, key: bytes) -> Value:
     return payload[values : values + each]
 
 
-def value_by_tip(payload: bytes, tips: bytes, layout: Layout, key: bytes) -> Value:
-    """:func:`value_in` for a block in cold memory: ``tips``, the last byte of every key, says which rows are worth a look."""
+def row_in(payload: bytes, layout: Layout, key: bytes) -> int:
+    """The row of ``key``; below 0 if it is not here or only a Block can tell."""
+    low, values, width, _, skip = layout
+    if len(key) != skip + width or (skip and not payload.startswith(key[:skip], low - skip)):
+        return -1
+    at = payload.find(key[skip:], low, values) - low
+    return at // width if at >= 0 and not at % width else -1
+
+
+def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int) -> tuple[bytes, ...] | None:
+    """The values of the rows from ``row`` on, if they are exactly these sorted keys of one width, side by side; else None."""
     low, values, width, each, skip = layout
-    if len(key) != skip + width:
-        return False
-    tip = key[-1]
-    if skip and not payload.startswith(key[:skip], low - skip):
-        return False
-    suffix = key[skip:]
-    row = tips.find(tip)
-    for _ in _LOOKS:
-        if row < 0:
-            return False
-        if payload.startswith(suffix, low + row * width):
-            values += row * each
-            return payload[values : values + each]
-        row = tips.find(tip, row + 1)
-    return value_in(payload, layout, key)
+    low += row * width
+    n = len(keys)
+    if skip:
+        if len(keys[-1]) != skip + width or not keys[-1].startswith(payload[low - row * width - skip : low - row * width]):
+            return None
+        keys = [key[skip:] for key in keys]
+    if low + n * width > values or not payload.startswith(b"".join(keys), low):
+        return None
+    if not each:
+        return (b"",) * n
+    return _cutter(each, n)(payload, values + row * each)
+
+
+@lru_cache(1 << 12)
+def _cutter(width: int, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
+    """Takes ``count`` strings of ``width`` bytes that lie end to end: a fifth of the time of slicing."""
+    return Struct(f"{width}s" * count).unpack_from

@@ -1,10 +1,10 @@
 """Reading a table: one key, a batch of keys, a range, or everything in order.
 
-The way of one key: filter, bisect over the fences, block cache, search inside the block. Blocks stay packed
-(:mod:`lsmkv.sstable.block`): a lookup makes Python objects only of what it returns.
+The way of one key: filter, bisect over the fences, the rows that are kept of its block (:mod:`lsmkv.sstable.rows`), else the
+block. A lookup makes Python objects only of what it returns.
 
 A filter saves reads, but asking it about a key that is there costs a third of the whole lookup. So a table whose last
-lookups were mostly hits looks into a *cached* block first and asks the filter only about what it did not find there. The
+lookups were mostly hits looks into what is *cached* first and asks the filter only about what it did not find there. The
 counters read as if the filter had always come first: they measure the tree, not this shortcut.
 """
 
@@ -12,28 +12,28 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import Final
+
+from xxhash import xxh3_64_digest
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import MAX_SEQ, Entry
-from lsmkv.cache.blockcache import MOST_HITS
-from lsmkv.errors import CorruptionError
+from lsmkv.cache.blockcache import LAST_CHANCES
+from lsmkv.errors import CorruptionError, io_failed
 from lsmkv.sstable import inspect
-from lsmkv.sstable.access import SURE, TableAccess
-from lsmkv.sstable.block import OBJECT_BYTES, Block
+from lsmkv.sstable.access import GROW_EVERY, SURE
+from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns
-from lsmkv.sstable.quick import Value, value_by_tip
+from lsmkv.sstable.quick import Value
+from lsmkv.sstable.rowreads import RowAccess
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
 from lsmkv.sstable.values import ValueLookup, keys_at
 
 __all__ = ["TableReader"]
 
-_ABSENT: Final = (0, False)
 
-
-class TableReader(TableAccess):
+class TableReader(RowAccess):
     """One open table. Thread-safe. Close it when no reader needs it any more, or just drop it.
 
     ``TableReader(fs, path, number, cache, counters)``; ``cache`` None reads every block from the file. Every method
@@ -92,48 +92,56 @@ class TableReader(TableAccess):
 
         I/O: at most one block read, unless a key has more versions than fit one block.
         """
-        index = -1
-        if self.likely and (index := bisect_left(self.fences, key)) < self.blocks:
-            payload = self.payloads[index]
-            if payload is not None and (tips := self.tips[index]) is not None:
-                low, values, width, each, skip = self.layouts[index]
-                row = tips.find(key[-1]) if len(key) == skip + width else -1
-                if (
-                    row >= 0
-                    and payload.startswith(key if not skip else key[skip:], low + row * width)
-                    and (not skip or payload.startswith(key[:skip], low - skip))
-                ):
-                    marks = self.marks
-                    hits = marks[index]
-                    if hits < MOST_HITS:
-                        marks[index] = hits + 1
-                        if hits >= self.heat_at[0]:
-                            self.shelf.heat(index)
+        if not self.likely:
+            return self._value_filtered(key, -1)
+        index = bisect_left(self.fences, key)
+        rows = self.rows[index]
+        if rows is not None:
+            n, each, at, column_at, _, plain = self.row_layouts[index]
+            if plain and (row := rows.find(key[-1:], 0, n)) >= 0:
+                at += row * each
+                if len(rows) > at:
+                    value = rows[at : at + each]
+                    if rows.startswith(xxh3_64_digest(key + value, self.seed), n + 8 * row):
+                        self.row_marks[index] = 1
+                        self.counters.row_hits += 1
+                        return value
+                elif each and (turn := self.row_reads + 1) % GROW_EVERY:
+                    self.row_reads = turn
+                    try:
+                        value = self.file.pread(each, self.offsets[index] + column_at + row * each)
+                    except OSError as error:
+                        raise io_failed("read table", self.path, error) from error
                     counters = self.counters
-                    counters.cache_hits += 1
-                    counters.found += 1
-                    values += row * each
-                    return payload[values : values + each]
-            if self.cached[index] is not None:
-                return self.guess(index, key)
-            if self.streak >= SURE:
-                value = self._read(index, key)
-                if value is False:
-                    self._guessed_wrong(key, read=True)
+                    if rows.startswith(xxh3_64_digest(key + value, self.seed), n + 8 * row):
+                        self.row_marks[index] = LAST_CHANCES
+                        counters.block_reads += 1
+                        counters.block_bytes += each
+                        counters.found += 1
+                        return value
+                    counters.unfiltered_reads += 1
                 else:
-                    self.counters.found += 1
-                return value
-        return self._value_filtered(key, index)
+                    self.row_reads = 0
+        elif index == self.blocks or (self.streak < SURE and self.cached[index] is None):
+            return self._value_filtered(key, index)
+        return self.guess(index, key)
 
     def guess(self, index: int, key: bytes) -> Value:
         """:meth:`value` in block ``index`` without asking the filter first; afterwards, for the counters, if that failed.
 
         I/O: one read if the block is not cached.
         """
-        block = self.cached[index]
-        value = self._read(index, key) if block is None else self._cached(index, block, key)
+        rows, value, read = self.rows[index], None, False
+        if rows is not None:
+            value = self.by_row(index, rows, key)
+            if value is None:  # to be asked as if nothing had been tried
+                return self._value_filtered(key, index, by_row=False)
+        elif (block := self.cached[index]) is not None:
+            value = self._cached(index, block, key)
+        else:
+            value, read = self.read(index, key), True
         if value is False:
-            self._guessed_wrong(key, read=block is None)
+            self._guessed_wrong(key, read=read)
         else:
             self.counters.found += 1
         return value
@@ -153,26 +161,16 @@ class TableReader(TableAccess):
             counters.unfiltered_reads += read
 
     def _cached(self, index: int, block: Block, key: bytes) -> Value:
-        """:meth:`value` in a cached block where the first look at its tips did not find it, or that has none."""
-        marks, hot = self.marks, block.hot
-        hits = marks[index]
-        if hits < MOST_HITS:
-            marks[index] = hits + 1
-        value: Value
-        if hot is not None:
-            value = hot.get(key, _ABSENT)[1]
-        else:
-            payload, tips, value = self.payloads[index], self.tips[index], None
-            if payload is not None and tips is not None:
-                value = value_by_tip(payload, tips, self.layouts[index], key)
-            if value is None:
-                value = block.value(key)
-            if hits >= self.heat_at[0]:
-                self.shelf.heat(index)
-        self.counters.cache_hits += value is not False
+        """:meth:`value` in a cached block; a hit is counted, and the rows of the block are kept from then on."""
+        self.block_tray.marks[index] = 1
+        value = block.value(key)
+        if value is not False:
+            self.counters.cache_hits += 1
+            if self.rows[index] is None:
+                self.keep_rows(index, block)
         return value
 
-    def _value_filtered(self, key: bytes, index: int) -> Value:
+    def _value_filtered(self, key: bytes, index: int, *, by_row: bool = True) -> Value:
         """:meth:`value` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
         if not self.may_hold(key, None):
             self.streak = 0
@@ -180,33 +178,31 @@ class TableReader(TableAccess):
         if index < 0:
             index = bisect_left(self.fences, key)
         if index < self.blocks:
-            return self.value_asked(index, key)
+            return self.value_asked(index, key, by_row=by_row)
         self.streak = 0
         self.counters.misses += 1
         return False
 
-    def value_asked(self, index: int, key: bytes) -> Value:
+    def value_asked(self, index: int, key: bytes, *, by_row: bool = True) -> Value:
         """:meth:`value` in block ``index`` of a key that the filter let through. I/O: one read if the block is not cached."""
-        block = self.cached[index]
-        value = self._read(index, key) if block is None else self._cached(index, block, key)
+        rows, block, value = self.rows[index], self.cached[index], None
+        if rows is not None and by_row:
+            value = self.by_row(index, rows, key)
+        cached = value is not None
+        if value is None and block is not None:
+            value, cached = self._cached(index, block, key), True
+        elif value is None:
+            value = self.read(index, key)
         if value is not False:
             self.counters.found += 1
             self.likely = True
-            if self.streak < SURE and block is None:
+            if self.streak < SURE and not cached:
                 self.streak += 1
             return value
         self.streak = 0
         self.counters.misses += 1
-        self.counters.cache_hits += block is not None
+        self.counters.cache_hits += cached
         return False
-
-    def touch(self, index: int) -> None:
-        """Count a use of a cached block."""
-        hits = self.marks[index]
-        if hits < MOST_HITS:
-            self.marks[index] = hits + 1
-            if hits >= self.heat_at[0]:
-                self.shelf.heat(index)
 
     def may_hold(self, key: bytes, h: tuple[int, int] | None) -> bool:
         """What the filter says; True without one."""
@@ -217,20 +213,6 @@ class TableReader(TableAccess):
             return True
         self.counters.filter_negatives += 1
         return False
-
-    def _read(self, index: int, key: bytes) -> Value:
-        """:meth:`value` in a block that is not cached; one that holds the key is cached if the cache wants it.
-
-        I/O: one read.
-        """
-        counters, file = self.counters, self.file
-        value, frame = file.value(index, key)
-        size = len(frame)
-        counters.block_reads += 1
-        counters.block_bytes += size
-        if value is not False and self.shelf.wants(index, size + OBJECT_BYTES):
-            self.shelf.hold(index, file.from_frame(index, frame))
-        return value
 
     def values(self, batch: KeyBatch, pick: Sequence[int], seq: int = MAX_SEQ, *, bare: bool = False) -> list[Value]:
         """The value visible at ``seq`` of each key at these positions of a sorted batch, as :meth:`value` gives it.

@@ -174,11 +174,35 @@ class TableFile:
         self._know(index, data, block)
         return block.value(key), data
 
+    def frame(self, index: int) -> tuple[bytes, Layout | None, int, int]:
+        """A checked block as it is: payload, where things are in it (None: only a Block can tell), its start, the bytes read.
+
+        I/O and errors as :meth:`block`.
+        """
+        at = self.offsets[index]
+        data = self._read(at, self.offsets[index + 1])
+        if xxh3_64_intdigest(data) == self._sums[index]:
+            return data, self._layouts[index], FRAME_BYTES, len(data)
+        block = self._decode(at, data)
+        self._know(index, data, block)
+        return block.payload, block.layout, FRAME_BYTES if block.in_place else 0, len(data)
+
+    def part(self, at: int, size: int) -> bytes:
+        """Up to ``size`` bytes from ``at``, not checked: for who can tell right from wrong bytes. I/O: one read."""
+        try:
+            return self.pread(size, at)
+        except OSError as error:
+            raise io_failed("read table", self.path, error) from error
+
     def _know(self, index: int, data: bytes, block: Block) -> None:
         """Remember a frame that was checked and is used as it is (a compressed one must be taken apart every time)."""
         if block.payload is data:
             self._layouts[index] = block.layout
             self._sums[index] = xxh3_64_intdigest(data)
+
+    def from_payload(self, index: int, payload: bytes, start: int) -> Block:
+        """The block that :meth:`frame` gave the payload and its start of."""
+        return Block(payload, self.path, self.offsets[index], start)
 
     def from_frame(self, index: int, data: bytes) -> Block:
         """The block of a frame that :meth:`value` gave back, so it is checked. Raises CorruptionError if it makes no sense."""

@@ -14,17 +14,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from xxhash import xxh3_64_digest
 
 from lsmkv.base.hashing import KeyBatch, hash_key
-from lsmkv.cache.blockcache import MOST_HITS
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Value
+from lsmkv.sstable.quick import Value, row_in, values_from
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
 
 __all__ = ["ValueLookup", "keys_at"]
+
+FEW = 6
+"""Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
 
 SCALAR_FILTER = 8
 """Up to so many keys, asking the filter one by one beats NumPy's fixed cost."""
@@ -65,8 +68,8 @@ class ValueLookup:
     def _look(self, keys: Sequence[bytes], *, guess: bool) -> list[int]:
         """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into."""
         table, out, n, bare = self._table, self._out, len(keys), self._bare
-        fences, blocks, payloads, tips, layouts = table.fences, table.blocks, table.payloads, table.tips, table.layouts
-        marks, heat_at, found = table.marks, table.heat_at[0], 0
+        fences, blocks, held, layouts, seed = table.fences, table.blocks, table.rows, table.row_layouts, table.seed
+        marks, found = table.row_marks, 0
         rest: list[int] = []
         i = index = 0
         while i < n:
@@ -75,46 +78,51 @@ class ValueLookup:
             if index == blocks:
                 rest += range(i, n)
                 break
-            end = i + 1
+            end, rows = i + 1, held[index]
             if end < n and keys[end] <= fences[index]:
                 end = bisect_right(keys, fences[index], end)
-            elif (payload := payloads[index]) is not None and (tip := tips[index]) is not None:
-                low, values, width, each, skip = layouts[index]
-                row = tip.find(key[-1]) if len(key) == skip + width else -1
-                if row >= 0 and payload.startswith(key, low + row * width) and not skip:
-                    hits = marks[index]
-                    if hits < MOST_HITS:
-                        marks[index] = hits + 1
-                        if hits >= heat_at:
-                            table.shelf.heat(index)
-                    values += row * each
-                    out[i] = b"" if bare else payload[values : values + each]
-                    found += 1
-                    i = end
-                    continue
-            if table.cached[index] is None and not guess:
+            elif rows is not None:
+                count, each, at, _, _, plain = layouts[index]
+                if plain and (row := rows.find(key[-1:], 0, count)) >= 0 and len(rows) > at:
+                    at += row * each
+                    value = rows[at : at + each]
+                    if rows.startswith(xxh3_64_digest(key + value, seed), count + 8 * row):
+                        marks[index] = 1
+                        out[i] = b"" if bare else value
+                        found += 1
+                        i = end
+                        continue
+            if not guess and rows is None and table.cached[index] is None:
                 rest += range(i, end)
             elif end == i + 1:
                 out[i] = table.guess(index, key)
             else:
                 out[i:end] = self._group(index, keys[i:end], asked=False)
             i = end
-        table.counters.cache_hits += found
-        table.counters.found += found
+        table.counters.row_hits += found
         return rest
 
     def _group(self, index: int, keys: Sequence[bytes], *, asked: bool) -> list[Value]:
         """The values of sorted keys in block ``index``, counted; ``asked``: the filter let all of them through."""
         table, counters = self._table, self._table.counters
         block = table.cached[index]
-        read = block is None
-        if block is None:
-            block = table.file.block(index)
-            extent = table.file.block_extent(index)
-            counters.block_bytes += extent
+        values = table.all_by_row(index, keys) if block is None and len(keys) <= FEW else None
+        read = block is None and values is None
+        if values is not None:
+            table.row_marks[index] = 1
+        elif block is None:
+            payload, layout, at, size = table.file.frame(index)
+            counters.block_bytes += size
+            if layout is not None and self._uniform and (row := row_in(payload, layout, keys[0])) >= 0:
+                side_by_side = values_from(payload, layout, keys, row)
+                values = None if side_by_side is None else [*side_by_side]
+            if values is None or table.block_tray.room(size):
+                block = table.file.from_payload(index, payload, at)
         else:
-            table.touch(index)
-        values = values_in(block, keys, uniform=self._uniform, bare=self._bare)
+            table.block_tray.marks[index] = 1
+        if values is None:
+            assert block is not None
+            values = values_in(block, keys, uniform=self._uniform, bare=self._bare)
         missing = values.count(False)
         passed, found = missing, len(keys) - missing
         counters.found += found
@@ -126,8 +134,8 @@ class ValueLookup:
             counters.cache_hits += not read
         else:
             counters.unfiltered_reads += read
-        if read and found:
-            table.shelf.put(index, block)
+        if read and found and block is not None:
+            table.keep_block(index, block)
         if read and missing:
             table.streak = 0
         return values

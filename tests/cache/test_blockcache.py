@@ -1,227 +1,198 @@
-"""The block cache: bounded in bytes, second chance, heat only in free room."""
+"""The block cache: bounded in bytes, second chance, what can be trimmed is trimmed before it goes."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv.cache.blockcache import ENTRY_BYTES, FEWEST_SIGHTS, HOT_HITS, SIGHT_SHARE, BlockCache, Shelf
+from lsmkv.cache.blockcache import ENTRY_BYTES, FEWEST_SIGHTS, LAST_CHANCES, BlockCache, Tray
+
+WIDE = 8
+"""The share of the rule that these tests use."""
 
 
-@dataclass(eq=False)
-class Thing:
-    """A cacheable of a given weight."""
-
-    charge: int = 10
-    heat_charge: int = 30
-    hot: dict[bytes, object] | None = None
-
-    def heated(self):
-        return {b"key": self}
-
-    def quick(self):
-        return b"payload", b"tips", self
+def put(tray, index, item, charge=10):
+    """What a reader does with a block that missed."""
+    if tray.cache is not None and tray.wants(index, charge, tray.cache.blocks):
+        tray.hold(index, item, charge)
 
 
-def admit(shelf, index, thing):
+def admit(tray, index, item, charge=10):
     """Miss the same block as often as a full cache wants."""
     for _ in range(2):
-        shelf.put(index, thing)
+        put(tray, index, item, charge)
+
+
+def halved(note, item):
+    """Trims a string to its first half, once."""
+    return (item[: len(item) // 2], len(item) // 2) if note and len(item) == note else None
+
+
+def held(tray):
+    return [i for i, item in enumerate(tray.items) if item is not None]
 
 
 def test_a_full_cache_admits_what_misses_twice_and_nothing_of_a_long_scan():
     cache = BlockCache(2 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 2000)
-    shelf.put(0, Thing())
-    shelf.put(1, Thing())
-    for i in range(2, 2000):
-        shelf.put(i, Thing())
-    assert (cache.evictions, len(cache)) == (0, 2)
+    tray = cache.tray(1, "blocks", 2000)
+    for i in range(2000):
+        put(tray, i, "thing")
+    assert (cache.evictions, len(cache), held(tray)) == (0, 2, [0, 1])
     for i in (7, 8, 7, 8):
-        shelf.put(i, Thing())
+        put(tray, i, "thing")
     assert (cache.evictions, len(cache)) == (2, 2)
-    assert [i for i, t in enumerate(shelf.blocks) if t is not None] == [7, 8]
+    assert held(tray) == [7, 8]
 
 
 def test_a_miss_long_ago_does_not_count():
     cache = BlockCache(8 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 1000)
+    tray = cache.tray(1, "blocks", 1000)
     for i in range(9):
-        shelf.put(i, Thing())
-    for i in range(9, 9 + FEWEST_SIGHTS + 8 // SIGHT_SHARE + 1):
-        shelf.put(i, Thing())
-    shelf.put(8, Thing())
+        put(tray, i, "thing")
+    for i in range(9, 9 + FEWEST_SIGHTS + 8 // cache.blocks.share + 1):
+        put(tray, i, "thing")
+    put(tray, 8, "thing")
     assert cache.evictions == 0
 
 
-def test_lookups_see_what_is_held_and_packed():
-    cache = BlockCache(4 * (ENTRY_BYTES + 40))
-    shelf = cache.shelf(1, 8)
-    things = [Thing(charge=40, heat_charge=40) for _ in range(8)]
-
-    def agrees():
-        seen = [None if p is None else layout for p, layout in zip(shelf.payloads, shelf.layouts, strict=True)]
-        return seen == [t if t is not None and t.hot is None else None for t in shelf.blocks]
-
-    for i in range(4):
-        shelf.put(i, things[i])
-        assert agrees()
-    shelf.marks[1] = HOT_HITS
-    shelf.heat(1)
-    assert things[1].hot is not None
-    assert agrees()
-    for i in (4, 5, 6, 7):
-        admit(shelf, i, things[i])
-        assert agrees()
-    assert things[1].hot is None
-    cache.clear()
-    assert shelf.payloads == shelf.tips == [None] * 8
+def test_rules_count_their_misses_apart():
+    cache = BlockCache(ENTRY_BYTES + 10)
+    blocks, rows = cache.tray(1, "blocks", 500), cache.tray(1, "rows", 500)
+    put(blocks, 0, "thing")
+    for i in range(1, 400):
+        assert not rows.wants(i, 10, cache.rows)
+    assert not blocks.wants(7, 10, cache.blocks)
+    assert blocks.wants(7, 10, cache.blocks), "the many misses of the other kind did not end this one's round"
 
 
-def test_the_oldest_unmarked_block_goes_first():
+def test_the_oldest_unmarked_item_goes_first():
     cache = BlockCache(3 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 8)
-    things = [Thing() for _ in range(5)]
+    tray = cache.tray(1, "blocks", 8)
     for i in range(3):
-        shelf.put(i, things[i])
-    shelf.marks[0] = 1
-    admit(shelf, 3, things[3])
-    assert shelf.blocks[:4] == [things[0], None, things[2], things[3]]
-    assert shelf.marks[0] == 0, "its second chance is used up"
-    admit(shelf, 4, things[4])
-    assert [i for i, t in enumerate(shelf.blocks) if t is not None] == [0, 3, 4]
+        put(tray, i, i)
+    tray.marks[0] = 1
+    admit(tray, 3, 3)
+    assert held(tray) == [0, 2, 3]
+    assert tray.marks[0] == 0, "its second chance is used up"
+    admit(tray, 4, 4)
+    assert held(tray) == [0, 3, 4]
     assert cache.evictions == 2
+
+
+def test_what_can_be_trimmed_is_trimmed_and_stays_some_rounds_longer():
+    cache = BlockCache(2 * (ENTRY_BYTES + 400))
+    tray = cache.tray(1, "rows", 400, halved)
+    tray.notes[0] = 400
+    tray.hold(0, "x" * 400, 400)
+    tray.hold(1, "y" * 400, 400)
+    tray.hold(2, "z" * 190, 190)
+    assert (tray.items[0], cache.trims, cache.evictions) == ("x" * 200, 1, 1), "the second one could not be trimmed"
+    assert cache.bytes == 2 * ENTRY_BYTES + 200 + 190
+    rounds = 0
+    while tray.items[0] is not None:
+        rounds += 1
+        tray.hold(2 + rounds, "w" * 400, 400)
+    assert rounds > LAST_CHANCES
 
 
 def test_bytes_count_what_is_held_and_never_exceed_the_capacity():
     cache = BlockCache(2000)
-    shelf = cache.shelf(1, 10)
+    tray = cache.tray(1, "blocks", 10)
     for i in range(10):
-        admit(shelf, i, Thing(charge=100 * i))
+        admit(tray, i, i, 100 * i)
         assert cache.bytes <= 2000
-        assert cache.bytes == sum(t.charge + ENTRY_BYTES for t in shelf.blocks if t is not None)
-    shelf.put(0, Thing(charge=5000))
-    assert shelf.blocks[0] is None, "larger than the whole cache"
+        assert cache.bytes == sum(100 * i + ENTRY_BYTES for i in held(tray))
+    put(tray, 0, 0, 5000)
+    assert tray.items[0] is None, "larger than the whole cache"
 
 
-def test_a_block_is_held_once():
+def test_what_is_held_anew_takes_the_place_of_what_was():
     cache = BlockCache(10_000)
-    shelf = cache.shelf(1, 1)
-    first = Thing()
-    shelf.put(0, first)
-    shelf.put(0, Thing(charge=20))
-    assert shelf.blocks[0] is first
-    assert len(cache) == 1
-    assert cache.bytes == 10 + ENTRY_BYTES
+    tray = cache.tray(1, "blocks", 1)
+    tray.hold(0, "first", 10)
+    tray.hold(0, "second", 20)
+    assert tray.items == ["second", None]
+    assert (len(cache), cache.bytes) == (1, 20 + ENTRY_BYTES)
+    tray.let_go(0)
+    tray.let_go(0)
+    assert (len(cache), cache.bytes) == (0, 0)
 
 
-def test_dropping_a_table_forgets_its_blocks_and_refuses_late_ones():
+def test_a_smaller_capacity_takes_effect_at_once():
+    cache = BlockCache(10 * (ENTRY_BYTES + 10))
+    tray = cache.tray(1, "blocks", 10)
+    for i in range(10):
+        put(tray, i, i)
+    tray.marks[0] = 1
+    cache.resize(3 * (ENTRY_BYTES + 10))
+    assert (len(cache), cache.bytes) == (3, 3 * (ENTRY_BYTES + 10))
+    cache.resize(0)
+    assert (len(cache), held(tray)) == (0, [])
+
+
+def test_dropping_a_table_forgets_all_kinds_and_refuses_late_ones():
     cache = BlockCache(10_000)
-    one, two = cache.shelf(1, 4), cache.shelf(2, 4)
+    one, rows, two = cache.tray(1, "blocks", 4), cache.tray(1, "rows", 4), cache.tray(2, "blocks", 4)
     for i in range(4):
-        one.put(i, Thing())
-        two.put(i, Thing())
+        put(one, i, i)
+        put(rows, i, i)
+        put(two, i, i)
     cache.drop(1)
-    one.put(0, Thing())
-    assert one.blocks == [None] * 4
+    put(one, 0, 0)
+    rows.hold(0, 0, 1)
+    assert held(one) == held(rows) == []
     assert len(cache) == 4
     cache.drop(7)
     cache.clear()
-    assert (len(cache), cache.bytes, two.blocks) == (0, 0, [None] * 4)
+    assert (len(cache), cache.bytes, held(two)) == (0, 0, [])
 
 
-def test_a_shelf_survives_its_reader_being_reopened():
+def test_a_tray_survives_its_reader_being_reopened():
     cache = BlockCache(10_000)
-    thing = Thing()
-    cache.shelf(1, 4).put(2, thing)
-    assert cache.shelf(1, 4).blocks[2] is thing
+    put(cache.tray(1, "blocks", 4), 2, "thing")
+    assert cache.tray(1, "blocks", 4).items[2] == "thing"
 
 
-def test_a_shelf_without_a_cache_holds_nothing():
-    shelf = Shelf(1, 3, None)
-    shelf.put(1, Thing())
-    shelf.heat(1)
-    assert shelf.blocks == [None] * 3
-
-
-def test_heat_takes_free_room_and_goes_before_the_block():
-    cache = BlockCache(4 * (ENTRY_BYTES + 10) + 300)
-    shelf = cache.shelf(1, 5)
-    things = [Thing(heat_charge=300) for _ in range(5)]
-    for i in range(4):
-        shelf.put(i, things[i])
-    shelf.heat(0)
-    shelf.marks[0] = shelf.marks[1] = HOT_HITS
-    shelf.heat(1)
-    assert things[0].hot == {b"key": things[0]}, "hit often since"
-    assert things[1].hot is None, "no room left, and more than its share"
-    assert cache.bytes == cache.capacity_bytes
-    shelf.marks[0] = shelf.marks[1] = 1
-    admit(shelf, 4, things[4])
-    assert things[0].hot is None, "hit, but not often"
-    assert shelf.blocks[0] is things[0]
-    assert cache.bytes <= cache.capacity_bytes
-    assert (cache.heated, cache.cooled, cache.heat_bytes) == (1, 1, 0)
-
-
-def test_a_block_hit_often_is_heated_in_a_full_cache_and_stays_so():
-    cache = BlockCache(10 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 12)
-    things = [Thing() for _ in range(12)]
-    for i in range(10):
-        shelf.put(i, things[i])
-    shelf.marks[0] = HOT_HITS
-    shelf.heat(0)
-    assert things[0].hot is not None
-    assert cache.bytes <= cache.capacity_bytes
-    shelf.marks[0] = HOT_HITS
-    for i in (10, 11):
-        admit(shelf, i, things[i])
-    assert things[0].hot is not None
-
-
-def test_who_was_heated_first_cools_for_others_when_hit_no_more():
-    cache = BlockCache(8 * (ENTRY_BYTES + 10))
-    shelf = cache.shelf(1, 8)
-    things = [Thing(heat_charge=300) for _ in range(8)]
-    for i in range(8):
-        shelf.put(i, things[i])
-    for i in (0, 1):
-        shelf.marks[i] = HOT_HITS
-    shelf.heat(0)
-    assert things[0].hot is not None, "within its share, at the cost of others"
-    shelf.marks[0], shelf.marks[1] = 1, HOT_HITS
-    shelf.heat(1)
-    assert (things[0].hot, things[1].hot) == (None, None), "the first request makes room for the next"
-    shelf.marks[1] = HOT_HITS
-    shelf.heat(1)
-    assert things[1].hot is not None
-    assert cache.bytes <= cache.capacity_bytes
+def test_a_tray_without_a_cache_holds_nothing():
+    tray = Tray(3, None)
+    put(tray, 1, "thing")
+    tray.hold(1, "thing", 1)
+    tray.let_go(1)
+    assert tray.items == [None] * 4
+    assert not tray.room(0)
 
 
 @given(
     st.lists(
-        st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(0, 300), st.sampled_from(["put", "mark", "heat", "drop"])),
+        st.tuples(
+            st.integers(1, 3),
+            st.integers(0, 5),
+            st.integers(0, 300),
+            st.sampled_from(["put", "hold", "mark", "let go", "drop", "resize"]),
+            st.sampled_from(["blocks", "rows"]),
+        ),
         max_size=200,
     ),
     st.integers(0, 3000),
 )
 def test_whatever_happens_the_books_are_right(steps, capacity):
     cache = BlockCache(capacity)
-    for table, index, weight, what in steps:
-        shelf = cache.shelf(table, 6)
-        held = shelf.blocks[index]
-        if what == "put":
-            shelf.put(index, Thing(charge=weight, heat_charge=2 * weight))
-        elif what == "mark" and held is not None:
-            shelf.marks[index] = min(255, shelf.marks[index] + 3)
-        elif what == "heat" and held is not None:
-            shelf.heat(index)
+    for table, index, weight, what, kind in steps:
+        tray = cache.tray(table, kind, 6, halved if kind == "rows" else None)
+        if what in ("put", "hold"):
+            if tray.items[index] is None:
+                tray.notes[index] = weight if weight % 2 else 0
+            (put if what == "put" else Tray.hold)(tray, index, "x" * weight, weight)
+        elif what == "mark" and tray.items[index] is not None:
+            tray.marks[index] = 2
+        elif what == "let go":
+            tray.let_go(index)
         elif what == "drop":
             cache.drop(table)
-        blocks = [t for number in (1, 2, 3) for t in cache.shelf(number, 6).blocks if t is not None]
-        assert len(cache) == len(blocks)
-        assert cache.bytes == sum(t.charge + ENTRY_BYTES + (t.heat_charge if t.hot is not None else 0) for t in blocks)
-        assert cache.bytes <= capacity
+        elif what == "resize":
+            capacity = 10 * weight
+            cache.resize(capacity)
+        items = [t for n in (1, 2, 3) for k in ("blocks", "rows") for t in cache.tray(n, k, 6).items if t is not None]
+        assert len(cache) == len(items)
+        assert cache.bytes == sum(len(t) + ENTRY_BYTES for t in items) <= capacity
+        assert all(tray.items[-1] is None for tray in (cache.tray(1, "blocks", 6), cache.tray(1, "rows", 6)))

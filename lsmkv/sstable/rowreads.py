@@ -1,0 +1,123 @@
+"""Point lookups by row: reading, keeping and growing what :mod:`lsmkv.sstable.rows` describes.
+
+A block that a lookup read is held as it is while there is room; the next lookup that finds it keeps its rows instead (making
+them costs ten times a hit, which one that never comes again should not pay). A full cache keeps rows at once, and trims values
+before it lets rows go. Without its values a row is read from the file, and now and then the whole column, which stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xxhash import xxh3_64_digest
+
+from lsmkv.sstable.access import TableAccess
+from lsmkv.sstable.block import Block
+from lsmkv.sstable.quick import Value
+from lsmkv.sstable.rows import ENDS, MOST_TRIES, OBJECT_BYTES, SEAL_BYTES, Rows, make_rows, tip_of
+
+__all__ = ["RowAccess"]
+
+
+class RowAccess(TableAccess):
+    """An open table whose lookups keep rows."""
+
+    def by_row(self, index: int, rows: Rows, key: bytes) -> Value:
+        """The newest value of ``key`` in a block whose rows are held, its fetch counted.
+
+        False: the block does not hold the key, for certain. None: only the block can tell (a row looked like the key's and was
+        not, or its value is damaged); what was read for that is counted among the unfiltered reads.
+
+        Values that are not held are read from the file as a column. Now and then (``row_reads`` is 0), and while there is room,
+        the whole block is read and checked instead, and its values are held from then on.
+
+        I/O: one read of the block or of its value column, unless the values are held.
+        """
+        n, _, values_at, column_at, size, plain = self.row_layouts[index]
+        row = rows.find(key[-1:] if plain else tip_of(key), 0, n)
+        if row < 0:
+            return False
+        if len(rows) >= values_at + size:
+            value, read = self._match(index, rows, key, row, rows, values_at), 0
+        elif self.row_reads and not self.row_tray.room(size):
+            column = self.file.part(self.offsets[index] + column_at, size)
+            value, read = self._match(index, rows, key, row, column, 0), len(column)
+        else:
+            payload, _, _, read = self.file.frame(index)
+            column = payload[column_at:]
+            value = self._match(index, rows, key, row, column, 0)
+            self.row_tray.hold(index, rows + column, values_at + size + OBJECT_BYTES)
+        self.row_marks[index] = 1
+        counters = self.counters
+        if not read:
+            counters.cache_hits += value is not None and value is not False
+            return value
+        if value is None or value is False:
+            counters.unfiltered_reads += 1
+            return None
+        counters.block_reads += 1
+        counters.block_bytes += read
+        return value
+
+    def _match(self, index: int, rows: Rows, key: bytes, row: int, column: bytes, at: int) -> Value:
+        """The value of ``key``, whose tip ``row`` has, in a value column from byte ``at`` on; False and None as :meth:`by_row`."""
+        n, each, _, _, _, _ = self.row_layouts[index]
+        tip = rows[row : row + 1]
+        for _ in range(MOST_TRIES):
+            if each >= 0:
+                start, stop = row * each, (row + 1) * each
+            else:
+                start, stop = ENDS.unpack_from(rows, (1 + SEAL_BYTES) * n + 4 * row)
+            value = column[at + start : at + stop]
+            if rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
+                return value
+            row = rows.find(tip, row + 1, n)
+            if row < 0:
+                return False
+        return None
+
+    def all_by_row(self, index: int, keys: Sequence[bytes]) -> list[Value] | None:
+        """The values of keys of one block, not counted, if its rows are held with their values and can tell; else None."""
+        rows = self.rows[index]
+        if rows is None:
+            return None
+        n, _, values_at, _, size, plain = self.row_layouts[index]
+        if len(rows) < values_at + size:
+            return None
+        values: list[Value] = []
+        for key in keys:
+            row = rows.find(key[-1:] if plain else tip_of(key), 0, n)
+            value = False if row < 0 else self._match(index, rows, key, row, rows, values_at)
+            if value is None:
+                return None
+            values.append(value)
+        return values
+
+    def read(self, index: int, key: bytes) -> Value:
+        """The newest value of ``key`` in a block of which nothing is held; if it is there, what the cache wants is kept.
+
+        I/O: one read.
+        """
+        counters, file, cache = self.counters, self.file, self.row_tray.cache
+        value, frame = file.value(index, key)
+        size = len(frame)
+        counters.block_reads += 1
+        counters.block_bytes += size
+        if value is not False and cache is not None:
+            if self.block_tray.room(size + OBJECT_BYTES):
+                block = file.from_frame(index, frame)
+                self.block_tray.hold(index, block, block.charge)
+            elif self.row_tray.wants(index, size, cache.rows):
+                self.keep_rows(index, file.from_frame(index, frame))
+        return value
+
+    def keep_rows(self, index: int, block: Block) -> None:
+        """Keep the rows of a block instead of the block itself; that, if it cannot be kept so."""
+        tray = self.row_tray
+        made = make_rows(block, self.seed, held=tray.room(len(block.payload)))
+        if made is None:
+            self.keep_block(index, block)
+        else:
+            rows, tray.notes[index] = made
+            tray.hold(index, rows, len(rows) + OBJECT_BYTES)
+            self.block_tray.let_go(index)
