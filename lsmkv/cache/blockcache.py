@@ -43,7 +43,8 @@ Trim: TypeAlias = Callable[[Any, Any], tuple[Any, int] | None]
 class Rule:
     """When something that missed is taken: always while there is room.
 
-    A full cache takes it at its second miss within a round of as many misses as it holds items, divided by ``share``. A share of 8 takes a twentieth of the misses of uniform traffic over twice what fits, one of 1 a third.
+    A full cache takes it at its second miss within a round of as many misses as it holds items, divided by ``share``: with a
+    share of 8 a twentieth of the misses of uniform traffic over twice what fits, with one of 1 a third.
     """
 
     __slots__ = ("missed", "share", "turn")
@@ -94,6 +95,10 @@ class Tray:
         sights[index] = rule.turn
         rule.missed_one(len(cache))
         return False
+
+    def wants_block(self, index: int, charge: int) -> bool:
+        """:meth:`wants` by the rule for blocks."""
+        return self.cache is not None and self.wants(index, charge, self.cache.blocks)
 
     def room(self, charge: int) -> bool:
         """Whether something of this charge fits without anything else leaving."""

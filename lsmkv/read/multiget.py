@@ -15,8 +15,12 @@ from lsmkv.base.keys import MAX_SEQ
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
 from lsmkv.sstable.quick import Value
+from lsmkv.sstable.values import neighbours
 
 __all__ = ["find_many"]
+
+FEWEST = 8
+"""Fewer keys are not tried as neighbours first."""
 
 
 def find_many(
@@ -29,6 +33,8 @@ def find_many(
     I/O: each block that may hold one of the keys is read once per run.
     """
     found = _in_memory(state, keys, seq)
+    if found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys)) is not None:
+        return found  # type: ignore[return-value]  # all were found
     if found is None:
         found = _in_tables(state, tables, keys, seq, bare)
     elif False in found:
@@ -55,6 +61,18 @@ def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int) -> list[Value]
                 if entry is not None and found[i] is False:
                     found[i] = entry[1]
     return found
+
+
+def _side_by_side(state: ReadState, tables: TableCache, keys: Sequence[bytes]) -> list[Value] | None:
+    """The values of keys that lie side by side in the newest run, the pages of a conversation say; None if they do not."""
+    runs = state.view.runs
+    if len(keys) < FEWEST or not runs or not keys[0] < keys[1] < keys[2] < keys[-1]:
+        return None
+    run = runs[0]
+    i = bisect_left(run.lasts, keys[-1])
+    if i == len(run.lasts) or run.firsts[i] > keys[0] or max(map(len, keys)) > len(keys[0]):
+        return None
+    return neighbours(tables.get(run.numbers[i]), keys)
 
 
 def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int, bare: bool) -> list[Value]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
 from lsmkv.cache.blockcache import BlockCache, Tray
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
+from lsmkv.sstable.quick import Layout
 from lsmkv.sstable.rows import RowLayout, Rows, trim
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["GROW_EVERY", "SURE", "TableAccess"]
+__all__ = ["GROW_EVERY", "SURE", "Look", "TableAccess"]
 
 SURE = 16
 """So many uncached finds in a row, and lookups read the next block without asking the filter: three of four lookups of a
@@ -22,6 +24,17 @@ store that is one run end in the same file, and the filter, cold memory, costs a
 
 GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
+
+
+class Look(NamedTuple):
+    """A checked block as it is in memory."""
+
+    payload: bytes
+    layout: Layout | None
+    """Where things are in it; None: only a Block can tell."""
+    at: int
+    """Where the block starts in the payload, if there is no Block of it yet."""
+    block: Block | None
 
 
 class TableAccess:
@@ -82,10 +95,25 @@ class TableAccess:
         self.keep_block(index, block)
         return block
 
+    def look(self, index: int, counters: Counters) -> Look:
+        """As :meth:`block`, but a Block is made only for the cache: most can be read without. I/O and errors likewise."""
+        block = self.cached[index]
+        if block is not None:
+            self.block_tray.marks[index] = 1
+            counters.cache_hits += 1
+            return Look(block.payload, block.layout, 0, block)
+        payload, layout, at, size = self.file.frame(index)
+        counters.block_reads += 1
+        counters.block_bytes += size
+        if self.block_tray.wants_block(index, size):
+            block = self.file.from_payload(index, payload, at)
+            self.block_tray.hold(index, block, block.charge)
+        return Look(payload, layout, at, block)
+
     def keep_block(self, index: int, block: Block) -> None:
         """Hold a block that missed, if the cache wants it."""
         tray = self.block_tray
-        if tray.cache is not None and tray.wants(index, block.charge, tray.cache.blocks):
+        if tray.wants_block(index, block.charge):
             tray.hold(index, block, block.charge)
 
     def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:

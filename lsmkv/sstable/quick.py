@@ -5,12 +5,12 @@ Five numbers that neighbouring blocks share say where keys and values lie. What 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "Value", "row_in", "shared", "value_in", "values_from"]
+__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from"]
 
 Value: TypeAlias = bytes | Literal[False] | None
 """What a lookup of the present finds; None: a tombstone, False: the key is not here."""
@@ -62,20 +62,39 @@ def row_in(payload: bytes, layout: Layout, key: bytes) -> int:
     return at // width if at >= 0 and not at % width else -1
 
 
+def rows_of(layout: Layout) -> int:
+    """How many rows there are."""
+    low, values, width, _, _ = layout
+    return (values - low) // width
+
+
 def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int) -> tuple[bytes, ...] | None:
-    """The values of the rows from ``row`` on, if they are exactly these sorted keys of one width, side by side; else None."""
+    """The values of the rows from ``row`` on, if they are exactly these ascending keys, side by side; else None.
+
+    Requires that no key is longer than the block's, and that there are so many rows.
+    """
     low, values, width, each, skip = layout
-    low += row * width
     n = len(keys)
     if skip:
-        if len(keys[-1]) != skip + width or not keys[-1].startswith(payload[low - row * width - skip : low - row * width]):
+        prefix = payload[low - skip : low]
+        if not keys[0].startswith(prefix) or not keys[-1].startswith(prefix):
             return None
         keys = [key[skip:] for key in keys]
-    if low + n * width > values or not payload.startswith(b"".join(keys), low):
+    joined = b"".join(keys)
+    if len(joined) != n * width or not payload.startswith(joined, low + row * width):
         return None
-    if not each:
-        return (b"",) * n
-    return _cutter(each, n)(payload, values + row * each)
+    return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
+
+
+def pairs_from(payload: bytes, layout: Layout, start: int, stop: int) -> list[tuple[bytes, bytes | None]]:
+    """Keys and values of rows start..stop-1."""
+    low, values, width, each, skip = layout
+    n = stop - start
+    keys: Iterable[bytes] = _cutter(width, n)(payload, low + start * width)
+    if skip:
+        prefix = payload[low - skip : low]
+        keys = [prefix + key for key in keys]
+    return list(zip(keys, _cutter(each, n)(payload, values + start * each) if each else (b"",) * n, strict=True))
 
 
 @lru_cache(1 << 12)

@@ -60,7 +60,7 @@ class RowAccess(TableAccess):
         return value
 
     def _match(self, index: int, rows: Rows, key: bytes, row: int, column: bytes, at: int) -> Value:
-        """The value of ``key``, whose tip ``row`` has, in a value column from byte ``at`` on; False and None as :meth:`by_row`."""
+        """The value of ``key``, whose tip ``row`` has, in a value column from ``at`` on; False, None as :meth:`by_row`."""
         n, each, _, _, _, _ = self.row_layouts[index]
         tip = rows[row : row + 1]
         for _ in range(MOST_TRIES):

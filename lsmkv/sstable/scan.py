@@ -14,6 +14,7 @@ from lsmkv.base.counters import WorkCounters
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns, visible_pairs
+from lsmkv.sstable.quick import pairs_from, row_in, rows_of
 
 __all__ = ["backward", "everything", "forward"]
 
@@ -38,13 +39,23 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
     emitted: bytes | None = None
     size = left = FIRST_CHUNK
     while index < table.blocks:
-        block = table.block(index, table.scans)
         last = stop is not None and table.fences[index] >= stop
-        low, high = _extent(block, start, stop if last else None)
+        found = table.look(index, table.scans)
+        layout = found.layout if seq is None and not last else None
+        low = -1 if layout is None else 0 if start is None else row_in(found.payload, layout, start)
+        if layout is not None and low >= 0:  # nothing to leave out, nothing twice: keys and values as they lie
+            block, high = None, rows_of(layout)
+        else:
+            block = found.block or table.file.from_payload(index, found.payload, found.at)
+            low, high = _extent(block, start, stop if last else None)
         start = None
         while low < high:
-            end = high if block.repeats else min(low + left, high)
-            pairs = visible_pairs(block, low, end, seq)
+            end = high if block is not None and block.repeats else min(low + left, high)
+            if block is not None:
+                pairs = visible_pairs(block, low, end, seq)
+            else:
+                assert layout is not None
+                pairs = pairs_from(found.payload, layout, low, end)
             if pairs and pairs[0][0] == emitted:
                 del pairs[0]
             if pairs:

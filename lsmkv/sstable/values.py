@@ -19,12 +19,12 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Value, row_in, values_from
+from lsmkv.sstable.quick import Value, row_in, rows_of, values_from
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
 
-__all__ = ["ValueLookup", "keys_at"]
+__all__ = ["ValueLookup", "keys_at", "neighbours"]
 
 FEW = 6
 """Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
@@ -114,7 +114,7 @@ class ValueLookup:
             payload, layout, at, size = table.file.frame(index)
             counters.block_bytes += size
             if layout is not None and self._uniform and (row := row_in(payload, layout, keys[0])) >= 0:
-                side_by_side = values_from(payload, layout, keys, row)
+                side_by_side = values_from(payload, layout, keys, row) if row + len(keys) <= rows_of(layout) else None
                 values = None if side_by_side is None else [*side_by_side]
             if values is None or table.block_tray.room(size):
                 block = table.file.from_payload(index, payload, at)
@@ -170,6 +170,53 @@ class ValueLookup:
             else:
                 out[i:end] = self._group(index, keys[i:end], asked=True)
             i = end
+
+
+def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
+    """The values of keys that are the next entries of the table, one after the other; None if they are not, or may not be.
+
+    Requires that no key is longer than the first. Looks at both ends first, so that other batches lose little by asking.
+
+    I/O: one read per block that is not cached.
+    """
+    fences, counters = table.fences, table.counters
+    index = bisect_left(fences, keys[0])
+    if bisect_left(fences, keys[-1], index) - index > len(keys) // 4 + 1:
+        return None
+    out: list[Value] = []
+    row, i, n = -1, 0, len(keys)
+    reads = hits = size = 0
+    while i < n and index < table.blocks:
+        block = table.cached[index]
+        if block is not None:
+            payload, layout = block.payload, block.layout
+            table.block_tray.marks[index] = 1
+            hits += 1
+        else:
+            payload, layout, at, extent = table.file.frame(index)
+            reads += 1
+            size += extent
+            if table.block_tray.wants_block(index, extent):
+                block = table.file.from_payload(index, payload, at)
+                table.block_tray.hold(index, block, block.charge)
+        if layout is None or len(keys[0]) != layout[2] + layout[4]:
+            break
+        if row < 0 and (row := row_in(payload, layout, keys[0])) < 0:
+            break
+        end = min(i + rows_of(layout) - row, n)
+        values = values_from(payload, layout, keys[i:end], row)
+        if values is None:
+            break
+        out += values
+        row, i, index = 0, end, index + 1
+    counters.block_bytes += size
+    if i < n:
+        counters.unfiltered_reads += reads
+        return None
+    counters.block_reads += reads
+    counters.cache_hits += hits
+    counters.found += n
+    return out
 
 
 def keys_at(keys: Sequence[bytes], pick: Sequence[int]) -> Sequence[bytes]:
