@@ -27,6 +27,10 @@ class Request:
     """Substrings of row names; empty: all rows."""
     seed: int
     scratch: Path
+    scale: float = 1.0
+    """Factor on entries, work per round and seconds of a window: below 1 a try-out, whose figures mean little."""
+    limit_s: float = float("inf")
+    """Seconds a group of the index suite may take before what is left of it is skipped."""
 
     def wants(self, *names: str) -> bool:
         """Whether any of the rows is asked for."""
@@ -66,10 +70,31 @@ class Session:
     began: float = field(default_factory=time.monotonic)
     missing: dict[str, str] = field(default_factory=dict)
     """Subjects that could not be opened, with the reason."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """What was asked for and not measured, with the reason."""
+    ends: float = float("inf")
+    """When the running group is to end, in monotonic seconds."""
+
+    def late(self, what: str) -> bool:
+        """Whether the group's time is over; then ``what`` counts as skipped."""
+        if time.monotonic() < self.ends:
+            return False
+        self.skipped[what] = f"the group's {self.request.limit_s / 60:g} minutes were over"
+        return True
+
+    def add(self, row: Row) -> Row:
+        """Take the row, or its subjects into the row of the same name and group; only if it is asked for."""
+        if self.request.wants(row.name):
+            same = next((known for known in self.rows if (known.group, known.name) == (row.group, row.name)), None)
+            if same is not None:
+                same.merge(row)
+                return same
+            self.rows.append(row)
+        return row
 
     def measure(self, case: Case, effort: Effort) -> Row | None:
         """Run the case if it is asked for."""
-        if not self.request.wants(case.name):
+        if not self.request.wants(case.name) or self.late(f"{case.group}: {case.name}"):
             return None
         if self.request.quick and time.monotonic() - self.began > HURRY_AFTER_S:
             effort = replace(effort, least_rounds=1, budget_s=HURRY_S)
@@ -80,8 +105,7 @@ class Session:
 
         row = run_case(case, effort, self.rng, tick=tick)
         self.progress.remove_task(task)
-        self.rows.append(row)
-        return row
+        return self.add(row)
 
     def busy(self, what: str) -> Callable[[], None]:
         """Show ``what`` while something untimed is prepared; call the result when it is done."""

@@ -53,6 +53,21 @@ class LmdbIndex(IndexPeer):
         self.get = self._reading.get
         self._cursor = self._reading.cursor()
 
+    def start_mixing(self) -> None:
+        """A read transaction per read: a held one would not see the writes."""
+        self._stop_reading()
+        self.get = self._get_fresh
+        self.scan = self._scan_fresh  # type: ignore[method-assign]  # the way of reading is chosen once, not per call
+
+    def _get_fresh(self, key: bytes) -> bytes | None:
+        with self._env.begin() as transaction:
+            return transaction.get(key)  # type: ignore[no-any-return]  # the binding is untyped
+
+    def _scan_fresh(self, start: bytes, count: int) -> Pairs:
+        with self._env.begin() as transaction:
+            cursor = transaction.cursor()
+            return list(islice(cursor.iternext(), count)) if cursor.set_range(start) else []
+
     def _put(self, key: bytes, value: bytes) -> None:
         """A transaction of one."""
         with self._env.begin(write=True) as transaction:
