@@ -83,6 +83,7 @@ def _main(subject: str, path: str, keys_file: str, drawn: int, cache_bytes: int,
     kind = index_peer(subject)
     before = _resident()
     peer = kind(Path(path), Settings(cache_bytes=cache_bytes))
+    peer.start_reading()
     if kind.durable:
         for start in range(0, len(warm), 128):
             peer.get_many(warm[start : start + 128])

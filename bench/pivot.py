@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from bench.harness import Row
+from bench.peers import INDEX_PEERS, POLICY_PEERS
 
 __all__ = ["columns", "figure", "pivot"]
+
+
+_ORDER = {kind.name: place for place, kind in enumerate((*POLICY_PEERS, *INDEX_PEERS))}
 
 
 def figure(value: float) -> str:
@@ -15,9 +19,9 @@ def figure(value: float) -> str:
 
 
 def columns(rows: list[Row], ours: str) -> list[str]:
-    """Every subject that was measured in one of the rows: ours first, then in the order of the peers."""
+    """Every subject that was measured in one of the rows: ours first, then bare loads, then the peers in their order."""
     found = dict.fromkeys(name for row in rows for name in row.samples if row.samples[name])
-    return sorted(found, key=lambda name: name != ours)
+    return sorted(found, key=lambda name: (name != ours, _ORDER.get(name, -1)))
 
 
 def _cell(row: Row, subject: str, ours: str) -> str:

@@ -104,9 +104,9 @@ def _scaled(scale: Scale, factor: float) -> Scale:
 
 
 def _latency(session: Session) -> None:
-    run_ticks(session, "latency")
-    run_busy(session, "latency")
-    run_size(session, "latency", _DEFAULT)
+    run_ticks(session, "latency: ticks")
+    run_busy(session, "latency: gets beside compactions")
+    run_size(session, "latency: gets by size", _DEFAULT)
 
 
 def _open(session: Session) -> None:
