@@ -7,6 +7,8 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +20,7 @@ from bench.machine import describe_machine, today, versions
 from bench.pages import FULL as PAGES_FULL
 from bench.pages import QUICK as PAGES_QUICK
 from bench.pages import run_pages
+from bench.peers import INDEX_PEERS, PAGE_PEERS, POLICY_PEERS, Peer
 from bench.report import Result, print_result, save
 from bench.scratch import scratch_dir
 from bench.session import Request, Session, progress_bar
@@ -27,6 +30,11 @@ __all__ = ["main"]
 
 _INTERRUPTED = 130
 
+
+_SUITES: tuple[tuple[str, str, Iterable[type[Peer]]], ...] = (
+    ("index", "small values: put, get, batch reads, scan, reopen, memory", (*INDEX_PEERS, *POLICY_PEERS)),
+    ("pages", "KV-cache pages", PAGE_PEERS),
+)
 
 _GROUPS_HELP = "\n\ngroups, with the minutes each takes on an idle machine with 2 cores:\n" + "\n".join(
     f"  {name:9} {group.minutes:3} min  {group.what}" for name, group in GROUPS.items()
@@ -59,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench", description="Measure lsmkv beside the stores people would use instead."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (("index", "small values: put, get, batch reads, scan, reopen, memory"), ("pages", "KV-cache pages")):
+    for name, what, kinds in _SUITES:
         suite = commands.add_parser(
             name,
             help=what,
@@ -73,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
         suite.add_argument(
             "--path", metavar="DIR", help="where scratch space is made (default: the system's temporary directory)"
         )
+        subjects = list(dict.fromkeys(kind.name for kind in kinds))
+        suite.add_argument(
+            "--subjects", nargs="+", choices=subjects, default=[], metavar="NAME", help=f"only these of {', '.join(subjects)}"
+        )
         if name == "index":
             _add_index_options(suite)
     commands.add_parser("docs", help="write the committed results into docs/benchmarks.md")
@@ -80,9 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _request(options: argparse.Namespace, scratch: Path) -> Request:
+    request = Request(options.quick, tuple(options.only), options.seed, scratch, subjects=tuple(options.subjects))
     if options.command != "index":
-        return Request(options.quick, tuple(options.only), options.seed, scratch)
-    return Request(options.quick, tuple(options.only), options.seed, scratch, options.scale, options.minutes * 60)
+        return request
+    return replace(request, scale=options.scale, limit_s=options.minutes * 60)
 
 
 def _measure(options: argparse.Namespace) -> int:

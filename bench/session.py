@@ -17,6 +17,9 @@ from bench.peers import Peer, UnavailableError
 
 __all__ = ["Request", "Session", "progress_bar"]
 
+PeerT = TypeVar("PeerT", bound=Peer)
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -31,20 +34,31 @@ class Request:
     """Factor on entries, work per round and seconds of a window: below 1 a try-out, whose figures mean little."""
     limit_s: float = float("inf")
     """Seconds a group of the index suite may take before what is left of it is skipped."""
+    subjects: tuple[str, ...] = ()
+    """Names of the subjects that take part; empty: all."""
+
+    @property
+    def tries_out(self) -> bool:
+        """Whether only the way through is asked for, not figures."""
+        return self.scale < TRY_OUT and not self.quick
+
+    def chosen(self, kinds: Iterable[type[PeerT]]) -> tuple[type[PeerT], ...]:
+        """Those of ``kinds`` that take part."""
+        return tuple(kind for kind in kinds if not self.subjects or kind.name in self.subjects)
 
     def wants(self, *names: str) -> bool:
         """Whether any of the rows is asked for."""
         return not self.only or any(part in name for part in self.only for name in names)
 
 
+TRY_OUT = 0.1
+"""Scale below which a row is one round."""
+
 HURRY_AFTER_S = 24.0
 """Seconds after which a quick run, on a machine busy with other things, makes do with fewer rounds ..."""
 
 HURRY_S = 0.3
 """... and so many seconds a row."""
-
-PeerT = TypeVar("PeerT", bound=Peer)
-T = TypeVar("T")
 
 
 def progress_bar() -> Progress:
@@ -92,10 +106,15 @@ class Session:
             self.rows.append(row)
         return row
 
+    def effort(self, effort: Effort) -> Effort:
+        """The effort, or a single round where figures mean nothing anyway."""
+        return Effort(1, least_rounds=1, warmups=0) if self.request.tries_out else effort
+
     def measure(self, case: Case, effort: Effort) -> Row | None:
         """Run the case if it is asked for."""
         if not self.request.wants(case.name) or self.late(f"{case.group}: {case.name}"):
             return None
+        effort = self.effort(effort)
         if self.request.quick and time.monotonic() - self.began > HURRY_AFTER_S:
             effort = replace(effort, least_rounds=1, budget_s=HURRY_S)
         task = self.progress.add_task(case.name, total=(effort.rounds + effort.warmups) * len(case.work))
@@ -115,7 +134,7 @@ class Session:
     def open_each(self, kinds: Iterable[type[PeerT]], open_one: Callable[[type[PeerT]], T]) -> dict[str, T]:
         """Open a subject of every kind; those that cannot are noted as missing, with the reason."""
         opened: dict[str, T] = {}
-        for kind in kinds:
+        for kind in self.request.chosen(kinds):
             try:
                 opened[kind.name] = open_one(kind)
             except UnavailableError as error:

@@ -104,7 +104,7 @@ def run_busy(session: Session, group: str) -> None:
     idle = Row(names[0], "p99 idle", "us", "lower", {}, group=group)
     busy = Row(names[1], "p99 compacting", "us", "lower", {}, group=group)
     ratio = Row(names[2], "p99 busy", "x idle", "lower", {}, group=group)
-    subjects = [kind.name for kind in BACKGROUND_PEERS]
+    subjects = [kind.name for kind in session.request.chosen(BACKGROUND_PEERS)]
     for number in range(_ROUNDS if scale >= 1 else 1):
         session.rng.shuffle(subjects)
         for subject in subjects:
@@ -137,7 +137,7 @@ def run_size(session: Session, group: str, shape: Shape) -> None:
     names = [f"get p99, {size}" for size in sizes] + [f"get p99, {large} over {small}"]
     if not session.request.wants(*names):
         return
-    effort = Effort(9, least_rounds=3, budget_s=20)
+    effort = session.effort(Effort(9, least_rounds=3, budget_s=20))
 
     def use(filled: Filled, entries: Entries, root: Path) -> None:
         few = make_entries(small.entries, small.value_bytes, session.request.seed + 1)

@@ -32,6 +32,11 @@ Extra: TypeAlias = Literal["put", "space", "reopen", "memory"]
 
 _READS = Effort(5, least_rounds=3, budget_s=5)
 
+_FILLS = Effort(3)
+
+_SMALL_ENTRIES = 100_000
+"""Up to here a store is filled several times: a larger fill is long enough by itself."""
+
 _MEMORY_DRAWS = 20_000
 
 
@@ -116,8 +121,8 @@ def filled_stores(
     entries = make_entries(shape.entries, shape.value_bytes, session.request.seed, shape.width)
     done()
     root = session.request.scratch / f"{group}-{shape.entries}-{shape.value_bytes}"
-    by_name = {kind.name: kind for kind in kinds}
-    rounds = 3 if shape.entries <= 100_000 and not session.request.quick else 1  # a large fill is long enough by itself
+    by_name = {kind.name: kind for kind in session.request.chosen(kinds)}
+    rounds = session.effort(_FILLS).rounds if shape.entries <= _SMALL_ENTRIES and not session.request.quick else 1
     for names in together(shape, list(by_name), session.request.scratch):
         with still_heap():
             filled = fill(session, shape, entries, [by_name[name] for name in names], root, rounds=rounds, compact=compact)
@@ -130,8 +135,7 @@ def filled_stores(
 
 def run_lines(session: Session, group: str, lines: Lines) -> None:
     """Every row of every shape."""
-    for full in lines.shapes:
-        shape = full.scaled(session.request.scale)
+    for shape in dict.fromkeys(full.scaled(session.request.scale) for full in lines.shapes):
         if _wanted(session, shape, lines):
             filled_stores(session, group, shape, lines.kinds, _Rows(session, group, shape, lines).measure, compact=lines.compact)
 

@@ -40,9 +40,8 @@ def child(subject: str, path: str, entries: int, value_bytes: int, seed: int) ->
 
 def run_killed(session: Session, group: str, shapes: tuple[Shape, ...]) -> None:
     """Rows about stores whose entries were never flushed: closing them, and opening them after a kill."""
-    kinds = [kind for kind in INDEX_PEERS if kind.durable and kind.name not in session.missing]
-    for full in shapes:
-        shape = full.scaled(session.request.scale)
+    kinds = [kind for kind in session.request.chosen(INDEX_PEERS) if kind.durable and kind.name not in session.missing]
+    for shape in dict.fromkeys(full.scaled(session.request.scale) for full in shapes):
         names = (f"close, {shape} unflushed", f"open after kill -9 and first get, {shape} unflushed")
         root = session.request.scratch / f"{group}-{shape.entries}"
         root.mkdir(exist_ok=True)

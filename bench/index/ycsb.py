@@ -114,8 +114,7 @@ def _run(peer: IndexPeer, wanted: list[Operation]) -> float:
 
 def run_ycsb(session: Session, group: str, shapes: tuple[Shape, ...]) -> None:
     """Every workload over stores of every shape."""
-    for full in shapes:
-        shape = full.scaled(session.request.scale)
+    for shape in dict.fromkeys(full.scaled(session.request.scale) for full in shapes):
         size = max(100, int(_OPERATIONS * min(1.0, session.request.scale)))
 
         def use(filled: Filled, entries: Entries, _: Path, shape: Shape = shape, size: int = size) -> None:
