@@ -119,6 +119,7 @@ def _measure(options: argparse.Namespace) -> int:
         session.missing,
         round(time.monotonic() - began, 1),
         session.skipped,
+        options.scale if options.command == "index" else 1.0,
     )
     if not session.rows and not session.skipped:
         print(f"no row's name contains any of {options.only}", file=sys.stderr)

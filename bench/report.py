@@ -32,6 +32,8 @@ class Result:
     seconds: float = 0.0
     skipped: dict[str, str] = field(default_factory=dict)
     """What was asked for and not measured, with the reason."""
+    scale: float = 1.0
+    """Below 1: a try-out."""
 
     def groups(self) -> dict[str, list[Row]]:
         """The rows by group, in the order of the groups' first rows."""
@@ -75,7 +77,7 @@ def _mark(verdict: Verdict) -> str:
 
 def print_result(result: Result, console: Console) -> None:
     """The measured tables, the targets, and who was missing."""
-    kind = "quick run" if result.quick else "full run"
+    kind = "quick run" if result.quick else "full run" if result.scale == 1 else f"scale {result.scale:g}"
     machine = f"{result.machine['cores']} cores, {result.machine['system']}, {result.machine['file_system']}"
     title = f"bench {result.suite}: {kind}, {result.date}, {machine}"
     for group, rows in result.groups().items():
@@ -146,7 +148,8 @@ def markdown(result: Result) -> str:
     """The same tables for the documentation."""
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     machine = f"{result.machine['cores']}-core Linux machine, {result.machine['memory_gib']} GiB, {result.machine['file_system']}"
-    lines = [f"Measured {result.date} on a {machine}; {versions}; seed {result.seed}.", ""]
+    told = "" if result.scale == 1 else f"; scale {result.scale:g}"
+    lines = [f"Measured {result.date} on a {machine}; {versions}; seed {result.seed}{told}.", ""]
     groups = result.groups()
     for group, rows in groups.items():
         if len(groups) > 1:

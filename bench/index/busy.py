@@ -31,10 +31,10 @@ __all__ = ["child", "run_busy", "run_size"]
 
 _ENTRIES = 1_000_000
 
-_BUFFER_BYTES = 2 << 20
+_BUFFER_BYTES = 1 << 20
 
-_PACE = 25_000.0
-"""Entries a second that the writer puts: a flush and a half a second."""
+_PACE = 50_000.0
+"""Entries a second that the writer puts: three flushes a second, so that there is hardly a moment without a compaction."""
 
 _WINDOW_S = 8.0
 
