@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bench.harness import Case, Effort, Row, run_case
 from bench.peers import Peer, UnavailableError
 
-__all__ = ["Request", "Session", "progress_bar"]
+__all__ = ["QUICK_S", "Request", "Session", "progress_bar"]
 
 PeerT = TypeVar("PeerT", bound=Peer)
 T = TypeVar("T")
@@ -60,6 +60,9 @@ HURRY_AFTER_S = 24.0
 HURRY_S = 0.3
 """... and so many seconds a row."""
 
+QUICK_S = 38.0
+"""Seconds after which a quick run starts no further row."""
+
 
 def progress_bar() -> Progress:
     """A bar on stderr: rows done, what runs now, time gone."""
@@ -87,13 +90,13 @@ class Session:
     skipped: dict[str, str] = field(default_factory=dict)
     """What was asked for and not measured, with the reason."""
     ends: float = float("inf")
-    """When the running group is to end, in monotonic seconds."""
+    """When the running group, or a quick run, is to end, in monotonic seconds."""
 
     def late(self, what: str) -> bool:
         """Whether the group's time is over; then ``what`` counts as skipped."""
         if time.monotonic() < self.ends:
             return False
-        self.skipped[what] = f"the group's {self.request.limit_s / 60:g} minutes were over"
+        self.skipped[what] = "the time was over"
         return True
 
     def add(self, row: Row) -> Row:

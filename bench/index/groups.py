@@ -22,7 +22,7 @@ from bench.index.suite import run_core
 from bench.index.ticks import run_ticks
 from bench.index.ycsb import run_ycsb
 from bench.peers import POLICY_PEERS
-from bench.session import Session
+from bench.session import QUICK_S, Session
 
 __all__ = ["GROUPS", "Group", "run_groups"]
 
@@ -136,6 +136,8 @@ def run_groups(session: Session, names: list[str]) -> None:
     for number, name in enumerate(names):
         limit = min(session.request.limit_s, GROUPS[name].limit_minutes * 60)
         session.ends = time.monotonic() + limit
+        if session.request.quick:
+            session.ends = min(session.ends, session.began + QUICK_S)
         if session.request.quick and name != "core":  # the core has a quick size of its own
             session.request = replace(session.request, scale=min(session.request.scale, _QUICK_SCALE))
         task = session.progress.add_task(f"group {name}", total=len(names), completed=number)

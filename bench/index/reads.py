@@ -31,7 +31,7 @@ _READS = (
 
 def measure_reads(bench: Bench) -> None:
     """Rows over stores that were loaded, flushed, compacted and opened again."""
-    if not bench.wants(*_READS):
+    if not bench.wants(*_READS) or bench.session.late(f"core: reads, {bench.scale.value_bytes} B"):
         return
     with contextlib.ExitStack() as stack:
         peers = load(bench, stack, "one", Settings(), parts=1)
@@ -96,7 +96,7 @@ def _batch_reads(bench: Bench, peers: Opened) -> None:
 def measure_runs(bench: Bench) -> None:
     """Random batches over several runs: what a store looks like between compactions."""
     what = f"get_many({BATCH}), random, {RUNS} runs"
-    if not bench.wants(what):
+    if not bench.wants(what) or bench.session.late(f"core: {bench.label(what)}"):
         return
     rng = random.Random(bench.session.request.seed + 2)
     many = max(1, bench.scale.keys // BATCH)
