@@ -11,10 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.harness import Row
+from bench.peers import INDEX_PEERS
 from bench.pivot import columns, figure, pivot
 from bench.targets import OURS, Verdict, judge
 
 __all__ = ["Result", "load", "markdown", "print_result", "save"]
+
+
+_CEILINGS = tuple(kind.name for kind in INDEX_PEERS if not kind.durable)
 
 
 @dataclass(slots=True)
@@ -140,6 +144,8 @@ def _absences(result: Result) -> dict[str, str]:
 def _remarks(result: Result) -> list[str]:
     """Everything worth knowing below the tables, a line each."""
     absent = [f"{name}: {why}" for name, why in _absences(result).items()]
+    ceilings = [name for name in _CEILINGS if any(row.samples.get(name) for row in result.rows)]
+    absent += [f"{name}: in this process's memory only, nothing survives it; a ceiling, no rival" for name in ceilings]
     notes = [f"{name} in {row.name!r}: {note}" for row in result.rows for name, note in row.notes.items()]
     return [*absent, *notes, *(f"skipped, {what}: {why}" for what, why in result.skipped.items())]
 

@@ -44,6 +44,12 @@ def test_groups_have_tables_of_their_own_and_say_what_was_skipped(tmp_path):
     assert "| tick | must | <= 5 ms | 2 ms | met |" in text
     assert "lsmkv in 'tick': 3 flushes" in text
     assert "skipped, sizes: 10M x 28 B: needs more" in text
+    assert "no rival" not in text
+
+
+def test_a_ceiling_is_called_one():
+    row = Row("get", "get", "us", "lower", {"lsmkv": [2.0], "sortedcontainers": [0.2]})
+    assert "sortedcontainers: in this process's memory only, nothing survives it; a ceiling, no rival" in markdown(result_of(row))
 
 
 def test_a_group_without_results_is_said_to_be_unmeasured(tmp_path):
