@@ -1,15 +1,17 @@
 """Single gets at the 99th percentile: while compactions run, and in a large store against a small one.
 
-The first is measured in a process per subject and round: first the reader alone, then beside a writer thread that feeds flushes
-and compactions at a steady pace. A run that saw no compaction is an error, not a figure.
+The first is measured in a process per subject and round: first the reader alone, then beside a thread that goes through the motions
+of writing, then beside one that feeds flushes and compactions at a steady pace. A run that saw no compaction is an error, not a
+figure.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from bench.index.fill import Filled, fill
 from bench.index.lines import filled_stores
 from bench.index.ops import timed_gets
 from bench.index.shape import Shape
-from bench.index.ticks import compacted, done_since, drive, open_filled
+from bench.index.ticks import Batches, compacted, done_since, drive, open_filled
 from bench.peers import BACKGROUND_PEERS, INDEX_PEERS, IndexPeer
 from bench.session import Session
 
@@ -69,27 +71,38 @@ def child(subject: str, path: str, entries: int, seed: int, window_s: float, pac
 
     _window(peer, draw, lambda gone: gone > window_s / 2)  # warm
     idle = _window(peer, draw, lambda gone: gone > window_s)
-    stop = threading.Event()
-    writer = threading.Thread(target=drive, args=(peer, batches, pace, stop))
+    with _driving(None, batches, pace):
+        driver = _window(peer, draw, lambda gone: gone > window_s)
     before = dict(peer.background())
-    writer.start()
 
     def enough(gone: float) -> bool:
         return gone > window_s and (gone > window_s * _PATIENCE or compacted(done_since(peer, before)))
 
-    busy = _window(peer, draw, enough)
-    work = done_since(peer, before)
-    stop.set()
-    writer.join()
+    with _driving(peer, batches, pace):
+        busy = _window(peer, draw, enough)
+        work = done_since(peer, before)
     peer.close()
     if not compacted(work):
         msg = f"no compaction within {_PATIENCE * window_s:g} s: not the load that is meant"
         raise RuntimeError(msg)
-    return {"idle": idle, "busy": busy, "work": work}
+    return {"idle": idle, "driver": driver, "busy": busy, "work": work}
+
+
+@contextlib.contextmanager
+def _driving(peer: IndexPeer | None, batches: Batches, pace: float) -> Iterator[None]:
+    """A thread puts batches meanwhile; None: it goes through the motions."""
+    stop = threading.Event()
+    writer = threading.Thread(target=drive, args=(peer, batches, pace, stop))
+    writer.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        writer.join()
 
 
 def run_busy(session: Session, group: str) -> None:
-    """Three rows: p99 idle, p99 beside compactions, and the one over the other, round by round."""
+    """p99 idle, beside the driver alone, beside compactions; and the last over the first, round by round."""
     scale = session.request.scale
     order = {
         "entries": max(5_000, int(_ENTRIES * scale)),
@@ -98,34 +111,39 @@ def run_busy(session: Session, group: str) -> None:
         "pace": _PACE,
         "seed": session.request.seed,
     }
-    names = ("get p99, no background work", "get p99, while compactions run", "get p99, compacting over idle")
-    if not session.request.wants(*names) or session.late(f"{group}: {names[1]}"):
+    names = {
+        "idle": "get p99, no background work",
+        "driver": "get p99, beside the driver alone",
+        "busy": "get p99, while compactions run",
+        "ratio": "get p99, compacting over idle",
+    }
+    if not session.request.wants(*names.values()) or session.late(f"{group}: {names['busy']}"):
         return
-    idle = Row(names[0], "p99 idle", "us", "lower", {}, group=group)
-    busy = Row(names[1], "p99 compacting", "us", "lower", {}, group=group)
-    ratio = Row(names[2], "p99 busy", "x idle", "lower", {}, group=group)
+    rows = {what: Row(name, f"p99 {what}", "us", "lower", {}, group=group) for what, name in names.items()}
+    rows["ratio"].key, rows["ratio"].unit = "p99 busy over idle", "x idle"
     subjects = [kind.name for kind in session.request.chosen(BACKGROUND_PEERS)]
     for number in range(_ROUNDS if scale >= 1 else 1):
         session.rng.shuffle(subjects)
         for subject in subjects:
-            if subject in busy.missing:
+            if subject in rows["busy"].missing:
                 continue
             home = str(session.request.scratch / f"busy-{subject}-{number}")
             done = session.busy(f"get p99 beside compactions: {subject}")
             try:
                 found = ask("busy", subject=subject, path=home, **order)
             except RuntimeError as error:
-                for row in (idle, busy, ratio):
+                for row in rows.values():
                     row.missing[subject] = f"failed: {error}"
                 continue
             finally:
                 done()
                 shutil.rmtree(home, ignore_errors=True)
-            idle.samples.setdefault(subject, []).append(found["idle"])
-            busy.samples.setdefault(subject, []).append(found["busy"])
-            ratio.samples.setdefault(subject, []).append(found["busy"] / found["idle"])
-            busy.notes[subject] = "last round: " + ", ".join(f"{count:g} {what}" for what, count in found["work"].items())
-    for row in (idle, busy, ratio):
+            found["ratio"] = found["busy"] / found["idle"]
+            for what, row in rows.items():
+                row.samples.setdefault(subject, []).append(found[what])
+            told = ", ".join(f"{count:g} {what}" for what, count in found["work"].items())
+            rows["busy"].notes[subject] = f"last round: {told}"
+    for row in rows.values():
         session.add(row)
 
 
