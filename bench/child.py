@@ -23,12 +23,18 @@ TASKS = {
 
 _KILLED = -9
 
+_PATIENCE_S = 900
+
 
 def ask(task: str, **order: Any) -> Any:
     """The answer of ``task`` done in a child; None if it killed itself. Raises RuntimeError with its last words if it fails."""
     command = [sys.executable, "-m", "bench.child", task, json.dumps(order)]
     root = Path(__file__).resolve().parents[1]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=root, timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired as error:
+        msg = f"no answer within {_PATIENCE_S} s"
+        raise RuntimeError(msg) from error
     if done.returncode == _KILLED:
         return None
     if done.returncode:

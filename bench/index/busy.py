@@ -1,8 +1,8 @@
 """Single gets at the 99th percentile: while compactions run, and in a large store against a small one.
 
-The first is measured in a process per subject and round: first the reader alone, then beside a thread that goes through the motions
-of writing, then beside one that feeds flushes and compactions at a steady pace. A run that saw no compaction is an error, not a
-figure.
+The first is measured in a process per subject and round: first the reader alone, then beside a thread that goes through the
+motions of writing, then beside one that feeds flushes and compactions at a steady pace. A run that saw no compaction is an error,
+not a figure.
 """
 
 from __future__ import annotations

@@ -3,13 +3,15 @@
 import json
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 
 from bench import __main__ as command
+from bench.child import ask
 from bench.data import make_entries
 from bench.harness import Case, Effort
-from bench.index import GROUPS
+from bench.index import GROUPS, run_groups
 from bench.index import ticks as tick_room
 from bench.index.fill import _put_all, fill
 from bench.index.lines import filled_stores
@@ -68,6 +70,18 @@ def test_a_group_whose_time_is_over_is_skipped_by_name(session):
     assert session.measure(Case("get", "get", "us", "lower", {"lsmkv": lambda: 1.0}, group="keys"), Effort(1)) is None
     filled_stores(session, "keys", Shape(entries=2_000), INDEX_PEERS, lambda *_: pytest.fail("it ran"))
     assert set(session.skipped) == {"keys: get", "keys: 2k x 28 B"}
+
+
+def test_a_group_without_time_skips_all_its_shapes(session):
+    session.request = replace(session.request, limit_s=1e-9)
+    run_groups(session, ["keys", "ycsb"])
+    assert not session.rows
+    assert {what.partition(":")[0] for what in session.skipped} == {"keys", "ycsb"}
+
+
+def test_a_child_that_fails_tells_its_last_words(tmp_path):
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        ask("busy", subject="nobody", path=str(tmp_path), entries=1, seed=1, window_s=1, pace=1, buffer_bytes=1)
 
 
 def test_stores_too_large_for_the_page_cache_are_measured_one_by_one(tmp_path):
