@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import shutil
 import time
@@ -21,6 +22,10 @@ from bench.session import Session
 __all__ = ["Filled", "disk_bytes", "fill", "settings_of"]
 
 _REST_BATCH = 4096
+
+_LOOKS = 20
+
+_LOOK_S = 0.1
 
 
 @dataclass(slots=True)
@@ -48,7 +53,23 @@ def settings_of(shape: Shape) -> Settings:
 
 def disk_bytes(home: Path) -> int:
     """Bytes of the files below ``home``."""
-    return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
+    total = 0
+    for path in home.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def _still_bytes(home: Path) -> int:
+    """As :func:`disk_bytes`, once it no longer changes: some stores remove what a compaction has emptied a moment later."""
+    last = disk_bytes(home)
+    for _ in range(_LOOKS):
+        time.sleep(_LOOK_S)
+        now = disk_bytes(home)
+        if now == last:
+            break
+        last = now
+    return last
 
 
 def fill(
@@ -116,7 +137,7 @@ def _fill_one(
         if not last:
             return
         peer.settle()
-        filled.disk[kind.name] = disk_bytes(home) if kind.durable else 0
+        filled.disk[kind.name] = _still_bytes(home) if kind.durable else 0
         if compact:
             peer.compact()
         if kind.durable:

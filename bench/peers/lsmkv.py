@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,8 +12,6 @@ from bench.peers.base import IndexPeer, PagePeer, Pages, Pairs, Settings, Unavai
 __all__ = ["LsmkvFifo", "LsmkvFluid", "LsmkvIndex", "LsmkvLazyLeveling", "LsmkvLeveled", "LsmkvPages", "LsmkvTiered"]
 
 _CAPACITY_BYTES = 8 << 30
-
-_LOOK_S = 0.02
 
 _SIZE_RATIO = 4
 """Of the policies that are compared: small, so that a store of seconds has several levels."""
@@ -73,9 +70,8 @@ class LsmkvIndex(IndexPeer):
         self._db.compact()
 
     def settle(self) -> None:
-        """Until nothing is due."""
-        while self._db.pending() is not None or self._db.stats().immutable_memtables:
-            time.sleep(_LOOK_S)
+        """Do what is due and wait for what is running; files that a compaction has emptied are gone then, too."""
+        self._db.settle()
 
     def background(self) -> Mapping[str, float]:
         """From the statistics."""
