@@ -116,18 +116,18 @@ def _open(session: Session) -> None:
 
 GROUPS: dict[str, Group] = {
     "core": Group("every operation at 1M x 28 B and 200k x 256 B; the targets are about these", 7, 30, _core),
-    "sizes": Group("28 B, 256 B and 4 KiB values; 10k to 10M entries (4 KiB: to 1M)", 60, 150, _lines("sizes")),
+    "sizes": Group("28 B, 256 B and 4 KiB values; 10k to 10M entries (4 KiB: to 1M)", 70, 150, _lines("sizes")),
     "policies": Group(
         "each compaction policy, half of the entries overwritten, as it leaves the tree", 3, 15, _lines("policies")
     ),
     "keys": Group("24 B, 32 B and 64 B keys, and mixed from 24 B to 64 B", 8, 30, _lines("keys")),
     "access": Group("uniform, zipfian, latest, and prefixes of conversations", 4, 15, _lines("access")),
     "ycsb": Group("YCSB A to F", 6, 30, lambda session: run_ycsb(session, "ycsb", _RECORDS)),
-    "latency": Group("5 ms ticks beside puts; get p99 beside compactions, and with 1M over 10k entries", 15, 40, _latency),
+    "latency": Group("5 ms ticks beside puts; get p99 beside compactions, and with 1M over 10k entries", 18, 45, _latency),
     "memory": Group(
-        "gets and memory together, with 32 MiB and 64 MiB of cache", 4, 15, lambda session: run_budget(session, _BUDGETS)
+        "gets and memory together, with 32 MiB and 64 MiB of cache", 6, 20, lambda session: run_budget(session, _BUDGETS)
     ),
-    "open": Group("opening after a close and after a kill, closing; 10k to 1M entries (10M: sizes)", 6, 20, _open),
+    "open": Group("opening after a close and after a kill, closing; 10k to 1M entries (10M: sizes)", 8, 25, _open),
 }
 
 

@@ -14,6 +14,7 @@ from bench.data import make_entries
 from bench.harness import Case, Effort
 from bench.index.scale import BATCH
 from bench.index.shape import Shape
+from bench.index.ticks import Batches
 from bench.peers import INDEX_PEERS, IndexPeer, Settings, index_peer
 from bench.session import Session
 
@@ -25,16 +26,16 @@ _BUFFER_BYTES = 256 << 20
 _EFFORT = Effort(5, least_rounds=3, budget_s=20)
 
 
-def _put_all(subject: str, path: Path, entries: int, value_bytes: int, seed: int) -> IndexPeer:
-    peer = index_peer(subject)(path, Settings(write_buffer_bytes=_BUFFER_BYTES))
-    for batch in make_entries(entries, value_bytes, seed).batches(BATCH):
+def _put_all(kind: type[IndexPeer], path: Path, batches: Batches) -> IndexPeer:
+    peer = kind(path, Settings(write_buffer_bytes=_BUFFER_BYTES))
+    for batch in batches:
         peer.put_many(batch)
     return peer
 
 
 def child(subject: str, path: str, entries: int, value_bytes: int, seed: int) -> None:
     """Put everything, then die as a killed process does. Never returns."""
-    _put_all(subject, Path(path), entries, value_bytes, seed)
+    _put_all(index_peer(subject), Path(path), make_entries(entries, value_bytes, seed).batches(BATCH))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -46,12 +47,15 @@ def run_killed(session: Session, group: str, shapes: tuple[Shape, ...]) -> None:
         root = session.request.scratch / f"{group}-{shape.entries}"
         root.mkdir(exist_ok=True)
         order = {"entries": shape.entries, "value_bytes": shape.value_bytes, "seed": session.request.seed}
+        if not session.request.wants(*names) or session.late(f"{group}: {shape} unflushed"):
+            continue
+        entries = make_entries(shape.entries, shape.value_bytes, session.request.seed)
         if session.request.wants(names[0]):
-            work = {kind.name: _closing(kind.name, root / f"close-{kind.name}", **order) for kind in kinds}
+            batches = entries.batches(BATCH)
+            work = {kind.name: _closing(kind, root / f"close-{kind.name}", batches) for kind in kinds}
             session.measure(Case(names[0], "close", "ms", "lower", work, session.missing, group), _EFFORT)
         if session.request.wants(names[1]) and not session.late(f"{group}: {names[1]}"):
             work, missing = {}, dict(session.missing)
-            entries = make_entries(shape.entries, shape.value_bytes, session.request.seed)
             at = int(entries.order[-1])
             for kind in kinds:
                 done = session.busy(f"killing {kind.name}")
@@ -66,11 +70,11 @@ def run_killed(session: Session, group: str, shapes: tuple[Shape, ...]) -> None:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _closing(subject: str, path: Path, entries: int, value_bytes: int, seed: int) -> Callable[[], float]:
+def _closing(kind: type[IndexPeer], path: Path, batches: Batches) -> Callable[[], float]:
     """A round: milliseconds of the close of a store that was just filled and not flushed."""
 
     def once() -> float:
-        peer = _put_all(subject, path, entries, value_bytes, seed)
+        peer = _put_all(kind, path, batches)
         began = time.perf_counter()
         peer.close()
         taken = time.perf_counter() - began
