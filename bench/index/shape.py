@@ -69,11 +69,14 @@ def _available_bytes() -> int:
 
 
 def refusal(shape: Shape, scratch: Path) -> str | None:
-    """Why the shape does not fit this machine, or None: the harness's data in half the memory, one store on the disk."""
-    held = shape.entries * _KEY_OBJECT_BYTES + min(shape.data_bytes, 1 << 30)
+    """Why the shape does not fit this machine, or None: what is kept in memory in half of it, one store on the disk.
+
+    In memory are the harness's entries and, in another process, a store that has nothing but memory.
+    """
+    held = 2 * shape.entries * _KEY_OBJECT_BYTES + shape.data_bytes
     memory = _available_bytes()
     if held > memory // 2:
-        return f"needs {held >> 20} MiB of memory for its entries, half of the {memory >> 20} MiB available are too few"
+        return f"needs {held >> 20} MiB of memory, half of the {memory >> 20} MiB available is less"
     disk, wanted = shutil.disk_usage(scratch).free, shape.data_bytes * _DISK_SLACK + _FREE_DISK_BYTES
     if wanted > disk:
         return f"needs {wanted >> 20} MiB of disk for one store, {disk >> 20} MiB are free"
