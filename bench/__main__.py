@@ -7,19 +7,20 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
 from bench.docs import write_docs
-from bench.index import FULL as INDEX_FULL
-from bench.index import QUICK as INDEX_QUICK
-from bench.index import run_index
+from bench.index import GROUPS, run_groups
 from bench.machine import describe_machine, today, versions
 from bench.pages import FULL as PAGES_FULL
 from bench.pages import QUICK as PAGES_QUICK
 from bench.pages import run_pages
+from bench.peers import INDEX_PEERS, PAGE_PEERS, POLICY_PEERS, Peer
 from bench.report import Result, print_result, save
 from bench.scratch import scratch_dir
 from bench.session import Request, Session, progress_bar
@@ -30,13 +31,49 @@ __all__ = ["main"]
 _INTERRUPTED = 130
 
 
+_SUITES: tuple[tuple[str, str, Iterable[type[Peer]]], ...] = (
+    ("index", "small values: put, get, batch reads, scan, reopen, memory", (*INDEX_PEERS, *POLICY_PEERS)),
+    ("pages", "KV-cache pages", PAGE_PEERS),
+)
+
+_GROUPS_HELP = "\n\ngroups, with the minutes each takes on an idle machine with 2 cores:\n" + "\n".join(
+    f"  {name:9} {group.minutes:3} min  {group.what}" for name, group in GROUPS.items()
+)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        msg = f"must be above 0, not {text}"
+        raise argparse.ArgumentTypeError(msg)
+    return value
+
+
+def _add_index_options(suite: argparse.ArgumentParser) -> None:
+    names = (*GROUPS, "all")
+    suite.add_argument(
+        "--group", nargs="+", choices=names, default=["core"], metavar="NAME", help=f"{', '.join(names)} (default core)"
+    )
+    suite.add_argument(
+        "--minutes", type=_positive, default=float("inf"), metavar="M", help="skip what is left of a group after M minutes"
+    )
+    suite.add_argument(
+        "--scale", type=_positive, default=1.0, metavar="F", help="factor on entries and work: 0.01 tries a group out in seconds"
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure lsmkv beside the stores people would use instead."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what in (("index", "small values: put, get, batch reads, scan, reopen, memory"), ("pages", "KV-cache pages")):
-        suite = commands.add_parser(name, help=what, description=what)
+    for name, what, kinds in _SUITES:
+        suite = commands.add_parser(
+            name,
+            help=what,
+            description=f"{what}.{_GROUPS_HELP if name == 'index' else ''}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         suite.add_argument("--quick", action="store_true", help="smaller and within 45 seconds; shows direction, not proof")
         suite.add_argument("--json", type=Path, metavar="FILE", help="also write every sample to FILE")
         suite.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only rows whose name contains one of these")
@@ -44,17 +81,30 @@ def _parser() -> argparse.ArgumentParser:
         suite.add_argument(
             "--path", metavar="DIR", help="where scratch space is made (default: the system's temporary directory)"
         )
+        subjects = list(dict.fromkeys(kind.name for kind in kinds))
+        suite.add_argument(
+            "--subjects", nargs="+", choices=subjects, default=[], metavar="NAME", help=f"only these of {', '.join(subjects)}"
+        )
+        if name == "index":
+            _add_index_options(suite)
     commands.add_parser("docs", help="write the committed results into docs/benchmarks.md")
     return parser
+
+
+def _request(options: argparse.Namespace, scratch: Path) -> Request:
+    request = Request(options.quick, tuple(options.only), options.seed, scratch, subjects=tuple(options.subjects))
+    if options.command != "index":
+        return request
+    return replace(request, scale=options.scale, limit_s=options.minutes * 60)
 
 
 def _measure(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with scratch_dir(options.path) as scratch, progress_bar() as progress:
-        request = Request(options.quick, tuple(options.only), options.seed, scratch)
+        request = _request(options, scratch)
         session = Session(request, random.Random(options.seed), progress)
         if options.command == "index":
-            run_index(session, INDEX_QUICK if options.quick else INDEX_FULL)
+            run_groups(session, list(GROUPS) if "all" in options.group else options.group)
         else:
             run_pages(session, PAGES_QUICK if options.quick else PAGES_FULL)
         machine = describe_machine(scratch)
@@ -68,8 +118,10 @@ def _measure(options: argparse.Namespace) -> int:
         session.rows,
         session.missing,
         round(time.monotonic() - began, 1),
+        session.skipped,
+        options.scale if options.command == "index" else 1.0,
     )
-    if not session.rows:
+    if not session.rows and not session.skipped:
         print(f"no row's name contains any of {options.only}", file=sys.stderr)
         return 2
     print_result(result, Console() if sys.stdout.isatty() else Console(width=120))

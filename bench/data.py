@@ -1,7 +1,7 @@
 """What the benchmarks store: keys shaped like page keys, values and pages of bytes that do not compress.
 
-A key is 32 bytes, ``namespace 4 | anchor 12 | index 2 | digest 14``: groups of 64 share their first 16 bytes, as the pages of
-one conversation do in a store. Everything follows from the seed.
+A key is ``namespace 4 | anchor 12 | index 2 | digest``, 32 bytes unless said otherwise: groups of 64 share their first 16 bytes,
+as the pages of one conversation do in a store. Other widths have a shorter or longer digest. Everything follows from the seed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,34 @@ from numpy.typing import NDArray
 
 from bench.scratch import aligned_bytes
 
-__all__ = ["GROUP", "Entries", "chain_digests", "make_entries", "random_pages"]
+__all__ = ["GROUP", "PAGE_KEYS", "Entries", "KeyWidth", "chain_digests", "make_entries", "random_pages"]
 
 GROUP = 64
 """Keys that share an anchor."""
 
-KEY_BYTES = 32
+_HEAD_BYTES = 18
+"""Namespace, anchor, index: what makes a key of ours different from every other one."""
+
+_DISTINCT_BYTES = 512 << 20
+"""Values beyond this many bytes in all are taken from a pool: the harness's own memory is to stay small."""
+
+_POOL = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWidth:
+    """Bytes of the shortest and of the longest key, at least 18; between the two every width is as likely."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        """For row names."""
+        return f"{self.low} B" if self.low == self.high else f"{self.low}-{self.high} B mixed"
+
+
+PAGE_KEYS = KeyWidth(32, 32)
+"""What a page store uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +62,33 @@ class Entries:
         return [self.pairs(start, start + size) for start in range(0, len(self.keys), size)]
 
 
-def make_entries(count: int, value_bytes: int, seed: int) -> Entries:
+def make_entries(count: int, value_bytes: int, seed: int, width: KeyWidth = PAGE_KEYS) -> Entries:
     """``count`` entries; one absent key for every eight present ones."""
     rng = np.random.default_rng(seed)
     spare = max(count // 8, GROUP)
     groups = -(-(count + spare) // GROUP)
     anchors = np.repeat(rng.integers(0, 256, (groups, 12), dtype=np.uint8), GROUP, axis=0)
     total = len(anchors)
-    rows = np.zeros((total, KEY_BYTES), dtype=np.uint8)
+    rows = np.zeros((total, width.high), dtype=np.uint8)
     rows[:, 3] = 1
     rows[:, 4:16] = anchors
     rows[:, 17] = np.arange(total) % GROUP
-    rows[:, 18:] = rng.integers(0, 256, (total, 14), dtype=np.uint8)
+    rows[:, _HEAD_BYTES:] = rng.integers(0, 256, (total, width.high - _HEAD_BYTES), dtype=np.uint8)
     flat = rows.tobytes()
     shuffled = rng.permutation(total)
-    kept = sorted(flat[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in shuffled[:count].tolist())
-    absent = [flat[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in shuffled[count : count + spare].tolist()]
-    noise = rng.bytes(count * value_bytes)
-    values = [noise[i * value_bytes : (i + 1) * value_bytes] for i in range(count)]
-    return Entries(kept, values, rng.permutation(count), absent)
+    ends = shuffled * width.high + (rng.integers(width.low, width.high + 1, total) if width.low < width.high else width.high)
+    keys = [flat[i * width.high : end] for i, end in zip(shuffled.tolist(), ends.tolist(), strict=True)]
+    absent = keys[count : count + spare]
+    del keys[count:]
+    keys.sort()
+    return Entries(keys, _values(count, value_bytes, rng), rng.permutation(count), absent)
+
+
+def _values(count: int, value_bytes: int, rng: np.random.Generator) -> list[bytes]:
+    distinct = count if count * value_bytes <= _DISTINCT_BYTES else _POOL
+    noise = rng.bytes(distinct * value_bytes)
+    pool = [noise[i * value_bytes : (i + 1) * value_bytes] for i in range(distinct)]
+    return pool if distinct == count else [pool[i] for i in rng.integers(0, distinct, count).tolist()]
 
 
 def chain_digests(count: int, seed: int) -> list[bytes]:

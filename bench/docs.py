@@ -15,8 +15,16 @@ _BLOCK = re.compile(r"(<!-- result: (\S+) -->\n).*?(<!-- end of result -->)", re
 
 
 def render(text: str, root: Path = _ROOT) -> str:
-    """``text`` with every marked block replaced by the table of the result file it names, relative to ``root``."""
-    return _BLOCK.sub(lambda found: f"{found[1]}\n{markdown(load(root / found[2]))}\n{found[3]}", text)
+    """``text`` with every marked block replaced by the table of the result file it names, relative to ``root``.
+
+    A file that is not there yet is said to be missing: a group may be measured later than its text is written.
+    """
+
+    def table(name: str) -> str:
+        path = root / name
+        return markdown(load(path)) if path.exists() else "Not measured yet.\n"
+
+    return _BLOCK.sub(lambda found: f"{found[1]}\n{table(found[2])}\n{found[3]}", text)
 
 
 def write_docs() -> int:

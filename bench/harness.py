@@ -23,6 +23,9 @@ __all__ = ["Better", "Case", "Effort", "Row", "Work", "run_case", "still_heap"]
 
 Better: TypeAlias = Literal["lower", "higher"]
 
+Summary: TypeAlias = Literal["median", "worst"]
+"""What of the rounds is the result: the middle, or for maxima the worst of all."""
+
 Work: TypeAlias = Callable[[], float]
 """One round of one subject: does the work and returns the figure in the row's unit. It times only what it means to."""
 
@@ -40,6 +43,9 @@ class Case:
     work: Mapping[str, Work]
     missing: Mapping[str, str] = field(default_factory=dict)
     """Subjects that cannot take part, each with the reason."""
+    group: str = "core"
+    """The part of the suite it belongs to; a table of its own."""
+    summary: Summary = "median"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,27 @@ class Row:
     better: Better
     samples: dict[str, list[float]]
     missing: dict[str, str] = field(default_factory=dict)
+    group: str = "core"
+    summary: Summary = "median"
+    notes: dict[str, str] = field(default_factory=dict)
+    """What is worth knowing about a subject's figure: the work done meanwhile, a load that was cut short."""
 
     def median(self, subject: str) -> float:
         """The middle of the subject's samples."""
         return statistics.median(self.samples[subject])
+
+    def figure(self, subject: str) -> float:
+        """The result: the median, or the worst sample where the row says so."""
+        if self.summary == "median":
+            return self.median(subject)
+        low, high = self.span(subject)
+        return high if self.better == "lower" else low
+
+    def merge(self, other: Row) -> None:
+        """Take in the subjects of the same row, measured at another time."""
+        self.samples.update(other.samples)
+        self.missing.update(other.missing)
+        self.notes.update(other.notes)
 
     def span(self, subject: str) -> tuple[float, float]:
         """The lowest and the highest of the subject's samples."""
@@ -79,7 +102,7 @@ class Row:
         """How many times as fast ``subject`` is as ``against``; None when one of them was not measured."""
         if not self.samples.get(subject) or not self.samples.get(against):
             return None
-        ours, theirs = self.median(subject), self.median(against)
+        ours, theirs = self.figure(subject), self.figure(against)
         if self.better == "lower":
             ours, theirs = theirs, ours
         return ours / theirs if theirs else float("inf")
@@ -89,7 +112,7 @@ class Row:
         present = [name for name in subjects if self.samples.get(name)]
         if not present:
             return None
-        return (min if self.better == "lower" else max)(present, key=self.median)
+        return (min if self.better == "lower" else max)(present, key=self.figure)
 
 
 @contextlib.contextmanager
@@ -117,7 +140,8 @@ def run_case(
     A subject that raises is dropped from the row with its error as the reason; the others go on. ``tick`` is called with a
     subject's name before its turn. Interrupts pass through.
     """
-    row = Row(case.name, case.key, case.unit, case.better, {name: [] for name in case.work}, dict(case.missing))
+    samples: dict[str, list[float]] = {name: [] for name in case.work}
+    row = Row(case.name, case.key, case.unit, case.better, samples, dict(case.missing), case.group, case.summary)
     alive = list(case.work)
     began = now()
     for number in range(-effort.warmups, effort.rounds):

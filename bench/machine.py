@@ -11,7 +11,19 @@ from pathlib import Path
 
 __all__ = ["describe_machine", "today", "versions"]
 
-_PACKAGES = ("lsmkv", "numpy", "mmh3", "xxhash", "zstandard", "rocksdict", "plyvel", "lmdb", "safetensors", "torch")
+_PACKAGES = (
+    "lsmkv",
+    "numpy",
+    "mmh3",
+    "xxhash",
+    "zstandard",
+    "rocksdict",
+    "plyvel",
+    "lmdb",
+    "sortedcontainers",
+    "safetensors",
+    "torch",
+)
 
 
 def describe_machine(path: Path) -> dict[str, str | int]:

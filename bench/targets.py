@@ -92,6 +92,10 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
         _best("aim", 1.0),
     ),
     "get_batch warm": (_over("must", 1.0, "hicachefile"), _over("must", 0.65, "lmdb"), _over("aim", 0.9, "lmdb")),
+    "tick p99": (_limit("must", 5.0),),
+    "tick max": (_limit("must", 20.0),),
+    "p99 busy over idle": (_limit("must", 2.0), _limit("aim", 1.3)),
+    "p99 size": (_limit("must", 3.0), _limit("aim", 2.0)),
     "delete": (_over("must", 20.0, "hicachefile"), _over("aim", 100.0, "hicachefile")),
 }
 """Clauses by row key; a row without a key here is shown for information."""
@@ -116,7 +120,7 @@ def _judge_limit(row: Row, clause: Clause, limit: float, ours: str) -> Verdict:
     wanted = f"{sign} {limit:g} {row.unit}"
     if not row.samples.get(ours):
         return Verdict(clause.level, wanted, "not measured", None)
-    figure = row.median(ours)
+    figure = row.figure(ours)
     met = figure <= limit if row.better == "lower" else figure >= limit
     return Verdict(clause.level, wanted, f"{figure:.3g} {row.unit}", met)
 

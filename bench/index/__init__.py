@@ -1,6 +1,7 @@
 """The index suite: small values under page-like keys, in every store alike."""
 
+from bench.index.groups import GROUPS, run_groups
 from bench.index.scale import FULL, QUICK, Scale
-from bench.index.suite import run_index
+from bench.index.suite import run_core
 
-__all__ = ["FULL", "QUICK", "Scale", "run_index"]
+__all__ = ["FULL", "GROUPS", "QUICK", "Scale", "run_core", "run_groups"]

@@ -5,32 +5,38 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from bench.harness import Effort
 from bench.index.scale import Bench
-from bench.memory import measure_memory
-from bench.peers import INDEX_PEERS, Settings
+from bench.memory import measure_memory, write_keys
+from bench.peers import IndexPeer, Settings, index_peer
 
-__all__ = ["measure_memories", "measure_reopen"]
+__all__ = ["measure_memories", "measure_reopen", "reopened"]
 
 _MEMORY_KEYS = 50_000
 
 
+def reopened(kind: type[IndexPeer], home: Path, settings: Settings, wanted: bytes) -> Callable[[], float]:
+    """A round: milliseconds from opening until the first answer."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        peer = kind(home, settings)
+        peer.get(wanted)
+        taken = time.perf_counter() - began
+        peer.close()
+        return taken * 1e3
+
+    return once
+
+
 def measure_reopen(bench: Bench, names: list[str]) -> None:
     """Opening after a clean close, until the first answer."""
-    kinds = {kind.name: kind for kind in INDEX_PEERS}
     wanted = bench.entries.keys[len(bench.entries.keys) // 2]
 
     def reopen(name: str) -> Callable[[], float]:
-        def once() -> float:
-            began = time.perf_counter()
-            peer = kinds[name](bench.home("one", name), Settings())
-            peer.get(wanted)
-            taken = time.perf_counter() - began
-            peer.close()
-            return taken * 1e3
-
-        return once
+        return reopened(index_peer(name), bench.home("one", name), Settings(), wanted)
 
     bench.session.measure(bench.case("reopen and first get", "reopen", "ms", names, reopen), bench.scale.reads)
 
@@ -39,10 +45,10 @@ def measure_memories(bench: Bench, names: list[str]) -> None:
     """Resident memory of each store in a process of its own, its caches full."""
     keys = random.Random(bench.session.request.seed).choices(bench.entries.keys, k=_MEMORY_KEYS)
     keys_file = bench.root / "keys.bin"
-    keys_file.write_bytes(b"".join(keys))
+    drawn = write_keys(keys_file, [], keys)
 
     def weigh(name: str) -> Callable[[], float]:
-        return lambda: measure_memory(name, bench.home("one", name), keys_file)
+        return lambda: measure_memory(name, bench.home("one", name), keys_file, drawn).resident_mib
 
     effort = Effort(3, least_rounds=1, budget_s=bench.scale.reads.budget_s, warmups=0)
     bench.session.measure(bench.case("memory beyond the interpreter", "memory", "MiB", names, weigh), effort)

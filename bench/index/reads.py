@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import random
-import time
 from collections.abc import Callable
 from functools import partial
 
 from bench.harness import Effort
+from bench.index.ops import Bind, calls, gets, scans
 from bench.index.process import measure_memories, measure_reopen
 from bench.index.scale import BATCH, RUNS, SCAN, Bench
 from bench.index.stores import Opened, load
-from bench.peers import IndexPeer, Settings
+from bench.peers import Settings
 
 __all__ = ["measure_reads", "measure_runs"]
 
@@ -32,7 +31,7 @@ _READS = (
 
 def measure_reads(bench: Bench) -> None:
     """Rows over stores that were loaded, flushed, compacted and opened again."""
-    if not bench.wants(*_READS):
+    if not bench.wants(*_READS) or bench.session.late(f"core: reads, {bench.scale.value_bytes} B"):
         return
     with contextlib.ExitStack() as stack:
         peers = load(bench, stack, "one", Settings(), parts=1)
@@ -40,8 +39,9 @@ def measure_reads(bench: Bench) -> None:
         _batch_reads(bench, peers)
         for peer in peers.values():
             peer.close()
-        measure_reopen(bench, list(peers))
-        measure_memories(bench, list(peers))
+        kept = [name for name, peer in peers.items() if peer.durable]
+        measure_reopen(bench, kept)
+        measure_memories(bench, kept)
 
 
 def _rounds(effort: Effort) -> int:
@@ -59,50 +59,12 @@ def _point_reads(bench: Bench, peers: Opened) -> None:
     }
 
     for what, (key, drawn) in draws.items():
-        _row(bench, peers, what, key, "us/key", _gets(drawn))
+        _row(bench, peers, what, key, "us/key", gets(drawn))
 
 
-def _row(bench: Bench, peers: Opened, what: str, key: str, unit: str, bind: Callable[[IndexPeer], Callable[[], float]]) -> None:
+def _row(bench: Bench, peers: Opened, what: str, key: str, unit: str, bind: Bind) -> None:
     case = bench.case(what, key, unit, list(peers), lambda name: bind(peers[name]))
     bench.session.measure(case, bench.scale.reads)
-
-
-def _gets(drawn: list[list[bytes]]) -> Callable[[IndexPeer], Callable[[], float]]:
-    """A round gets each drawn key by itself; the figure is per key."""
-
-    def bind(peer: IndexPeer) -> Callable[[], float]:
-        turns = itertools.cycle(drawn)
-
-        def once() -> float:
-            wanted, get = next(turns), peer.get
-            began = time.perf_counter()
-            for key in wanted:
-                get(key)
-            return (time.perf_counter() - began) * 1e6 / len(wanted)
-
-        return once
-
-    return bind
-
-
-def _calls(
-    call: Callable[[IndexPeer], Callable[[list[bytes]], object]], drawn: list[list[list[bytes]]]
-) -> Callable[[IndexPeer], Callable[[], float]]:
-    """A round makes one call per drawn batch; the figure is per key."""
-
-    def bind(peer: IndexPeer) -> Callable[[], float]:
-        turns = itertools.cycle(drawn)
-
-        def once() -> float:
-            batches, run = next(turns), call(peer)
-            began = time.perf_counter()
-            for batch in batches:
-                run(batch)
-            return (time.perf_counter() - began) * 1e6 / sum(map(len, batches))
-
-        return once
-
-    return bind
 
 
 def _batch_reads(bench: Bench, peers: Opened) -> None:
@@ -121,20 +83,20 @@ def _batch_reads(bench: Bench, peers: Opened) -> None:
         return [[one() for _ in range(batches)] for _ in range(rounds)]
 
     row = partial(_row, bench, peers)
-    get_many = partial(_calls, lambda peer: peer.get_many)
+    get_many = partial(calls, lambda peer: peer.get_many)
     row(f"get_many({BATCH}), neighbours", "get_many near", "us/key", get_many(draw(near, many)))
     uniform = draw(lambda: rng.choices(keys, k=BATCH), many)
     row(f"get_many({BATCH}), random, 1 run", "get_many one run", "us/key", get_many(uniform))
-    halves = _calls(lambda peer: peer.contains_many, draw(mixed, many))
+    halves = calls(lambda peer: peer.contains_many, draw(mixed, many))
     row(f"contains_many({BATCH}), half absent", "contains_many", "us/key", halves)
-    starts = draw(lambda: [rng.choice(keys)], 4 * many)
-    row(f"scan of {SCAN}", "scan", "us/scan", _calls(lambda peer: lambda at: peer.scan(at[0], SCAN), starts))
+    starts = [rng.choices(keys, k=4 * many) for _ in range(rounds)]
+    row(f"scan of {SCAN}", "scan", "us/scan", scans(SCAN, starts))
 
 
 def measure_runs(bench: Bench) -> None:
     """Random batches over several runs: what a store looks like between compactions."""
     what = f"get_many({BATCH}), random, {RUNS} runs"
-    if not bench.wants(what):
+    if not bench.wants(what) or bench.session.late(f"core: {bench.label(what)}"):
         return
     rng = random.Random(bench.session.request.seed + 2)
     many = max(1, bench.scale.keys // BATCH)
@@ -142,4 +104,4 @@ def measure_runs(bench: Bench) -> None:
     buffer_bytes = 256 << 20  # a third must not be cut into several runs by a full write buffer
     with contextlib.ExitStack() as stack:
         peers = load(bench, stack, "runs", Settings(write_buffer_bytes=buffer_bytes, compact=False), parts=RUNS)
-        _row(bench, peers, what, "get_many runs", "us/key", _calls(lambda peer: peer.get_many, drawn))
+        _row(bench, peers, what, "get_many runs", "us/key", calls(lambda peer: peer.get_many, drawn))

@@ -9,7 +9,7 @@ from bench.data import Entries
 from bench.index.scale import BATCH, SCAN, Bench
 from bench.peers import INDEX_PEERS, IndexPeer, Settings
 
-__all__ = ["Opened", "load"]
+__all__ = ["Opened", "load", "verify", "warm"]
 
 _LOAD_BATCH = 4096
 
@@ -29,21 +29,21 @@ def load(bench: Bench, stack: contextlib.ExitStack, what: str, settings: Setting
             for start in range(part, min(part + step, count), _LOAD_BATCH):
                 peer.put_many(bench.entries.pairs(start, min(start + _LOAD_BATCH, part + step)))
             peer.end_run()
-        if parts == 1:
+        if parts == 1 and peer.durable:
             peer.compact()
             peer.close()  # what was written is not to answer from a write buffer
             peer = kind(home, settings)
         stack.callback(peer.close)
         peer.start_reading()
-        _verify(peer, bench.entries)
-        _warm(peer, bench.entries)
+        verify(peer, bench.entries)
+        warm(peer, bench.entries)
         done()
         return peer
 
     return bench.session.open_each(INDEX_PEERS, load_one)
 
 
-def _verify(peer: IndexPeer, entries: Entries) -> None:
+def verify(peer: IndexPeer, entries: Entries) -> None:
     """Refuse to measure a store that answers wrongly."""
     sample = list(range(0, len(entries.keys), max(1, len(entries.keys) // 200)))
     keys = [entries.keys[i] for i in sample]
@@ -61,7 +61,7 @@ def _verify(peer: IndexPeer, entries: Entries) -> None:
         raise RuntimeError(msg)
 
 
-def _warm(peer: IndexPeer, entries: Entries) -> None:
+def warm(peer: IndexPeer, entries: Entries) -> None:
     """Read everything once, so that block caches and the page cache hold what their budgets allow."""
     for start in range(0, len(entries.keys), BATCH):
         peer.get_many(entries.keys[start : start + BATCH])

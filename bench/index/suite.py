@@ -1,4 +1,4 @@
-"""All rows asked for, scale by scale."""
+"""The core of the suite: all its rows asked for, scale by scale."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.index.scale import Bench, Scale
 from bench.index.writes import measure_writes
 from bench.session import Session
 
-__all__ = ["run_index"]
+__all__ = ["run_core"]
 
 
-def run_index(session: Session, scales: tuple[Scale, ...]) -> None:
+def run_core(session: Session, scales: tuple[Scale, ...]) -> None:
     """Measure every row asked for at every scale."""
     for scale in scales:
         done = session.busy("making entries")

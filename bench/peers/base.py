@@ -7,7 +7,7 @@ missing binding raises :class:`UnavailableError` before anything is measured.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -56,6 +56,8 @@ class IndexPeer(Peer):
 
     needs_numpy: ClassVar[bool] = False
     """Whether NumPy's own memory counts as the store's."""
+    durable: ClassVar[bool] = True
+    """False: everything is gone when it is closed; it takes no part in rows about opening."""
 
     get: Callable[[bytes], bytes | None]
     """The value of a key. Like ``put``, bound straight to the store's own function: no adapter frame is measured."""
@@ -94,6 +96,16 @@ class IndexPeer(Peer):
 
     def start_reading(self) -> None:
         """Called before rounds of reads: a chance to hold one read transaction over them."""
+
+    def start_mixing(self) -> None:
+        """Called before rounds that read and write by turns: from here on reads must see every write."""
+
+    def settle(self) -> None:
+        """Wait until no background work is due; nothing for stores that have none."""
+
+    def background(self) -> Mapping[str, float]:
+        """Background work done since opening, by what it counts ("flushes", "MB compacted"); empty for stores that have none."""
+        return {}
 
 
 class PagePeer(Peer):

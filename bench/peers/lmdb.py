@@ -28,6 +28,10 @@ def _open(path: Path) -> Any:
     return lmdb.open(str(path), map_size=_MAP_BYTES, sync=False)
 
 
+def _scan(cursor: Any, start: bytes, count: int) -> Pairs:
+    return list(islice(cursor.iternext(), count)) if cursor.set_range(start) else []
+
+
 class LmdbIndex(IndexPeer):
     """LMDB as an index."""
 
@@ -39,7 +43,7 @@ class LmdbIndex(IndexPeer):
         self._env = _open(path)
         self.put = self._put
         self._reading: Any = None
-        self.start_reading()
+        self.get = self._get_fresh
 
     def _stop_reading(self) -> None:
         if self._reading is not None:
@@ -47,11 +51,20 @@ class LmdbIndex(IndexPeer):
             self._reading = None
 
     def start_reading(self) -> None:
-        """Hold a fresh read transaction."""
+        """Hold a fresh read transaction. Not while writing: LMDB cannot use pages again that a reader may see, and grows."""
         self._stop_reading()
         self._reading = self._env.begin()
         self.get = self._reading.get
         self._cursor = self._reading.cursor()
+
+    def start_mixing(self) -> None:
+        """A read transaction per read: a held one would not see the writes."""
+        self._stop_reading()
+        self.get = self._get_fresh
+
+    def _get_fresh(self, key: bytes) -> bytes | None:
+        with self._env.begin() as transaction:
+            return transaction.get(key)  # type: ignore[no-any-return]  # the binding is untyped
 
     def _put(self, key: bytes, value: bytes) -> None:
         """A transaction of one."""
@@ -64,7 +77,7 @@ class LmdbIndex(IndexPeer):
             transaction.cursor().putmulti(pairs)
 
     def get_many(self, keys: list[bytes]) -> Sequence[bytes | None]:
-        """``getmulti``; when keys are missing its answer is matched to them by a dict."""
+        """``getmulti``; when keys are missing its answer is matched to them by a dict. Needs ``start_reading``."""
         found = self._cursor.getmulti(keys)
         if len(found) == len(keys):
             return [value for _, value in found]
@@ -72,13 +85,15 @@ class LmdbIndex(IndexPeer):
         return list(map(values.get, keys))
 
     def contains_many(self, keys: list[bytes]) -> Iterable[bool]:
-        """One cursor seek per key."""
+        """One cursor seek per key. Needs ``start_reading``."""
         return list(map(self._cursor.set_key, keys))
 
     def scan(self, start: bytes, count: int) -> Pairs:
-        """A cursor from ``start``."""
-        cursor = self._cursor
-        return list(islice(cursor.iternext(), count)) if cursor.set_range(start) else []
+        """A cursor from ``start``, of the held transaction if there is one."""
+        if self._reading is None:
+            with self._env.begin() as transaction:
+                return _scan(transaction.cursor(), start, count)
+        return _scan(self._cursor, start, count)
 
     def flush(self) -> None:
         """One sync."""

@@ -6,7 +6,8 @@ in timed writes that is left out, in LevelDB's favour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from typing import Any
 from bench.peers.base import IndexPeer, PagePeer, Pages, Pairs, Settings, UnavailableError
 
 __all__ = ["PlyvelIndex", "PlyvelPages"]
+
+_LEVEL_CELLS = 6
+"""Level, files, size, time, read, written."""
+
+_QUIET_S = 0.5
 
 
 def _open(path: Path, settings: Settings) -> Any:
@@ -71,6 +77,22 @@ class PlyvelIndex(IndexPeer):
     def compact(self) -> None:
         """Compact the whole range."""
         self._db.compact_range()
+
+    def settle(self) -> None:
+        """LevelDB does not tell what is due: wait until it has written no table for a while."""
+        last = -1.0
+        while (now := sum(self.background().values())) != last:
+            last = now
+            time.sleep(_QUIET_S)
+
+    def background(self) -> Mapping[str, float]:
+        """From the table of levels that LevelDB prints: level 0 is written by flushes, the others by compactions."""
+        written = {"MB flushed": 0.0, "MB compacted": 0.0}
+        for line in self._db.get_property(b"leveldb.stats").decode().splitlines():
+            cells = line.split()
+            if len(cells) == _LEVEL_CELLS and cells[0].isdigit():
+                written["MB compacted" if int(cells[0]) else "MB flushed"] += float(cells[-1])
+        return written
 
     def close(self) -> None:
         """Close the database."""

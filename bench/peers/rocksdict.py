@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +13,18 @@ from bench.peers.base import IndexPeer, PagePeer, Pages, Pairs, Settings, Unavai
 __all__ = ["BlobPages", "RocksIndex", "RocksPages"]
 
 _MIN_BLOB_BYTES = 4096
+
+_DUE = (
+    "rocksdb.mem-table-flush-pending",
+    "rocksdb.num-running-flushes",
+    "rocksdb.compaction-pending",
+    "rocksdb.num-running-compactions",
+)
+
+_LOOK_S = 0.05
+
+_COUNT_CELL = 16
+"""Column ``Comp(cnt)``; a size is two cells."""
 
 
 def _binding() -> Any:
@@ -83,6 +96,20 @@ class RocksIndex(IndexPeer):
     def compact(self) -> None:
         """Compact the whole range."""
         self._db.compact_range(None, None)
+
+    def settle(self) -> None:
+        """Until no flush and no compaction is due or running."""
+        while any(self._db.property_int_value(name) for name in _DUE):
+            time.sleep(_LOOK_S)
+
+    def background(self) -> Mapping[str, float]:
+        """From RocksDB's table of compactions: what it counts at level 0 are the flushes."""
+        counts = {"L0": 0.0, "Sum": 0.0}
+        for line in reversed(self._db.property_value("rocksdb.cfstats").splitlines()):
+            cells = line.split()
+            if cells and cells[0] in counts:
+                counts[cells[0]] = float(cells[_COUNT_CELL])
+        return {"flushes": counts["L0"], "compactions": counts["Sum"] - counts["L0"]}
 
     def close(self) -> None:
         """Close the database; the binding refuses a second close."""

@@ -13,7 +13,7 @@ from bench.data import make_entries
 from bench.docs import render
 from bench.harness import Effort, Row
 from bench.index import FULL as INDEX_FULL
-from bench.index import run_index
+from bench.index import run_core
 from bench.pages import FULL as PAGES_FULL
 from bench.pages import Probe, run_pages
 from bench.peers import INDEX_PEERS, PAGE_PEERS, UnavailableError
@@ -29,7 +29,7 @@ def run_tiny(suite, tmp_path, only=()):
     with scratch_dir(str(tmp_path)) as scratch, progress_bar() as progress:
         session = Session(Request(quick=True, only=tuple(only), seed=1, scratch=scratch), random.Random(1), progress)
         if suite == "index":
-            run_index(session, (replace(INDEX_FULL[0], entries=3_000, puts=ONCE, reads=ONCE, singles=50, keys=256),))
+            run_core(session, (replace(INDEX_FULL[0], entries=3_000, puts=ONCE, reads=ONCE, singles=50, keys=256),))
         else:
             scale = replace(PAGES_FULL[0][0], page_bytes=16 << 10, batches=2, puts=ONCE, reads=ONCE)
             run_pages(session, ((scale,), Probe(600, ONCE)))
