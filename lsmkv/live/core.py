@@ -73,6 +73,8 @@ class Core:
     snapshots: SnapshotRegistry
     work: Work = field(default_factory=Work)
     install_lock: Lock = field(default_factory=Lock)
+    logs_named: int = 0
+    """Logs with smaller numbers have durable names."""
     obsolete: set[int] = field(default_factory=set)
     """Tables no version names any more but some reader may still use."""
     building: set[int] = field(default_factory=set)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lsmkv.errors import io_failed
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable
 from lsmkv.maintain.build import Plan, build_tables, withdraw
@@ -45,9 +46,10 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
 def flush_oldest(core: Core) -> int | None:
     """Flush one memtable; the number of the oldest log still needed, or None if none was waiting.
 
-    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table.
+    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table. The log's
+    name is durable before its table is begun, so that after a crash a table without its log tells of an old manifest.
 
-    I/O: writes one table, one manifest edit.
+    I/O: writes one table, one manifest edit; before the first flush one sync of the directory.
     """
     state = core.box.current
     if state is None or not state.imms:
@@ -55,6 +57,9 @@ def flush_oldest(core: Core) -> int | None:
     core.check_poison()
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
+    if oldest.wal_number >= core.logs_named:
+        _name_logs(core)
+        core.logs_named = floor + 1
     tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)
     try:
         with core.install_lock:
@@ -66,6 +71,7 @@ def flush_oldest(core: Core) -> int | None:
                 last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
             )
             install(core, edit, flushed=frozenset([oldest.wal_number]))
+            core.logs_named = floor + 1 if tables else core.logs_named  # new names of tables: the edit synced the directory
             core.note("flush", flush_event(tables))
     except BaseException:
         withdraw(core, [t.number for t in tables])
@@ -73,3 +79,11 @@ def flush_oldest(core: Core) -> int | None:
     core.work.flushes += 1
     core.work.flush_bytes += sum(t.bytes for t in tables)
     return floor
+
+
+def _name_logs(core: Core) -> None:
+    """Make the names of all logs begun so far durable. I/O: one sync of the directory."""
+    try:
+        core.fs.sync_dir(core.path)
+    except OSError as error:
+        raise io_failed("flush", core.path, error) from error

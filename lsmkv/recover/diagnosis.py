@@ -18,6 +18,7 @@ from lsmkv.errors import CorruptionError
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy
 from lsmkv.recover.arrange import groups
+from lsmkv.recover.orphans import unexplained
 from lsmkv.recover.repair_report import Loss, ManifestFate, Range
 from lsmkv.recover.replay import replay
 from lsmkv.recover.salvage import Judged, judge, written_as
@@ -98,13 +99,26 @@ def diagnose(fs: FileSystem, path: str, *, rebuild: bool) -> Diagnosis:
         check_level_rule(state.shape)
     except CorruptionError as error:
         return _from_tables(fs, path, Problem(manifest, error.offset, error.what))
-    return _from_manifest(fs, path, state)
+    old = _too_old(fs, path, state)
+    return _from_tables(fs, path, *old) if old else _from_manifest(fs, path, state)
 
 
 def numbered(fs: FileSystem, path: str, kind: Kind) -> list[int]:
     """Numbers of the tables or of the logs in a directory, ascending. I/O: one listing, one stat each."""
     found = [(name, parse_name(name)) for name in fs.listdir(path)]
     return sorted(file.number for name, file in found if file and file.kind == kind and not fs.isdir(join(path, name)))
+
+
+def _too_old(fs: FileSystem, path: str, state: ManifestState) -> list[Problem]:
+    """What shows that the manifest was overtaken: tables that no crash explains. I/O: reads the logs, if there are such tables."""
+    logs = [number for number in numbered(fs, path, "wal") if number >= state.wal_floor]
+    orphans = set(numbered(fs, path, "sst")) - {t.number for t in state.shape.tables}
+    try:
+        batches = replay(fs, path, logs, state.last_seq).batches if orphans else []
+    except CorruptionError:
+        batches = list(salvage_logs(fs, path, logs, state.last_seq, adjoining=True).batches)
+    found = unexplained(fs, path, state, orphans, logs, batches)
+    return [Problem(join(path, MANIFEST), -1, "older than the tables beside it"), *found] if found else []
 
 
 # with a manifest
@@ -218,10 +232,10 @@ def _damaged_logs(
 # without a manifest
 
 
-def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
-    """A tree made of the tables and logs that are there."""
+def _from_tables(fs: FileSystem, path: str, *why: Problem) -> Diagnosis:
+    """A tree made of the tables and logs that are there; ``why`` the manifest does not say what it is."""
     judged = [judge(fs, join(path, f"{number:06d}.sst")) for number in numbered(fs, path, "sst")]
-    findings = [first, *(finding for one in judged for finding in one.findings)]
+    findings = [*why, *(finding for one in judged for finding in one.findings)]
     losses = [loss for one in judged for loss in _loss_alone(one)]
     sources = [table_source(fs, one) for one in judged if one.meta is not None]
     top = max((source.meta.max_seq for source in sources), default=0)

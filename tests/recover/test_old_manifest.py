@@ -1,0 +1,200 @@
+"""A manifest that was overtaken: opening refuses rather than remove what only newer tables hold, and repair takes it in.
+
+And the other way round: whatever a crash leaves, opening goes on.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import lsmkv
+from lsmkv.testing import MemoryFileSystem
+
+from .damaged import KEYS, answers, copy, fill, image, logs, options, read, tables, truth, write
+
+
+class _CutError(BaseException):
+    """The machine stops here."""
+
+
+def two_lives(change, *, clean=True):
+    """A store with the manifest of its first life and the files of its second."""
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    with lsmkv.open("/s", options(fs)) as db:
+        db.put_many((key, b"old") for key in KEYS[:60])
+    old = read(fs, "/s/MANIFEST")
+    db = lsmkv.open("/s", options(fs))
+    change(db)
+    if clean:
+        db.close()
+    left = copy(fs)
+    if not clean:
+        db.close()
+    write(left, "/s/MANIFEST", old)
+    return left
+
+
+def puts(db):
+    db.put_many((key, b"new") for key in KEYS)
+
+
+def puts_and_more(db):
+    puts(db)
+    db.flush()
+    db.put(KEYS[0], b"new")
+    db.sync()
+
+
+def puts_and_an_empty_log(db):
+    puts(db)
+    db.flush()
+
+
+def puts_twice(db):
+    db.put_many((key, b"newer") for key in KEYS)
+    db.flush()
+    puts(db)
+    db.flush()
+
+
+def puts_and_compacts(db):
+    puts_twice(db)
+    db.compact()
+
+
+@pytest.mark.parametrize("change", [puts, puts_and_more, puts_and_an_empty_log, puts_twice, puts_and_compacts])
+@pytest.mark.parametrize("clean", [True, False])
+def test_an_old_manifest_is_found_out_and_nothing_is_lost(change, clean):
+    if change is puts and not clean:
+        return  # all of it is in the log: nothing to find out
+    fs = two_lives(change, clean=clean)
+    before = image(fs)
+    with pytest.raises(lsmkv.CorruptionError) as caught:
+        lsmkv.open("/s", options(fs))
+    assert change is puts_and_compacts or "no crash explains" in str(caught.value) or "durable" in str(caught.value)
+    assert {name: data for name, data in image(fs).items() if name in before} == before
+    assert not lsmkv.verify("/s", fs).ok
+    report = lsmkv.repair("/s", fs)
+    assert report.manifest == "rebuilt"
+    assert report.found[0].file == "/s/MANIFEST"
+    assert report.losses == ()
+    assert report.doubts
+    assert answers(fs) == dict.fromkeys(KEYS, b"new")
+
+
+def test_the_policy_of_the_old_manifest_stays():
+    fs = two_lives(lambda db: (puts(db), db.set_policy(lsmkv.Tiered(size_ratio=4))))
+    lsmkv.repair("/s", fs)
+    assert b'"leveled"' in read(fs, "/s/MANIFEST")
+
+
+def test_removed_logs_are_no_crash_either():
+    """A flush came to its table and not to its edit, and somebody removed the logs: the table is all there is."""
+    fs = unfinished_flush()
+    for log in logs(fs):
+        fs.unlink(log)
+    with pytest.raises(lsmkv.CorruptionError, match=r"no crash explains this table.*lsmkv\.repair"):
+        lsmkv.open("/s", options(fs))
+    assert lsmkv.repair("/s", fs).losses == ()
+    assert answers(fs) == dict.fromkeys(KEYS, b"new")
+
+
+def unfinished_flush():
+    """The disk of a process that was killed between the table of a flush and its edit."""
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    fs.sync_dir("/")
+    db = lsmkv.open("/s", options(fs))
+    puts(db)
+    left = []
+
+    def hook(op, path):
+        if op == "pwritev" and path == "/s/MANIFEST" and not left:
+            left.append(copy(fs))
+
+    fs.on_op = hook
+    db.flush()
+    fs.on_op = None
+    db.close()
+    return left[0]
+
+
+def test_the_table_of_an_unfinished_flush_is_removed_and_its_log_replayed():
+    fs = unfinished_flush()
+    (orphan,) = tables(fs)
+    with lsmkv.open("/s", options(fs)) as db:
+        assert any(orphan in line for line in db.stats().recovery)
+        assert db.get_many(KEYS) == [b"new"] * len(KEYS)
+
+
+def test_commits_that_only_an_unfinished_flush_kept_were_never_durable():
+    """A power cut took the log's contents, not its name: what the table holds was never acknowledged as durable."""
+    fs = unfinished_flush()
+    for log in logs(fs):
+        write(fs, log, b"")
+    with lsmkv.open("/s", options(fs)) as db:
+        assert db.get_many(KEYS) == [None] * len(KEYS)
+
+
+def live(fs, stop_at, keys):
+    """Open, write without syncing, flush and close, with the power cut before call ``stop_at``; how many calls there were."""
+    calls = 0
+
+    def hook(op, path):
+        nonlocal calls
+        calls += 1
+        if calls == stop_at:
+            raise _CutError
+
+    fs.on_op = hook
+    try:
+        db = lsmkv.open("/s", options(fs))
+        for key in keys:
+            db.put(key, b"value")
+        db.flush()
+        db.close()
+    except _CutError:
+        pass
+    fs.on_op = None
+    return calls
+
+
+def test_whatever_a_crash_leaves_opening_goes_on():
+    """The power is cut at every call of a flush, then at every call of the opening after it; names and bytes survive by chance."""
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    fs.sync_dir("/")
+    lsmkv.open("/s", options(fs)).close()
+    total = live(copy(fs), -1, KEYS[:5])
+    rng, refused = random.Random(7), []
+    for stop_at in range(1, total + 1):
+        for _ in range(30):
+            first = copy(fs)
+            live(first, stop_at, KEYS[:5])
+            left = first.crash(rng)
+            for _ in range(3):
+                try:
+                    live(left, rng.randrange(1, 40), ())
+                except lsmkv.CorruptionError as error:
+                    refused.append((stop_at, str(error)))
+                    break
+                left = left.crash(rng)
+    assert refused == []
+
+
+def test_a_full_store_of_orphans_is_taken_in():
+    """The manifest of an empty store, put back over one with levels."""
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    lsmkv.open("/s", options(fs)).close()
+    old = read(fs, "/s/MANIFEST")
+    with lsmkv.open("/s", options(fs)) as db:
+        history = fill(db, 4)
+    write(fs, "/s/MANIFEST", old)
+    assert len(tables(fs)) > 2
+    with pytest.raises(lsmkv.CorruptionError):
+        lsmkv.open("/s", options(fs))
+    assert lsmkv.repair("/s", fs).losses == ()
+    assert answers(fs) == truth(history)
