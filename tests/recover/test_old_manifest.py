@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 import lsmkv
 from lsmkv.testing import MemoryFileSystem
 
@@ -162,7 +163,7 @@ def live(fs, stop_at, keys):
 
 
 def test_whatever_a_crash_leaves_opening_goes_on():
-    """The power is cut at every call of a flush, then at every call of the opening after it; names and bytes survive by chance."""
+    """The power is cut at every call of a flush, then in the openings after it; names and bytes survive by chance."""
     fs = MemoryFileSystem()
     fs.mkdir("/s")
     fs.sync_dir("/")

@@ -11,7 +11,23 @@ from lsmkv.recover.repair_report import Loss
 from lsmkv.sstable.layout import FOOTER_BYTES, parse_footer
 from lsmkv.testing import FailOp, FaultFileSystem, MemoryFileSystem
 
-from .damaged import KEYS, answers, copy, counts_add_up, flip, image, judge, logs, options, read, store, tables, truth, write
+from .damaged import (
+    KEYS,
+    answers,
+    copy,
+    counts_add_up,
+    flip,
+    image,
+    judge,
+    logs,
+    options,
+    originals,
+    read,
+    store,
+    tables,
+    truth,
+    write,
+)
 
 
 def repaired(fs: FileSystem, **more):
@@ -307,7 +323,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing():
     assert image(fs) == before
     assert not fs.exists("/s/ASIDE")
     done = repaired(fs).to_dict()
-    assert {**told, "dry_run": False} == done
+    assert {**told, "dry_run": False, "account": "REPORT.json"} == done
 
 
 def test_an_open_store_is_refused():
@@ -351,7 +367,7 @@ def test_where_links_are_refused_files_are_copied():
     faults = FaultFileSystem(fs)
     faults.add(FailOp("link"))
     report = lsmkv.repair("/s", faults)
-    aside = image(fs, "/s/ASIDE")
+    aside = originals(fs)
     assert aside == {name: before[name] for name in report.moved}
     judge(report, history, answers(fs))
 
