@@ -8,11 +8,13 @@ can replay them; if not, or if there is no manifest to say which ones count, the
 from __future__ import annotations
 
 from dataclasses import replace
-from posixpath import join
+from posixpath import basename, join
 
+from lsmkv.base.filenames import parse_name
 from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
+from lsmkv.recover.foreign import strangers
 from lsmkv.recover.orphans import unexplained
 from lsmkv.recover.plan import MANIFEST, Diagnosis, Job, Tally, numbered
 from lsmkv.recover.recorded import aged, contains
@@ -48,27 +50,39 @@ def diagnose(fs: FileSystem, path: str, now_s: float, *, rebuild: bool) -> Diagn
         check_level_rule(state.shape)
     except CorruptionError as error:
         return from_tables(fs, path, now_s, Problem(manifest, error.offset, error.what))
-    old = _too_old(fs, path, state)
-    return from_tables(fs, path, now_s, *old) if old else _from_manifest(fs, path, state, now_s)
+    newer = _newer_tables(fs, path, state)
+    foreign = strangers(fs, path, state, [_number(problem) for problem in newer])
+    if len(newer) == len(foreign):
+        return _from_manifest(fs, path, state, now_s, foreign)
+    left_out = {_number(problem) for problem in foreign}
+    why = [problem for problem in newer if _number(problem) not in left_out]
+    old = Problem(manifest, -1, "older than the tables beside it")
+    return from_tables(fs, path, now_s, old, *why, *foreign, left_out=frozenset(left_out))
 
 
-def _too_old(fs: FileSystem, path: str, state: ManifestState) -> list[Problem]:
-    """What shows that the manifest was overtaken: tables that no crash explains. I/O: reads the logs if a table is unnamed."""
+def _newer_tables(fs: FileSystem, path: str, state: ManifestState) -> list[Problem]:
+    """Tables beyond the manifest that no crash explains. I/O: the ends of unnamed tables; if there are any, the logs."""
     logs = [number for number in numbered(fs, path, "wal") if number >= state.wal_floor]
     orphans = set(numbered(fs, path, "sst")) - {t.number for t in state.shape.tables}
     try:
         batches = replay(fs, path, logs, state.last_seq).batches if orphans else []
     except CorruptionError:
         batches = list(salvage_logs(fs, path, logs, state.last_seq, adjoining=True).batches)
-    found = unexplained(fs, path, state, orphans, logs, batches)
-    return [Problem(join(path, MANIFEST), -1, "older than the tables beside it"), *found] if found else []
+    return unexplained(fs, path, state, orphans, logs, batches)
+
+
+def _number(problem: Problem) -> int:
+    """Of the table with a problem."""
+    name = parse_name(basename(problem.file))
+    assert name is not None, problem.file
+    return name.number
 
 
 # with a manifest
 
 
-def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float) -> Diagnosis:
-    """The recorded tree without what is lost."""
+def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float, foreign: list[Problem]) -> Diagnosis:
+    """The recorded tree without what is lost; tables that are ``foreign`` leave."""
     places = {t.number: (i, run.id, t) for i, level in enumerate(state.shape.levels) for run in level.runs for t in run.tables}
     there = numbered(fs, path, "sst")
     judged = {number: judge(fs, join(path, f"{number:06d}.sst")) for number in sorted(places) if number in there}
@@ -77,7 +91,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float
         for name in there
         if (number := written_as(fs, join(path, f"{name:06d}.sst"))) in places and number != name
     }
-    findings: list[Problem] = []
+    findings = list(foreign)
     losses: list[Loss] = []
     jobs: list[Job] = []
     removed: list[int] = []

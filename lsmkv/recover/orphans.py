@@ -63,8 +63,10 @@ def unexplained(
 def _says(fs: FileSystem, file: str, number: int) -> TableMeta | None:
     """What a table says of itself; None if it is none, or not the one of this name."""
     try:
+        if not fs.size(file):  # nor is a pipe of this name opened: that would wait for somebody to write
+            return None
         reader = TableReader(fs, file, number, None, Counters())
-    except CorruptionError:
+    except (CorruptionError, FileNotFoundError):
         return None
     except IOFailedError:
         if fs.exists(file):

@@ -36,13 +36,15 @@ MOST_NAMES = 5
 """Tables named in a doubt; of more only the number is told."""
 
 
-def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem) -> Diagnosis:
+def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out: frozenset[int] = frozenset()) -> Diagnosis:
     """A tree made of the tables and logs that are there; ``why`` the manifest does not say what it is.
 
-    ``now_s``: when tables of unknown age count as flushed. Raises FormatTooNewError, IOFailedError. I/O: reads every file.
+    ``now_s``: when tables of unknown age count as flushed. ``left_out``: tables that are another store's. Raises
+    FormatTooNewError, IOFailedError. I/O: reads every file.
     """
     told = recorded(fs, path)
-    judged = [judge(fs, join(path, f"{number:06d}.sst")) for number in numbered(fs, path, "sst")]
+    numbers = [number for number in numbered(fs, path, "sst") if number not in left_out]
+    judged = [judge(fs, join(path, f"{number:06d}.sst")) for number in numbers]
     losses = [loss for one in judged for loss in _loss_alone(one)]
     sources = [table_source(fs, one) for one in judged if one.meta is not None]
     gone = told.named - {one.number for one in judged}

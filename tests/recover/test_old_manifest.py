@@ -13,6 +13,7 @@ import lsmkv
 from lsmkv.testing import MemoryFileSystem
 
 from .damaged import KEYS, answers, copy, fill, image, logs, options, read, tables, truth, write
+from .test_repair_power_cuts import cut_before
 
 
 class _CutError(BaseException):
@@ -199,3 +200,45 @@ def test_a_full_store_of_orphans_is_taken_in():
         lsmkv.open("/s", options(fs))
     assert lsmkv.repair("/s", fs).losses == ()
     assert answers(fs) == truth(history)
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_another_store_s_table_is_set_aside_not_taken_in(newer):
+    """It knows more sequence numbers than the manifest, like a table of a later life; but it gives them to other keys."""
+    fs = two_lives(puts) if newer else two_lives(lambda _: None)
+    other = MemoryFileSystem()
+    with lsmkv.open("/s", options(other, memtable_bytes=1 << 20, table_bytes=1 << 20)) as db:
+        for i in range(20):  # the file must have a number that is free here
+            db.put(b"stranger %d" % i, b"never written here")
+            db.flush()
+        db.put_many((b"stranger %d" % i, b"never written here") for i in range(300))
+        db.compact()
+    (stranger,) = tables(other)
+    assert stranger not in tables(fs)
+    write(fs, stranger, read(other, stranger))
+    with pytest.raises(lsmkv.CorruptionError, match="no crash explains"):
+        lsmkv.open("/s", options(fs))
+    report = lsmkv.repair("/s", fs)
+    assert report.manifest == ("rebuilt" if newer else "edited")
+    assert any(problem.file == stranger and "another store's table" in problem.what for problem in report.found)
+    assert stranger.rpartition("/")[2] in report.moved
+    assert report.losses == ()
+    assert lsmkv.repair("/s", fs).healthy
+    with lsmkv.open("/s", options(fs)) as db:
+        assert list(db.scan(prefix=b"stranger")) == []
+        assert db.get(KEYS[0]) == (b"new" if newer else b"old")
+
+
+def test_taking_newer_tables_in_can_be_cut_short():
+    whole = two_lives(puts_twice)
+    originals = image(whole)
+    total = cut_before(copy(whole), -1)
+    rng = random.Random(3)
+    for stop_at in range(1, total + 1):
+        fs = copy(whole)
+        cut_before(fs, stop_at)
+        fs = fs.crash(rng)
+        lsmkv.repair("/s", fs)
+        kept = {*image(fs).values(), *image(fs, "/s/ASIDE").values()}
+        assert all(data in kept for data in originals.values()), stop_at
+        assert answers(fs) == dict.fromkeys(KEYS, b"new")
