@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lsmkv.errors import io_failed
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable
 from lsmkv.maintain.build import Plan, build_tables, withdraw
@@ -58,7 +57,7 @@ def flush_oldest(core: Core) -> int | None:
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
     if oldest.wal_number >= core.logs_named:
-        _name_logs(core)
+        core.name_logs()
         core.logs_named = floor + 1
     tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)
     try:
@@ -79,11 +78,3 @@ def flush_oldest(core: Core) -> int | None:
     core.work.flushes += 1
     core.work.flush_bytes += sum(t.bytes for t in tables)
     return floor
-
-
-def _name_logs(core: Core) -> None:
-    """Make the names of all logs begun so far durable. I/O: one sync of the directory."""
-    try:
-        core.fs.sync_dir(core.path)
-    except OSError as error:
-        raise io_failed("flush", core.path, error) from error

@@ -10,10 +10,14 @@ Opening removes the first kind and must not touch the second. What a crash leave
   flushed in order. That log is still there: its name is made durable before a table is begun, and it is removed only
   after the edit. Its *contents* may be gone (nobody asked for a sync), so ``max_seq`` may be above everything that the logs
   still give; these commits were never acknowledged as durable, and go.
+- *Anything begun before the manifest's last edit*, and not named by it (its number is below ``next_file``): it was being
+  written then. An edit draws a number above all that were drawn before it.
 - *A file that is no table*: it was never finished.
 
-So a readable table is a leftover if ``max_seq`` is accounted for, by named tables or logs, or if ``min_seq`` lies above
-``last_seq`` and its log is there. No crash explains any other: an old manifest was put back, or logs were taken away.
+So a readable table is a leftover if ``max_seq`` is accounted for, by named tables or logs; or if its number is below
+``next_file``; or if ``min_seq`` lies above ``last_seq`` and its log is there. No crash explains any other: an old manifest was
+put back, or logs were taken away. (A manifest copied while the store was open may miss a table that was being written at that
+moment: that one looks like a leftover.)
 """
 
 from __future__ import annotations
@@ -47,7 +51,7 @@ def unexplained(
     found: list[Problem] = []
     for number in sorted(tables):
         file = join(path, f"{number:06d}.sst")
-        table = _says(fs, file, number)
+        table = _says(fs, file, number) if number >= state.next_file else None
         if table is None or table.max_seq <= known:
             continue
         if table.min_seq > state.last_seq and logs and _may_be_in(fs, path, logs[0], state.wal_floor, table):

@@ -10,6 +10,9 @@ import random
 import pytest
 
 import lsmkv
+from lsmkv.base.counters import Counters
+from lsmkv.sstable.builder import TableBuilder
+from lsmkv.sstable.reader import TableReader
 from lsmkv.testing import MemoryFileSystem
 
 from .damaged import KEYS, answers, copy, fill, image, logs, options, read, tables, truth, write
@@ -164,6 +167,31 @@ def test_commits_that_only_an_unfinished_flush_kept_were_never_durable():
         write(fs, log, b"")
     with lsmkv.open("/s", options(fs)) as db:
         assert db.get_many(KEYS) == [None] * len(KEYS)
+
+
+def test_a_table_begun_before_the_last_edit_is_a_leftover():
+    """It was being written when the edit was: an edit draws a number above all that were drawn before."""
+    fs, other = MemoryFileSystem(), MemoryFileSystem()
+    for disk in (fs, other):
+        disk.mkdir("/s")
+        with lsmkv.open("/s", options(disk)) as db:
+            for i in range(4):
+                db.put(b"%d" % i, b"")
+                db.flush()
+            if disk is other:
+                db.put_many((key, b"") for key in KEYS)
+                db.compact()
+    stranger = max(tables(other))
+    old = next(name for name in ("/s/000003.sst", "/s/000004.sst", "/s/000005.sst") if name not in tables(fs))
+    builder = TableBuilder(fs, old, number=int(old[3:9]), block_bytes=4096, compression="none", filter_bits_per_key=10)
+    reader = TableReader(other, stranger, int(stranger[3:9]), None, Counters())
+    for columns in reader.columns_chunks(None, None, 1 << 20):
+        builder.add(columns)
+    assert builder.finish().max_seq > 100
+    assert lsmkv.verify("/s", fs).ok
+    with lsmkv.open("/s", options(fs)) as db:
+        assert any(old in line for line in db.stats().recovery)
+        assert db.get(KEYS[0]) is None
 
 
 def live(fs, stop_at, keys):
