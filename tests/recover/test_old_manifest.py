@@ -15,7 +15,7 @@ from lsmkv.sstable.builder import TableBuilder
 from lsmkv.sstable.reader import TableReader
 from lsmkv.testing import MemoryFileSystem
 
-from .damaged import KEYS, answers, copy, fill, image, logs, options, read, tables, truth, write
+from .damaged import KEYS, answers, copy, fill, image, judge, logs, options, read, tables, truth, write
 from .test_repair_power_cuts import cut_before
 
 
@@ -296,3 +296,56 @@ def test_taking_newer_tables_in_can_be_cut_short():
         kept = {*image(fs).values(), *image(fs, "/s/ASIDE").values()}
         assert all(data in kept for data in originals.values()), stop_at
         assert answers(fs) == dict.fromkeys(KEYS, b"new")
+
+
+def with_manifests(seed, *, clean):
+    """A store, its history, and every manifest it ever had."""
+    fs = MemoryFileSystem()
+    fs.mkdir("/s")
+    fs.sync_dir("/")
+    manifests = []
+
+    def note():
+        data = read(fs, "/s/MANIFEST")
+        if data not in manifests:
+            manifests.append(data)
+
+    history, left = None, fs
+    for life in range(3):
+        db = lsmkv.open("/s", options(fs, policy=[None, lsmkv.Tiered(size_ratio=3)][seed % 2]))
+        note()
+        rng = random.Random(seed + life)
+        for _ in range(12):
+            history = fill(db, rng.randrange(1 << 30), steps=3, history=history)
+            note()
+        if life == 2 and not clean:
+            db.sync()
+            left = copy(fs)
+        db.close()
+    return left, history, manifests
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_old_manifest_ever_makes_a_store_forget(seed, clean):
+    """Whichever is put back: opening refuses, or everything is there; and after a repair nothing is missing without a word."""
+    whole, history, manifests = with_manifests(seed, clean=clean)
+    assert len(manifests) > 20
+    refused = 0
+    for manifest in manifests:
+        fs = copy(whole)
+        write(fs, "/s/MANIFEST", manifest)
+        before = image(fs)
+        try:
+            with lsmkv.open("/s", options(fs)) as db:
+                assert db.get_many(KEYS) == [values[-1] for values in history.values()]
+            continue
+        except lsmkv.CorruptionError:
+            refused += 1
+        assert {name: data for name, data in image(fs).items() if name.endswith((".sst", ".wal"))} == {
+            name: data for name, data in before.items() if name.endswith((".sst", ".wal"))
+        }
+        report = lsmkv.repair("/s", fs)
+        assert not report.healthy
+        judge(report, history, answers(fs))
+    assert refused > len(manifests) // 2
