@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from lsmkv.errors import ClosedError
+from lsmkv.errors import ClosedError, InvalidArgumentError
 from lsmkv.observe.metrics import CATALOGUE, Metric
 from lsmkv.observe.stats import Stats
 
@@ -48,17 +48,19 @@ class Collector:
 
     A closed store, or one that is gone, is told as ``lsmkv_up 0`` and nothing more: the collector keeps no store alive. Every
     series has the label ``store``: the names given, or the path. Register one collector for all stores of a process: a registry
-    takes each name once. Raises ModuleNotFoundError without prometheus-client.
+    takes each name once. Raises InvalidArgumentError for what is no open store, or no name; ModuleNotFoundError without
+    prometheus-client.
     """
 
     def __init__(self, stores: Measurable | Mapping[str, Measurable]) -> None:
         _families()
-        named = stores if isinstance(stores, Mapping) else {stores.path: stores}
-        self._stores = {name: weakref.ref(store) for name, store in named.items()}
+        named = stores if isinstance(stores, Mapping) else {_path_of(stores): stores}
+        self._stores = dict(_referred(name, store) for name, store in named.items())
 
     def add(self, name: str, store: Measurable) -> None:
-        """Tell of ``store``, too, or from now on, as ``name``."""
-        self._stores = {**self._stores, name: weakref.ref(store)}
+        """Tell of ``store``, too, or from now on, as ``name``. InvalidArgumentError as for a new collector."""
+        known, reference = _referred(name, store)
+        self._stores = {**self._stores, known: reference}
 
     def remove(self, name: str) -> None:
         """Tell no more of ``name``; nothing happens if it is unknown."""
@@ -80,6 +82,30 @@ class Collector:
                 except ClosedError:
                     continue
         return _told(names, stats)
+
+
+def _path_of(store: object) -> str:
+    """What a store given without a name is called."""
+    path = getattr(store, "path", None)
+    if not isinstance(path, str):
+        msg = f"Collector takes an open store, or a mapping from names to open stores, not {type(store).__name__}"
+        raise InvalidArgumentError(msg)
+    return path
+
+
+def _referred(name: object, store: Measurable) -> tuple[str, weakref.ref[Measurable]]:
+    """A name and a reference that keeps nothing alive."""
+    if not isinstance(name, str) or not name:
+        msg = f"Collector: the name of a store must be a string that is not empty, not {name!r}"
+        raise InvalidArgumentError(msg)
+    if not callable(getattr(store, "stats", None)):
+        msg = f"Collector: {name!r} is no open store: {type(store).__name__} has no stats()"
+        raise InvalidArgumentError(msg)
+    try:
+        return name, weakref.ref(store)
+    except TypeError as error:
+        msg = f"Collector: {name!r} cannot be watched without keeping it alive: {error}"
+        raise InvalidArgumentError(msg) from error
 
 
 def _told(names: Iterable[str], stats: Mapping[str, Stats]) -> Iterator[Family]:

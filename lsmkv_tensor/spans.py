@@ -31,9 +31,11 @@ class PageSpans:
     """Raw memory of n pages, each of s spans: page i is the bytes at ``addresses[i, 0]``, ``addresses[i, 1]``, ... in order.
 
     ``addresses``: uint64 [n, s]. ``sizes``: int64 [s] in bytes, the same for every page. ``owner``: whatever keeps that
-    memory alive; views hold on to it. The addresses are taken on trust: only the caller can know that they are its own.
+    memory alive; views hold on to it. The addresses are taken on trust: only the caller can know that they are its own, and of
+    this machine's memory. An owner (or one of a list or tuple of owners) that is a tensor on another device is refused: reading
+    a GPU's addresses ends the process.
 
-    Raises InvalidArgumentError for shapes that do not fit, null addresses and sizes below one.
+    Raises InvalidArgumentError for shapes that do not fit, null addresses, sizes below one and owners on other devices.
     """
 
     addresses: NDArray[np.uint64]
@@ -55,6 +57,9 @@ class PageSpans:
             _refuse(f"PageSpans: addresses[{page}, {span}] is null")
         if addresses.size and int(addresses.max()) + int(sizes.max()) > _TOP:
             _refuse(f"PageSpans: address {int(addresses.max()):#x} lies beyond the address space")
+        for owner in self.owner if isinstance(self.owner, (list, tuple)) else (self.owner,):
+            if _is_tensor(owner) and owner.device.type != "cpu":
+                _refuse(f"PageSpans: its owner is a tensor on {owner.device}: bring it to the CPU, or pass tensors instead")
         object.__setattr__(self, "addresses", addresses)
         object.__setattr__(self, "sizes", sizes)
 
@@ -214,7 +219,11 @@ def _tensor_view(tensor: Any, page: int) -> memoryview:  # noqa: ANN401  # duck-
 
 def _integers(name: str, value: object, ndim: int) -> NDArray[Any]:
     """The array, if it holds integers that are not negative in this many dimensions."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, tensors of other devices
+        msg = f"PageSpans: {name} must be integers of {ndim} dimension(s): {error}"
+        raise InvalidArgumentError(msg) from error
     if array.ndim != ndim or (array.size and array.dtype.kind not in "iu"):
         _refuse(f"PageSpans: {name} must be integers of {ndim} dimension(s), not {array.dtype} {list(array.shape)}")
     if array.size and array.dtype.kind == "i" and int(array.min()) < 0:

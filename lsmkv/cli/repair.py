@@ -76,6 +76,10 @@ def _tell(report: RepairReport) -> None:
     """A report for people."""
     if report.healthy:
         typer.echo(f"{report.path}: healthy, nothing to repair ({report.tables:,} tables, {report.entries:,} entries)")
+        for loss in report.losses:
+            typer.echo(f"dropped  at the next opening, never acknowledged as durable: {loss}")
+        for doubt in report.doubts:
+            typer.echo(f"unknown  {doubt}")
         return
     for finding in report.found:
         typer.echo(f"found    {finding}")
@@ -96,3 +100,5 @@ def _tell(report: RepairReport) -> None:
     does = "would be" if report.dry_run else "is"
     typer.echo(f"manifest {does} {report.manifest}: {report.tables:,} tables, {report.entries:,} entries")
     typer.echo(f"aside    {len(report.moved):,} files {'would be' if report.dry_run else 'were'} moved into {report.path}/ASIDE")
+    if report.account:
+        typer.echo(f"report   {report.path}/ASIDE/{report.account}")

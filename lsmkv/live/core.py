@@ -14,7 +14,7 @@ from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import Lock
-from lsmkv.errors import PoisonedError
+from lsmkv.errors import PoisonedError, io_failed
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import StateBox
 from lsmkv.live.tables import TableCache
@@ -73,6 +73,8 @@ class Core:
     snapshots: SnapshotRegistry
     work: Work = field(default_factory=Work)
     install_lock: Lock = field(default_factory=Lock)
+    logs_named: int = 0
+    """Logs with smaller numbers have durable names."""
     obsolete: set[int] = field(default_factory=set)
     """Tables no version names any more but some reader may still use."""
     building: set[int] = field(default_factory=set)
@@ -111,6 +113,17 @@ class Core:
     def new_mem(self) -> Memtable:
         """An empty memtable of the chosen kind."""
         return new_memtable(self.options.memtable, self.rng)
+
+    def name_logs(self) -> None:
+        """Make the names of all logs begun so far durable.
+
+        Before a table is begun with entries that no table holds yet: so a crash never leaves it without the logs of its time.
+        IOFailedError. I/O: one sync of the directory.
+        """
+        try:
+            self.fs.sync_dir(self.path)
+        except OSError as error:
+            raise io_failed("sync", self.path, error) from error
 
     def new_wal(self, previous: tuple[int, int] | None) -> WalWriter:
         """A fresh log that names its predecessor (number, length). I/O: creates a file."""

@@ -45,9 +45,10 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
 def flush_oldest(core: Core) -> int | None:
     """Flush one memtable; the number of the oldest log still needed, or None if none was waiting.
 
-    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table.
+    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table. The log's
+    name is durable before its table is begun, so that after a crash a table without its log tells of an old manifest.
 
-    I/O: writes one table, one manifest edit.
+    I/O: writes one table, one manifest edit; before the first flush one sync of the directory.
     """
     state = core.box.current
     if state is None or not state.imms:
@@ -55,6 +56,9 @@ def flush_oldest(core: Core) -> int | None:
     core.check_poison()
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
+    if oldest.wal_number >= core.logs_named:
+        core.name_logs()
+        core.logs_named = floor + 1
     tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)
     try:
         with core.install_lock:
@@ -66,6 +70,7 @@ def flush_oldest(core: Core) -> int | None:
                 last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
             )
             install(core, edit, flushed=frozenset([oldest.wal_number]))
+            core.logs_named = floor + 1 if tables else core.logs_named  # new names of tables: the edit synced the directory
             core.note("flush", flush_event(tables))
     except BaseException:
         withdraw(core, [t.number for t in tables])

@@ -23,6 +23,7 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import CorruptionError, IOFailedError
 from lsmkv.observe.files import list_files, load_contents, load_manifest
 from lsmkv.observe.readonly import ReadOnly
+from lsmkv.recover.orphans import unexplained
 from lsmkv.recover.replay import replay
 from lsmkv.sstable.reader import TableReader
 from lsmkv.version.rules import check_level_rule
@@ -181,7 +182,7 @@ def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) 
     """Check the logs of one moment: if some were flushed and removed meanwhile, those of a later one."""
     for _ in range(ATTEMPTS):
         now = _Findings()
-        _check_logs(fs, path, state.wal_floor, state.last_seq, now)
+        _check_logs(fs, path, state, now)
         later = load_manifest(fs, path)
         if later.wal_floor == state.wal_floor:
             findings.add_all(now)
@@ -190,9 +191,9 @@ def _logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) 
     findings.warnings.append(f"{path}: logs come and go faster than they can be checked")
 
 
-def _check_logs(fs: FileSystem, path: str, floor: int, last_seq: int, findings: _Findings) -> None:
-    """Check each log by itself, then that replaying them all gives a prefix of the commits."""
-    numbers = sorted(n for n in list_files(fs, path).logs if n >= floor)
+def _check_logs(fs: FileSystem, path: str, state: ManifestState, findings: _Findings) -> None:
+    """Check each log by itself, that replaying them all gives a prefix of the commits, and that nobody knows of more."""
+    numbers = sorted(n for n in list_files(fs, path).logs if n >= state.wal_floor)
     sound = True
     for number in numbers:
         file = join(path, f"{number:06d}.wal")
@@ -210,7 +211,11 @@ def _check_logs(fs: FileSystem, path: str, floor: int, last_seq: int, findings: 
     if not sound:
         return
     try:
-        findings.warnings += replay(fs, path, numbers, last_seq).report
+        replayed = replay(fs, path, numbers, state.last_seq)
+        findings.warnings += replayed.report
+        named = {t.number for t in state.shape.tables}
+        orphans = [n for n in list_files(fs, path).tables if n not in named]
+        findings.problems += unexplained(fs, path, state, orphans, numbers, replayed.batches)
     except CorruptionError as error:
         findings.add(error)
     except IOFailedError:
@@ -222,7 +227,8 @@ def _leftovers(fs: FileSystem, path: str, state: ManifestState, findings: _Findi
     """Name what no version needs."""
     files = list_files(fs, path)
     named = {t.number for t in state.shape.tables}
-    names = [f"{n:06d}.sst" for n in sorted(files.tables) if n not in named]
+    wrong = {problem.file for problem in findings.problems}
+    names = [name for n in sorted(files.tables) if n not in named and join(path, name := f"{n:06d}.sst") not in wrong]
     names += [f"{n:06d}.wal" for n in sorted(files.logs) if n < state.wal_floor]
     names += sorted(files.temporaries)
     for name in names:

@@ -7,111 +7,82 @@ can replay them; if not, or if there is no manifest to say which ones count, the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from posixpath import join
+from dataclasses import replace
+from posixpath import basename, join
 
-from lsmkv.base.filenames import Kind, parse_name
-from lsmkv.base.frames import parse_file_header, read_whole, scan
+from lsmkv.base.filenames import parse_name
 from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
-from lsmkv.policy.leveled import Leveled
-from lsmkv.policy.registry import describe_policy
-from lsmkv.recover.arrange import groups
-from lsmkv.recover.repair_report import Loss, ManifestFate, Range
+from lsmkv.recover.foreign import strangers
+from lsmkv.recover.orphans import unexplained
+from lsmkv.recover.plan import MANIFEST, Diagnosis, Job, Tally, numbered
+from lsmkv.recover.recorded import aged, contains
+from lsmkv.recover.repair_report import Loss
 from lsmkv.recover.replay import replay
 from lsmkv.recover.salvage import Judged, judge, written_as
-from lsmkv.recover.salvage_logs import SalvagedLogs, live_chain, salvage_logs
-from lsmkv.recover.survivors import Source, log_source, table_source
-from lsmkv.version.edit import decode
-from lsmkv.version.journal import MAGIC, MARK, VERSION, read_manifest
+from lsmkv.recover.salvage_logs import SalvagedLogs, salvage_logs
+from lsmkv.recover.survivors import Source, covers, log_source, table_source, within
+from lsmkv.recover.without_manifest import from_tables
+from lsmkv.version.journal import read_manifest
 from lsmkv.version.rules import check_level_rule
 from lsmkv.version.shape import TableMeta
 from lsmkv.version.state import ManifestState
 
-__all__ = ["Diagnosis", "Job", "Tally", "diagnose", "numbered"]
-
-MANIFEST = "MANIFEST"
-MISSING_TABLES = (
-    "without its manifest a store does not know which tables it had: of those missing altogether nothing is told, and one that "
-    "had been replaced already may be back, with values deleted since"
-)
+__all__ = ["diagnose"]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A table to be written from surviving entries (several, if they are many and have no place given)."""
-
-    sources: tuple[Source, ...]
-    slot: tuple[int, int, TableMeta | None] | None = None
-    """(level, run id, the table it replaces); None: wherever the level rule lets it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Counts for the report; see :class:`~lsmkv.recover.repair_report.RepairReport`."""
-
-    found: int = 0
-    sound: int = 0
-    salvaged: int = 0
-    missing: int = 0
-    entries_sound: int = 0
-    entries_salvaged: int = 0
-    entries_replayed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What is wrong, and what to do about it."""
-
-    manifest: ManifestFate
-    state: ManifestState
-    """The recorded one, or an empty one."""
-    removed: tuple[int, ...]
-    """Tables of the recorded tree that leave it."""
-    kept: tuple[TableMeta, ...]
-    """Tables of no recorded tree that stay as they are."""
-    jobs: tuple[Job, ...]
-    settled: bool
-    """What the logs give is in a table: none is needed any more."""
-    last_seq: int
-    findings: tuple[Problem, ...]
-    losses: tuple[Loss, ...]
-    doubts: tuple[str, ...]
-    deletions_lost: bool
-    tally: Tally
-
-
-def diagnose(fs: FileSystem, path: str, *, rebuild: bool) -> Diagnosis:
-    """Look at every file of the store at ``path``; ``rebuild``: as if it had no manifest.
+def diagnose(fs: FileSystem, path: str, now_s: float, *, rebuild: bool) -> Diagnosis:
+    """Look at every file of the store at ``path``; ``rebuild``: as if it had no manifest. ``now_s``: the time.
 
     Raises FormatTooNewError, IOFailedError, InvalidArgumentError. I/O: reads every file once, damaged ones and logs up to
     three times.
     """
     manifest = join(path, MANIFEST)
     if rebuild:
-        return _from_tables(fs, path, Problem(manifest, -1, "is left out of account, as asked"))
+        return from_tables(fs, path, now_s, Problem(manifest, -1, "is left out of account, as asked"))
     if not fs.exists(manifest):
-        return _from_tables(fs, path, Problem(manifest, -1, "missing"))
+        return from_tables(fs, path, now_s, Problem(manifest, -1, "missing"))
+    if fs.isdir(manifest):
+        return from_tables(fs, path, now_s, Problem(manifest, -1, "a directory, not a file"))
     try:
         state = read_manifest(fs, path).state
         check_level_rule(state.shape)
     except CorruptionError as error:
-        return _from_tables(fs, path, Problem(manifest, error.offset, error.what))
-    return _from_manifest(fs, path, state)
+        return from_tables(fs, path, now_s, Problem(manifest, error.offset, error.what))
+    newer = _newer_tables(fs, path, state)
+    foreign = strangers(fs, path, state, [_number(problem) for problem in newer])
+    if len(newer) == len(foreign):
+        return _from_manifest(fs, path, state, now_s, foreign)
+    left_out = {_number(problem) for problem in foreign}
+    why = [problem for problem in newer if _number(problem) not in left_out]
+    old = Problem(manifest, -1, "older than the tables beside it")
+    return from_tables(fs, path, now_s, old, *why, *foreign, left_out=frozenset(left_out))
 
 
-def numbered(fs: FileSystem, path: str, kind: Kind) -> list[int]:
-    """Numbers of the tables or of the logs in a directory, ascending. I/O: one listing, one stat each."""
-    found = [(name, parse_name(name)) for name in fs.listdir(path)]
-    return sorted(file.number for name, file in found if file and file.kind == kind and not fs.isdir(join(path, name)))
+def _newer_tables(fs: FileSystem, path: str, state: ManifestState) -> list[Problem]:
+    """Tables beyond the manifest that no crash explains. I/O: the ends of unnamed tables; if there are any, the logs."""
+    logs = [number for number in numbered(fs, path, "wal") if number >= state.wal_floor]
+    orphans = set(numbered(fs, path, "sst")) - {t.number for t in state.shape.tables}
+    try:
+        batches = replay(fs, path, logs, state.last_seq).batches if orphans else []
+    except CorruptionError:
+        batches = list(salvage_logs(fs, path, logs, state.last_seq, adjoining=True).batches)
+    return unexplained(fs, path, state, orphans, logs, batches)
+
+
+def _number(problem: Problem) -> int:
+    """Of the table with a problem."""
+    name = parse_name(basename(problem.file))
+    assert name is not None, problem.file
+    return name.number
 
 
 # with a manifest
 
 
-def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis:
-    """The recorded tree without what is lost."""
+def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float, foreign: list[Problem]) -> Diagnosis:
+    """The recorded tree without what is lost; tables that are ``foreign`` leave."""
     places = {t.number: (i, run.id, t) for i, level in enumerate(state.shape.levels) for run in level.runs for t in run.tables}
     there = numbered(fs, path, "sst")
     judged = {number: judge(fs, join(path, f"{number:06d}.sst")) for number in sorted(places) if number in there}
@@ -120,10 +91,11 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         for name in there
         if (number := written_as(fs, join(path, f"{name:06d}.sst"))) in places and number != name
     }
-    findings: list[Problem] = []
+    findings = list(foreign)
     losses: list[Loss] = []
     jobs: list[Job] = []
     removed: list[int] = []
+    old: SalvagedLogs | None = None
     tally, deletions_lost = Tally(missing=len(places) - len(judged), found=len(judged)), False
     for number, (level, run, table) in sorted(places.items()):
         mine = judged.get(number)
@@ -136,19 +108,22 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         best = mine if _usable(mine, table) else None
         if best is None and number in elsewhere:
             best = other if _usable(other := judge(fs, elsewhere[number]), table) else None
-        kept = best.meta if best is not None else None
-        if best is not None and kept is not None:
-            jobs.append(Job((table_source(fs, best),), (level, run, table)))
-            salvaged, entries = tally.salvaged + 1, tally.entries_salvaged + kept.entries
-            tally = replace(tally, salvaged=salvaged, entries_salvaged=entries)
-            if mine is None:  # found under another name: looked at, and not missing
-                tally = replace(tally, found=tally.found + 1, missing=tally.missing - 1)
-        losses += _loss_of(join(path, f"{number:06d}.sst"), table, best)
-        deletions_lost |= table.tombstones > (kept.tombstones if kept is not None else 0)
+        old = old or _old_logs(fs, path, state)
+        again = within(old.batches, table)
+        sources = [*([table_source(fs, best)] if best is not None else []), *([again] if again is not None else [])]
+        if sources:
+            jobs.append(Job(tuple(sources), (level, run, table)))
+        tally = _counted(tally, best, again, missing=mine is None)
+        if not covers(old.batches, table):
+            losses += _loss_of(join(path, f"{number:06d}.sst"), table, best, again)
+            kept = best.meta.tombstones if best is not None and best.meta is not None else 0
+            deletions_lost |= table.tombstones > kept
     logs, dropped = _damaged_logs(fs, path, state, findings)
-    if logs is not None and logs.batches:
-        jobs.append(Job((log_source(logs.batches),), (0, state.next_run, None)))
-    replayed = sum(len(b.keys) for b in logs.batches) if logs is not None else 0
+    batches = logs.batches if logs is not None else ()
+    given_up = logs.losses if logs is not None else dropped
+    if batches:
+        source = log_source(batches)
+        jobs.append(Job((replace(source, meta=aged(source.meta, {}, now_s)),), (0, state.next_run, None)))
     return Diagnosis(
         manifest="edited" if findings else "kept",
         state=state,
@@ -156,13 +131,29 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         kept=(),
         jobs=tuple(jobs),
         settled=logs is not None,
-        last_seq=max([state.last_seq, *(b.first_seq + len(b.keys) - 1 for b in (logs.batches if logs is not None else ()))]),
+        last_seq=max([state.last_seq, *(b.first_seq + len(b.keys) - 1 for b in batches)]),
         findings=tuple(findings),
-        losses=(*losses, *(logs.losses if logs is not None else dropped if findings else ())),
+        losses=(*losses, *given_up),
         doubts=(),
-        deletions_lost=deletions_lost or bool(findings and (logs.losses if logs is not None else dropped)),
-        tally=replace(tally, entries_replayed=replayed),
+        deletions_lost=deletions_lost or bool(given_up),
+        tally=replace(tally, entries_replayed=tally.entries_replayed + sum(len(b.keys) for b in batches)),
     )
+
+
+def _old_logs(fs: FileSystem, path: str, state: ManifestState) -> SalvagedLogs:
+    """What logs still give whose entries are in tables: a crash came before they were removed. I/O: reads them."""
+    numbers = [number for number in numbered(fs, path, "wal") if number < state.wal_floor]
+    return salvage_logs(fs, path, numbers, 0, adjoining=False)
+
+
+def _counted(tally: Tally, best: Judged | None, again: Source | None, *, missing: bool) -> Tally:
+    """The counts with a table of which ``best`` is left, and ``again`` came from logs."""
+    if best is not None and best.meta is not None:
+        entries = tally.entries_salvaged + best.meta.entries
+        tally = replace(tally, salvaged=tally.salvaged + 1, entries_salvaged=entries)
+        if missing:  # found under another name: looked at, and not missing
+            tally = replace(tally, found=tally.found + 1, missing=tally.missing - 1)
+    return replace(tally, entries_replayed=tally.entries_replayed + (again.meta.entries if again is not None else 0))
 
 
 def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Problem]:
@@ -180,25 +171,21 @@ def _usable(judged: Judged | None, table: TableMeta) -> bool:
     """Whether the intact blocks of a file can be those of the table that the manifest describes."""
     if judged is None or judged.meta is None or judged.number != table.number or judged.sound:
         return False  # a sound file that differs from the manifest's record is another store's table
-    meta = judged.meta
-    return (
-        table.smallest <= meta.smallest
-        and meta.largest <= table.largest
-        and table.min_seq <= meta.min_seq
-        and meta.max_seq <= table.max_seq
-        and meta.entries <= table.entries
-    )
+    return contains(table, judged.meta)
 
 
-def _loss_of(file: str, table: TableMeta, left: Judged | None) -> list[Loss]:
-    """What a recorded table has lost."""
+def _loss_of(file: str, table: TableMeta, left: Judged | None, again: Source | None) -> list[Loss]:
+    """What a recorded table has lost; ``again``: what old logs give in its place."""
     kept = left.meta.entries if left is not None and left.meta is not None else 0
     if kept == table.entries:
         return []
     gaps = left.gaps if left is not None and kept else ()
     ranges = [(table.smallest if a is None else a, table.largest if b is None else b) for a, b in gaps]
     what = "lost as a whole" if not kept else f"{kept:,} of {table.entries:,} entries are left"
-    return [Loss(file, what, tuple(ranges) or ((table.smallest, table.largest),), table.entries - kept)]
+    lost: int | None = table.entries - kept
+    if again is not None:
+        what, lost = f"{what}; {again.meta.entries:,} come from logs that were still there", None
+    return [Loss(file, what, tuple(ranges) or ((table.smallest, table.largest),), lost)]
 
 
 def _damaged_logs(
@@ -211,87 +198,4 @@ def _damaged_logs(
     except CorruptionError as error:
         findings.append(Problem(error.file, error.offset, error.what))
         return salvage_logs(fs, path, numbers, state.last_seq, adjoining=True), []
-    said = [line.partition(": ") for line in replayed.report]
-    return None, [Loss(log, what, ((None, None),), None) for log, _, what in said]
-
-
-# without a manifest
-
-
-def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
-    """A tree made of the tables and logs that are there."""
-    judged = [judge(fs, join(path, f"{number:06d}.sst")) for number in numbered(fs, path, "sst")]
-    findings = [first, *(finding for one in judged for finding in one.findings)]
-    losses = [loss for one in judged for loss in _loss_alone(one)]
-    sources = [table_source(fs, one) for one in judged if one.meta is not None]
-    top = max((source.meta.max_seq for source in sources), default=0)
-    logs = _live_logs(fs, path, top, damaged=bool(losses))
-    doubts = [MISSING_TABLES]
-    if logs.batches and logs.first_seq > top + 1:
-        doubts.append(f"the tables end at sequence number {top}, the logs begin at {logs.first_seq}: deletions that had done "
-                      "their work were between, or commits that are lost")  # fmt: skip
-    last_seq = max([top, *(b.first_seq + len(b.keys) - 1 for b in logs.batches)])
-    tally = Tally(
-        found=len(judged),
-        sound=sum(source.sound for source in sources),
-        salvaged=sum(not source.sound for source in sources),
-        entries_sound=sum(source.meta.entries for source in sources if source.sound),
-        entries_salvaged=sum(source.meta.entries for source in sources if not source.sound),
-        entries_replayed=sum(len(b.keys) for b in logs.batches),
-    )
-    if logs.batches:
-        sources.append(log_source(logs.batches))
-    sets = [[sources[i] for i in group] for group in groups([source.meta for source in sources])]
-    alone = [one[0].meta for one in sets if len(one) == 1 and one[0].sound]
-    return Diagnosis(
-        manifest="rebuilt",
-        state=ManifestState(policy=_recorded_policy(fs, path)),
-        removed=(),
-        kept=tuple(alone),
-        jobs=tuple(Job(tuple(one)) for one in sets if len(one) > 1 or not one[0].sound),
-        settled=True,
-        last_seq=last_seq,
-        findings=tuple(findings),
-        losses=(*losses, *logs.losses),
-        doubts=tuple(doubts),
-        deletions_lost=True,
-        tally=tally,
-    )
-
-
-def _loss_alone(judged: Judged) -> list[Loss]:
-    """What a table that no manifest describes has lost, as far as it says so itself."""
-    kept = judged.meta.entries if judged.meta is not None else 0
-    total = judged.total[0] if judged.total is not None else None
-    if judged.sound or kept == total or (kept and not judged.gaps):
-        return []
-    ranges: tuple[Range, ...] = judged.gaps if kept else ((None, None),)
-    what = "nothing in it can be used" if not kept else f"{kept:,} entries are left"
-    return [Loss(judged.file, what, ranges, None if total is None else total - kept)]
-
-
-def _live_logs(fs: FileSystem, path: str, top: int, *, damaged: bool) -> SalvagedLogs:
-    """What the logs give beyond the tables, which end at sequence number ``top``.
-
-    Flushes are in the order of commits: what is not newer than the newest table is in tables. Unless tables are damaged:
-    then it may be in the logs alone, and all of it is taken; what is there twice is merged.
-    """
-    chain = live_chain(fs, path, numbered(fs, path, "wal"))
-    return salvage_logs(fs, path, chain, 0 if damaged else top, adjoining=False)
-
-
-def _recorded_policy(fs: FileSystem, path: str) -> dict[str, object]:
-    """The last policy that an intact frame of the manifest names; the default if there is none."""
-    manifest = join(path, MANIFEST)
-    policy = describe_policy(Leveled())
-    if not fs.exists(manifest):
-        return policy
-    data = read_whole(fs, manifest)
-    try:
-        number = parse_file_header(data, manifest, MAGIC, VERSION).number
-        for frame in scan(data, number).frames:
-            if frame.kind != MARK:
-                policy = decode(bytes(frame.payload), manifest, frame.offset).policy or policy
-    except CorruptionError:
-        return policy
-    return policy
+    return None, [Loss(one.file, one.what, ((None, None),), None) for one in replayed.dropped if one.bytes]

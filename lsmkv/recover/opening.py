@@ -8,7 +8,7 @@ engine gives (:mod:`lsmkv.base.filenames`) are read or removed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -36,6 +36,7 @@ from lsmkv.policy.base import Policy
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy, from_description
 from lsmkv.policy.transition import TransitionReport
+from lsmkv.recover.orphans import unexplained
 from lsmkv.recover.replay import Replayed, replay
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.manifest import Manifest, ManifestState
@@ -83,7 +84,8 @@ def open_store(path: str, options: Options) -> Opened:
     when there is no store and ``create`` is off. Whatever fails, the lock is given back and no committed entry is lost; files
     that nothing names any more may be gone already, and replayed entries may be in tables as well as in their logs.
 
-    I/O: the manifest and the logs once; writes tables if the logs held entries, appends one edit to the manifest (synced).
+    I/O: the manifest and the logs once; writes tables if the logs held entries, appends one edit to the manifest (synced);
+    one sync of the directory if there is anything to replay or to remove.
     """
     fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
     clock: Clock = options.clock if options.clock is not None else SystemClock()
@@ -127,10 +129,11 @@ def _assembled(
 ) -> tuple[Core, Replayed, list[str]]:
     """The parts of the store as they were found, what its logs hold, and what is worth telling."""
     manifest, state, policy = read
-    report = list(_tidy(fs, path, state))
-    logs = sorted(_numbered(fs, path, "wal"))
+    for table in state.shape.tables:
+        _check_present(fs, path, table)
+    logs = sorted(number for number in _numbered(fs, path, "wal") if number >= state.wal_floor)
     replayed = replay(fs, path, logs, state.last_seq)
-    report.extend(replayed.report)
+    report = [*_tidy(fs, path, state, logs, replayed), *replayed.report]
     ledger = Ledger(state.ledger, manifest.counts)
     ledger.wal.reads, ledger.wal.read_bytes = len(logs), replayed.read_bytes
     taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
@@ -199,31 +202,34 @@ def _numbered(fs: FileSystem, path: str, kind: Kind) -> set[int]:
     return {file.number for name, file in found if file and file.kind == kind and not fs.isdir(f"{path}/{name}")}
 
 
-def _tidy(fs: FileSystem, path: str, state: ManifestState) -> list[str]:
-    """Check that every named table is there in full; remove unfinished and orphaned files.
+def _tidy(fs: FileSystem, path: str, state: ManifestState, logs: Sequence[int], replayed: Replayed) -> list[str]:
+    """Remove unfinished and orphaned files; what is worth telling.
 
-    In this order: where a table is missing, a file that nobody names may be what is left of it, and a repair wants it.
+    Call with every named table there: where one is missing, a file that nobody names may be what is left of it, and a repair
+    wants it. Raises CorruptionError, and removes nothing, if a table holds what nobody else knows of.
     """
     report: list[str] = []
-    named = {t.number: t for t in state.shape.tables}
-    for number, table in named.items():
-        _check_present(fs, path, number, table)
+    orphans = sorted(_numbered(fs, path, "sst") - {t.number for t in state.shape.tables})
+    for found in unexplained(fs, path, state, orphans, logs, replayed.batches):
+        raise CorruptionError(found.file, found.offset, found.what)
     if fs.exists(f"{path}/{MANIFEST}.tmp"):
         fs.unlink(f"{path}/{MANIFEST}.tmp")
     with suppress(OSError):  # the last words of a writer that died; they never matter
         fs.unlink(f"{path}/{STATUS}")
-    for number in sorted(_numbered(fs, path, "sst") - set(named)):
+    for number in orphans:
         fs.unlink(table_path(path, number))
         report.append(f"removed {table_path(path, number)}: an unfinished flush or compaction")
     for number in sorted(_numbered(fs, path, "wal")):
         if number < state.wal_floor:
             fs.unlink(wal_path(path, number))
+    if orphans or replayed.batches:
+        fs.sync_dir(path)  # no orphan may come back when its log is gone; no table may be there while its log is not
     return report
 
 
-def _check_present(fs: FileSystem, path: str, number: int, table: TableMeta) -> None:
+def _check_present(fs: FileSystem, path: str, table: TableMeta) -> None:
     """Raise CorruptionError unless a named table is there at its size."""
-    file = table_path(path, number)
+    file = table_path(path, table.number)
     if not fs.exists(file):
         raise CorruptionError(file, -1, "the manifest names this table, but it is missing")
     size = fs.size(file)

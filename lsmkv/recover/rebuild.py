@@ -3,13 +3,16 @@
 New tables are written beside the store (in :data:`~lsmkv.base.filenames.ASIDE`), then given their names; every file that has
 to leave gets a second name in ``ASIDE``; then the new manifest takes effect by one rename; only then do the old names go.
 Before the rename the directory still holds all it held: a second repair finds the same damage, and beside it tables with
-entries that are there anyway. After it the store is whole, and what has not left yet has its second name.
+entries that are there anyway. After it the store is whole, and what has not left yet has its second name; the account of
+what is lost lies beside it, since nobody could tell any more.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from posixpath import join
 
@@ -18,11 +21,12 @@ import numpy as np
 from lsmkv.base.filenames import ASIDE
 from lsmkv.base.frames import read_whole
 from lsmkv.base.order import equal_to_previous
+from lsmkv.base.status import STATUS
 from lsmkv.env.fs import FileSystem, make_durable_dir, write_all
 from lsmkv.errors import io_failed
 from lsmkv.options import Options
 from lsmkv.recover.arrange import layers
-from lsmkv.recover.diagnosis import MANIFEST, Diagnosis, Job, numbered
+from lsmkv.recover.plan import MANIFEST, Diagnosis, Job, numbered
 from lsmkv.recover.survivors import merged
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.version.edit import Added, VersionEdit
@@ -39,6 +43,12 @@ UNFINISHED = ".new"
 
 COPYING = ".copy" + UNFINISHED
 """Ends the name of a file that a repair is copying, where hard links are refused."""
+
+ACCOUNT = "REPORT.json"
+"""Name in ``ASIDE`` of the report, followed by a number if there is an earlier one."""
+
+Account = Callable[[ManifestState, str], Mapping[str, object]]
+"""The report, given what the new manifest says and the name that the report will have."""
 
 
 def leaving(fs: FileSystem, path: str, diagnosis: Diagnosis) -> tuple[str, ...]:
@@ -58,13 +68,15 @@ def rehearse(diagnosis: Diagnosis) -> tuple[int, int]:
     return len(there) + len(written), sum(t.entries for t in there) + sum(written)
 
 
-def carry_out(fs: FileSystem, path: str, diagnosis: Diagnosis, names: Iterable[str]) -> ManifestState:
-    """Make the repaired store, with the files ``names`` moved aside; what its manifest says.
+def carry_out(
+    fs: FileSystem, path: str, diagnosis: Diagnosis, names: Iterable[str], account: Account
+) -> tuple[ManifestState, str]:
+    """Make the repaired store, with the files ``names`` moved aside; what its manifest says, and the report's name.
 
     Call with the store's lock held. Raises IOFailedError, NoSpaceError; the store is then as it was, or repaired.
 
-    I/O: reads what is written anew, writes those tables, one fdatasync each; two directory syncs before the manifest and two
-    behind it; a link and an unlink for each file that leaves.
+    I/O: reads what is written anew, writes those tables and the report, one fdatasync each; two directory syncs before the
+    manifest and two behind it; a link and an unlink for each file that leaves.
     """
     aside = join(path, ASIDE)
     try:
@@ -72,34 +84,51 @@ def carry_out(fs: FileSystem, path: str, diagnosis: Diagnosis, names: Iterable[s
         for name in fs.listdir(aside):
             if name.endswith(UNFINISHED):
                 fs.unlink(join(aside, name))
-        numbers = itertools.count(_next_number(fs, path, diagnosis.state))
-        added: list[Added] = []
-        loose = list(diagnosis.kept)
-        for job in diagnosis.jobs:
-            tables = _write(fs, path, numbers, job)
-            if job.slot is None:
-                loose += tables
-            else:
-                level, run, _ = job.slot
-                added += [(level, run, table) for table in tables]
-        state = _state(diagnosis, added, loose, numbers)
-        for _, _, table in state.as_edit().added:
-            name = f"{table.number:06d}.sst"
-            if fs.exists(join(aside, name + UNFINISHED)):
-                fs.rename(join(aside, name + UNFINISHED), join(path, name))
+        state = _new_tables(fs, path, diagnosis)
         fs.sync_dir(path)
         gone = list(names)
         for name in gone:
             _second_name(fs, path, aside, name)
+        told = _write_account(fs, aside, state, account)
         fs.sync_dir(aside)
+        _make_way(fs, path, aside)
         Manifest.create(fs, path, state).close()
         for name in gone:
             if name not in (MANIFEST, f"{MANIFEST}.tmp"):
                 fs.unlink(join(path, name))
+        with suppress(OSError):  # the last words of a writer that is gone, about a store that is no more
+            fs.unlink(join(path, STATUS))
         fs.sync_dir(path)
     except OSError as error:
         raise io_failed("repair", path, error) from error
+    return state, told
+
+
+def _new_tables(fs: FileSystem, path: str, diagnosis: Diagnosis) -> ManifestState:
+    """Write what must be written anew and give it names, not durable yet; the state of the repaired store."""
+    numbers = itertools.count(_next_number(fs, path, diagnosis.state))
+    added: list[Added] = []
+    loose = list(diagnosis.kept)
+    for job in diagnosis.jobs:
+        tables = _write(fs, path, numbers, job)
+        if job.slot is None:
+            loose += tables
+        else:
+            level, run, _ = job.slot
+            added += [(level, run, table) for table in tables]
+    state = _state(diagnosis, added, loose, numbers)
+    for _, _, table in state.as_edit().added:
+        name = f"{table.number:06d}.sst"
+        if fs.exists(join(path, ASIDE, name + UNFINISHED)):
+            fs.rename(join(path, ASIDE, name + UNFINISHED), join(path, name))
     return state
+
+
+def _make_way(fs: FileSystem, path: str, aside: str) -> None:
+    """Move directories away that bear the manifest's names: they have one name only, and no file can take it."""
+    for name in (MANIFEST, f"{MANIFEST}.tmp"):
+        if fs.isdir(join(path, name)):
+            fs.rename(join(path, name), _free_name(fs, aside, name))
 
 
 def _next_number(fs: FileSystem, path: str, state: ManifestState) -> int:
@@ -151,12 +180,19 @@ def _write(fs: FileSystem, path: str, numbers: Iterable[int], job: Job) -> list[
         if builder is not None:
             builder.abandon()
     before = job.slot[2] if job.slot is not None else None
-    if before is None:
-        return done
-    return [
-        replace(t, born_s=before.born_s, newest_s=before.newest_s, tombstone_s=before.tombstone_s if t.tombstones else 0.0)
-        for t in done
-    ]
+    return [_with_times(table, [before] if before is not None else [source.meta for source in job.sources]) for table in done]
+
+
+def _with_times(table: TableMeta, origins: list[TableMeta]) -> TableMeta:
+    """A table with the times of those that may have given it entries."""
+    origins = [t for t in origins if t.smallest <= table.largest and table.smallest <= t.largest] or origins
+    deleted = [t.tombstone_s for t in origins if t.tombstones]
+    return replace(
+        table,
+        born_s=min(t.born_s for t in origins),
+        newest_s=max(t.newest_s for t in origins),
+        tombstone_s=min(deleted, default=0.0) if table.tombstones else 0.0,
+    )
 
 
 def _builder(fs: FileSystem, path: str, number: int) -> TableBuilder:
@@ -175,22 +211,51 @@ def _builder(fs: FileSystem, path: str, number: int) -> TableBuilder:
 def _second_name(fs: FileSystem, path: str, aside: str, name: str) -> None:
     """Give a file a name in ``aside`` that is free there, unless it is there already; a copy where links are refused."""
     source = join(path, name)
-    for target in (join(aside, name if not i else f"{name}.{i}") for i in itertools.count()):
-        if not fs.exists(target):
-            break
-        if fs.size(target) == fs.size(source) and read_whole(fs, target) == read_whole(fs, source):
-            return
+    if fs.isdir(source):
+        return
+    target = _free_name(fs, aside, name, source)
+    if fs.exists(target):
+        return
     try:
         fs.link(source, target)
     except OSError:
-        _copy(fs, source, target)
+        _write_durably(fs, target, read_whole(fs, source))
 
 
-def _copy(fs: FileSystem, source: str, target: str) -> None:
-    """A durable copy under a name of its own."""
+def _free_name(fs: FileSystem, aside: str, name: str, source: str | None = None) -> str:
+    """Where a file called ``name`` goes: a name not taken, or taken by a file with the bytes of ``source``."""
+    target = join(aside, name)
+    for i in itertools.count(1):
+        if not fs.exists(target) or (source is not None and not fs.isdir(target) and _alike(fs, source, target)):
+            break
+        target = join(aside, f"{name}.{i}")
+    return target
+
+
+def _alike(fs: FileSystem, one: str, other: str) -> bool:
+    """Whether two files hold the same bytes."""
+    return fs.size(one) == fs.size(other) and read_whole(fs, one) == read_whole(fs, other)
+
+
+def _write_account(fs: FileSystem, aside: str, state: ManifestState, account: Account) -> str:
+    """Write the report, durable up to its name; the name."""
+    for i in itertools.count():
+        name = ACCOUNT if not i else f"{ACCOUNT}.{i}"
+        data = json.dumps(account(state, name), indent=1).encode()
+        target = join(aside, name)
+        if not fs.exists(target):
+            _write_durably(fs, target, data)
+            break
+        if not fs.isdir(target) and read_whole(fs, target) == data:  # of an attempt that was cut short
+            break
+    return name
+
+
+def _write_durably(fs: FileSystem, target: str, data: bytes) -> None:
+    """A durable file that appears as a whole; its name is durable after the next sync of its directory."""
     file = fs.open(target + COPYING, "create")
     try:
-        write_all(file, [read_whole(fs, source)], 0)
+        write_all(file, [data], 0)
         file.sync()
     finally:
         file.close()

@@ -11,26 +11,36 @@ files of a later format.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from posixpath import join
 
 from lsmkv.arguments import PathArgument, checked_path
+from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
-from lsmkv.recover.diagnosis import MANIFEST, Diagnosis, diagnose, numbered
+from lsmkv.recover.diagnosis import diagnose
+from lsmkv.recover.holding import held
+from lsmkv.recover.plan import MANIFEST, Diagnosis, numbered
 from lsmkv.recover.rebuild import carry_out, leaving, rehearse
 from lsmkv.recover.repair_report import RepairReport
+from lsmkv.version.state import ManifestState
 
 __all__ = ["repair"]
 
-LOCK = "LOCK"
 
+def repair(
+    path: PathArgument,
+    fs: FileSystem | None = None,
+    *,
+    dry_run: bool = False,
+    rebuild: bool = False,
+    clock: Clock | None = None,
+) -> RepairReport:
+    """Repair the store at ``path`` if it is damaged; ``fs`` and ``clock`` None: those of the machine.
 
-def repair(path: PathArgument, fs: FileSystem | None = None, *, dry_run: bool = False, rebuild: bool = False) -> RepairReport:
-    """Repair the store at ``path`` if it is damaged; ``fs`` None: the machine's file system.
-
-    ``dry_run``: change nothing, only say what would be done. ``rebuild``: make the tree anew from the table files even if the
-    manifest reads well (an old manifest was put back, say).
+    ``dry_run``: change nothing, only say what would be done; that works on a disk that can only be read, too. ``rebuild``: make
+    the tree anew from the table files even if the manifest reads well.
 
     Raises LockedError while the store is open, InvalidArgumentError if there is none, FormatTooNewError (nothing is changed
     then), IOFailedError, NoSpaceError. Whatever fails, running it again goes on.
@@ -40,25 +50,33 @@ def repair(path: PathArgument, fs: FileSystem | None = None, *, dry_run: bool = 
     """
     path = checked_path(path)
     fs = fs if fs is not None else PosixFileSystem()
+    now_s = (clock if clock is not None else SystemClock()).now()
     try:
         _check_there(fs, path)
-        lock = fs.lock(join(path, LOCK))
+        with held(fs, path, only_look=dry_run) as doubt:
+            diagnosis = diagnose(fs, path, now_s, rebuild=rebuild)
+            if doubt is not None:
+                diagnosis = replace(diagnosis, doubts=(*diagnosis.doubts, doubt))
+            if not diagnosis.findings:
+                shape = diagnosis.state.shape
+                return _report(path, diagnosis, (len(shape.tables), shape.entries), (), dry_run=dry_run)
+            names = leaving(fs, path, diagnosis)
+            if dry_run:
+                return _report(path, diagnosis, rehearse(diagnosis), names, dry_run=True)
+            return _carried_out(fs, path, diagnosis, names)
     except OSError as error:
         raise io_failed("repair", path, error) from error
-    try:
-        diagnosis = diagnose(fs, path, rebuild=rebuild)
-        if not diagnosis.findings:
-            shape = diagnosis.state.shape
-            return _report(path, diagnosis, (len(shape.tables), shape.entries), (), dry_run=dry_run)
-        names = leaving(fs, path, diagnosis)
-        if dry_run:
-            return _report(path, diagnosis, rehearse(diagnosis), names, dry_run=True)
-        shape = carry_out(fs, path, diagnosis, names).shape
-        return _report(path, diagnosis, (len(shape.tables), shape.entries), names, dry_run=False)
-    except OSError as error:
-        raise io_failed("repair", path, error) from error
-    finally:
-        lock.release()
+
+
+def _carried_out(fs: FileSystem, path: str, diagnosis: Diagnosis, names: tuple[str, ...]) -> RepairReport:
+    """Repair, and tell; the same is written down before the repair takes effect."""
+
+    def told(state: ManifestState, account: str) -> RepairReport:
+        """The report."""
+        after = len(state.shape.tables), state.shape.entries
+        return replace(_report(path, diagnosis, after, names, dry_run=False), account=account)
+
+    return told(*carry_out(fs, path, diagnosis, names, lambda state, account: told(state, account).to_dict()))
 
 
 def _check_there(fs: FileSystem, path: str) -> None:

@@ -52,7 +52,8 @@ class RepairReport:
     found: tuple[Problem, ...]
     """What is wrong with the store; empty: it is healthy, and nothing was touched."""
     losses: tuple[Loss, ...]
-    """What is gone for certain, or, in a file that is not whole, may be."""
+    """What is gone for certain, or, in a file that is not whole, may be. A healthy store may have some, too: commits that were
+    never acknowledged as durable, torn by a crash, which the next opening drops."""
     doubts: tuple[str, ...]
     """What cannot be told from the files that are left."""
     deleted_keys_may_return: bool
@@ -78,6 +79,8 @@ class RepairReport:
     """Of the tree after the repair."""
     moved: tuple[str, ...]
     """Names of the files that were moved into the directory ``ASIDE``."""
+    account: str = ""
+    """Name of the file in ``ASIDE`` that holds this report; empty if nothing was changed."""
 
     @property
     def healthy(self) -> bool:

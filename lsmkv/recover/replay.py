@@ -14,13 +14,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import join
+from typing import NamedTuple
 
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
 from lsmkv.wal.batch import WalBatch
 from lsmkv.wal.reader import WalContents, read_wal
 
-__all__ = ["Replayed", "replay"]
+__all__ = ["Dropped", "Replayed", "replay"]
+
+
+class Dropped(NamedTuple):
+    """What was not replayed of a log."""
+
+    file: str
+    bytes: int
+    what: str
+    """How much, and why."""
+
+    def __str__(self) -> str:
+        """One sentence."""
+        return f"{self.file}: {self.what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +43,20 @@ class Replayed:
 
     batches: list[WalBatch]
     """In commit order, sequence numbers contiguous."""
-    report: tuple[str, ...]
-    """One sentence per log of which something was dropped."""
-    dropped_bytes: int
+    dropped: tuple[Dropped, ...]
+    """One for each log of which something was dropped."""
     read_bytes: int
     """Of all logs together."""
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """One sentence for each of ``dropped``."""
+        return tuple(map(str, self.dropped))
+
+    @property
+    def dropped_bytes(self) -> int:
+        """Of all logs together."""
+        return sum(one.bytes for one in self.dropped)
 
 
 def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int) -> Replayed:
@@ -47,28 +70,27 @@ def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int
     logs = [(join(directory, f"{number:06d}.wal"), number) for number in numbers]
     contents = [(path, read_wal(fs, path)) for path, _ in logs]
     batches: list[WalBatch] = []
-    report: list[str] = []
-    dropped = 0
+    dropped: list[Dropped] = []
     broken: str | None = None
     before: WalContents | None = None
     for path, log in contents:
         if not log.valid_length:  # begun and never written to: nothing was committed in it and nothing follows it
-            report.append(f"{path}: dropped {log.dropped_bytes} bytes: {log.dropped_why or 'the log was never begun'}")
-            dropped += log.dropped_bytes
+            what = f"dropped {log.dropped_bytes} bytes: {log.dropped_why or 'the log was never begun'}"
+            dropped.append(Dropped(path, log.dropped_bytes, what))
             continue
         broken = broken or _hole(path, log, before, last_seq)
         if broken is not None:
-            dropped += _drop(path, log, broken, report)
+            dropped.append(_drop(path, log, broken))
             continue
         batches += log.batches
         if log.batches:
             last_seq = log.batches[-1].first_seq + len(log.batches[-1].keys) - 1
         if log.dropped_why is not None:
-            dropped += log.dropped_bytes
-            report.append(f"{path}: dropped {log.dropped_bytes} bytes after byte {log.valid_length}: {log.dropped_why}")
+            what = f"dropped {log.dropped_bytes} bytes after byte {log.valid_length}: {log.dropped_why}"
+            dropped.append(Dropped(path, log.dropped_bytes, what))
         before = log
     read = sum(log.valid_length + log.dropped_bytes for _, log in contents)
-    return Replayed(batches, tuple(report), dropped, read)
+    return Replayed(batches, tuple(dropped), read)
 
 
 def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int) -> str | None:
@@ -92,10 +114,9 @@ def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int
     return None
 
 
-def _drop(path: str, log: WalContents, broken: str, report: list[str]) -> int:
-    """Give up a log behind a hole; its bytes. It is corruption if it was ever synced: then all before it was too."""
+def _drop(path: str, log: WalContents, broken: str) -> Dropped:
+    """Give up a log behind a hole. It is corruption if it was ever synced: then all before it was too."""
     if log.durable:
         raise CorruptionError(path, 0, f"{broken}; yet {log.durable} bytes of this log were durable, so all before it were")
     size = log.valid_length + log.dropped_bytes
-    report.append(f"{path}: dropped {size} bytes: {broken}")
-    return size
+    return Dropped(path, size, f"dropped {size} bytes: {broken}")

@@ -76,6 +76,8 @@ def judge(fs: FileSystem, path: str) -> Judged:
     """
     name = parse_name(basename(path))
     assert name is not None, path
+    if not fs.size(path):  # a pipe, for one, would keep whoever opens it
+        return Judged(path, name.number, None, (), (Problem(path, 0, "empty"),), (), None)
     try:
         reader = TableReader(fs, path, name.number, None, Counters())
         try:
@@ -107,6 +109,8 @@ def written_as(fs: FileSystem, path: str) -> int | None:
     Raises FormatTooNewError, IOFailedError.
     """
     try:
+        if not fs.size(path):
+            return None
         file = fs.open(path)
         try:
             size = file.size()

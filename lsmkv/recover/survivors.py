@@ -18,7 +18,7 @@ from lsmkv.sstable.reader import TableReader
 from lsmkv.version.shape import TableMeta
 from lsmkv.wal.batch import WalBatch
 
-__all__ = ["Source", "in_order", "log_source", "merged", "table_source"]
+__all__ = ["Source", "covers", "in_order", "log_source", "merged", "table_source", "within"]
 
 READ_BYTES = 1 << 20
 """Bytes of a table read at a time."""
@@ -76,16 +76,46 @@ def _all_of(fs: FileSystem, file: str, number: int) -> Iterator[Columns]:
 
 def log_source(batches: Sequence[WalBatch]) -> Source:
     """The entries of logs; they are held in memory."""
+    return _in_memory(_logged(batches), 0)
+
+
+def within(batches: Sequence[WalBatch], table: TableMeta) -> Source | None:
+    """The entries of logs that a lost table can have held, by keys and sequence numbers; None if there are none.
+
+    The place of the table takes them all: nothing there is newer than the table, and nothing lies outside of its keys.
+    """
+    if not batches:
+        return None
+    columns = _logged(batches)
+    seqs = columns.tags >> np.uint64(8)
+    fits = (seqs >= np.uint64(table.min_seq)) & (seqs <= np.uint64(table.max_seq))
+    fits &= np.array([table.smallest <= key <= table.largest for key in columns.keys.tolist()], np.bool_)
+    return _in_memory(columns.take(np.flatnonzero(fits)), table.number) if fits.any() else None
+
+
+def covers(batches: Sequence[WalBatch], table: TableMeta) -> bool:
+    """Whether logs (dense in sequence numbers) hold every entry that the table can have held."""
+    if not batches:
+        return False
+    return batches[0].first_seq <= table.min_seq and table.max_seq < batches[-1].first_seq + len(batches[-1].keys)
+
+
+def _logged(batches: Sequence[WalBatch]) -> Columns:
+    """The entries of at least one batch, in order."""
     parts: list[Columns] = []
     for batch in batches:
         kinds = np.array([DELETE if value is None else PUT for value in batch.values], np.uint64)
         tags = (np.arange(len(batch.keys), dtype=np.uint64) + np.uint64(batch.first_seq) << np.uint64(8)) | kinds
         values = ByteColumn.from_list([b"" if value is None else value for value in batch.values])
         parts.append(Columns(ByteColumn.from_list(batch.keys), tags, values))
-    columns = in_order(Columns.concat(parts))
+    return in_order(Columns.concat(parts))
+
+
+def _in_memory(columns: Columns, number: int) -> Source:
+    """A source of entries at hand (at least one)."""
     seqs = columns.tags >> np.uint64(8)
     meta = TableMeta(
-        number=0,
+        number=number,
         bytes=0,
         entries=len(columns),
         tombstones=int(np.count_nonzero((columns.tags & np.uint64(0xFF)) == DELETE)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def test_yes_repairs_and_names_the_loss(cli: Cli, hurt: Path) -> None:
     (loss,) = outcome.json["losses"]
     assert loss["entries"] > 0
     assert bytes.fromhex(loss["ranges"][0][1]).startswith(b"key-")
-    assert sorted(p.name for p in (hurt / "ASIDE").iterdir()) == sorted(outcome.json["moved"])
+    assert sorted(p.name for p in (hurt / "ASIDE").iterdir()) == sorted([*outcome.json["moved"], "REPORT.json"])
+    assert json.loads((hurt / "ASIDE" / "REPORT.json").read_text()) == outcome.json
     assert cli("verify", hurt).code == 0
     with lsmkv.open(str(hurt), options()) as db:
         db.check()

@@ -203,3 +203,40 @@ def test_the_example_serves_a_scrape(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names["server"].server_close()
     names["thread"].join()
     names["db"].close()
+
+
+class Slotted:
+    """A store to which no weak reference can be made."""
+
+    __slots__ = ()
+    path = "/slotted"
+
+    def stats(self):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("stores", "told"),
+    [
+        (None, "takes an open store, .* not NoneType"),
+        ("/db", "takes an open store, .* not str"),
+        (["/db"], "not list"),
+        ({"": None}, "must be a string that is not empty"),
+        ({1: None}, "not 1"),
+        ({"a": None}, r"'a' is no open store: NoneType has no stats\(\)"),
+        ({"a": "/db"}, "str has no stats"),
+        (Slotted(), "'/slotted' cannot be watched"),
+    ],
+)
+def test_what_is_no_store_is_refused_by_name(stores, told) -> None:
+    with pytest.raises(lsmkv.InvalidArgumentError, match=told):
+        Collector(stores)
+
+
+def test_adding_refuses_the_same_and_keeps_what_it_had() -> None:
+    with a_store() as db:
+        collector = Collector({"one": db})
+        for name, store in [("", db), (7, db), ("two", None), ("two", "/db"), ("one", Slotted())]:
+            with pytest.raises(lsmkv.InvalidArgumentError):
+                collector.add(name, store)
+        assert at(scraped(collector), "lsmkv_up", store="one") == 1

@@ -83,6 +83,11 @@ def image(fs, at="/s"):
     return {name: read(fs, f"{at}/{name}") for name in fs.listdir(at) if not fs.isdir(f"{at}/{name}") and name != "LOCK"}
 
 
+def originals(fs):
+    """What a repair moved aside."""
+    return {name: data for name, data in image(fs, "/s/ASIDE").items() if not name.startswith("REPORT")}
+
+
 def flip(fs, path, at, mask=0x40):
     data = bytearray(read(fs, path))
     data[at] ^= mask

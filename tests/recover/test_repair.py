@@ -11,7 +11,23 @@ from lsmkv.recover.repair_report import Loss
 from lsmkv.sstable.layout import FOOTER_BYTES, parse_footer
 from lsmkv.testing import FailOp, FaultFileSystem, MemoryFileSystem
 
-from .damaged import KEYS, answers, copy, counts_add_up, flip, image, judge, logs, options, read, store, tables, truth, write
+from .damaged import (
+    KEYS,
+    answers,
+    copy,
+    counts_add_up,
+    flip,
+    image,
+    judge,
+    logs,
+    options,
+    originals,
+    read,
+    store,
+    tables,
+    truth,
+    write,
+)
 
 
 def repaired(fs: FileSystem, **more):
@@ -194,7 +210,7 @@ def test_another_store_s_table_is_not_believed():
     judge(report, history, answers(fs))
 
 
-def test_an_old_manifest_put_back_can_be_left_out_of_account():
+def test_an_old_manifest_put_back_is_left_out_of_account():
     fs = MemoryFileSystem()
     with lsmkv.open("/s", options(fs)) as db:
         db.put_many((key, b"old") for key in KEYS)
@@ -203,8 +219,8 @@ def test_an_old_manifest_put_back_can_be_left_out_of_account():
         db.put_many((key, b"new") for key in KEYS)
         db.compact()
     write(fs, "/s/MANIFEST", old)
-    assert lsmkv.repair("/s", fs, dry_run=True).losses
-    report = repaired(fs, rebuild=True)
+    assert lsmkv.repair("/s", fs, dry_run=True).manifest == "rebuilt"
+    report = repaired(fs)
     assert report.losses == ()
     assert answers(fs) == dict.fromkeys(KEYS, b"new")
 
@@ -307,7 +323,7 @@ def test_a_dry_run_says_the_same_and_changes_nothing():
     assert image(fs) == before
     assert not fs.exists("/s/ASIDE")
     done = repaired(fs).to_dict()
-    assert {**told, "dry_run": False} == done
+    assert {**told, "dry_run": False, "account": "REPORT.json"} == done
 
 
 def test_an_open_store_is_refused():
@@ -351,7 +367,7 @@ def test_where_links_are_refused_files_are_copied():
     faults = FaultFileSystem(fs)
     faults.add(FailOp("link"))
     report = lsmkv.repair("/s", faults)
-    aside = image(fs, "/s/ASIDE")
+    aside = originals(fs)
     assert aside == {name: before[name] for name in report.moved}
     judge(report, history, answers(fs))
 

@@ -10,6 +10,8 @@ import lsmkv
 
 from .damaged import answers, copy, flip, image, judge, logs, read, store, tables
 
+LOOKING = ("pread", "preadv", "size", "stat", "exists", "isdir", "listdir")
+
 
 class _CutError(BaseException):
     """The machine stops here."""
@@ -34,12 +36,12 @@ def damage(kind, fs):
 
 
 def cut_before(fs, stop_at):
-    """Repair, with the power cut before call number ``stop_at``; how many calls there were."""
+    """Repair, with the power cut before call number ``stop_at`` of those that can change something; how many there were."""
     calls = 0
 
     def hook(op, path):
         nonlocal calls
-        calls += 1
+        calls += op not in LOOKING
         if calls == stop_at:
             raise _CutError
 
@@ -61,7 +63,7 @@ def test_a_repair_cut_short_can_be_run_again(kind, seed):
     originals = image(whole)
     undisturbed = copy(whole)
     total = cut_before(undisturbed, -1)
-    assert total > 20
+    assert total > 10
     expected = answers(undisturbed)
     rng = random.Random(seed)
     for stop_at in range(1, total + 1, 1 if seed == 2 else 3):
@@ -83,7 +85,7 @@ def test_the_new_manifest_never_comes_before_the_names_it_needs():
     damage("table", whole)
     calls = []
     fs = copy(whole)
-    fs.on_op = lambda op, path: calls.append((op, path))
+    fs.on_op = lambda op, path: None if op in LOOKING else calls.append((op, path))
     lsmkv.repair("/s", fs)
     fs.on_op = None
     expected = answers(fs)

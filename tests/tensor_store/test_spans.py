@@ -92,6 +92,20 @@ def test_addresses_that_cannot_be_memory_are_refused(addresses, sizes, told):
         PageSpans(addresses, sizes, None)
 
 
+@pytest.mark.parametrize("wrap", [lambda owner: owner, lambda owner: [np.zeros(4), owner], lambda owner: (owner,)])
+def test_an_owner_on_another_device_is_refused(wrap):
+    """Its addresses are not of this machine's memory: to look there ends the process."""
+    owner = torch.empty(4, device="meta")
+    with pytest.raises(InvalidArgumentError, match="owner is a tensor on meta: bring it to the CPU"):
+        PageSpans([[4096]], [4], wrap(owner))
+
+
+@pytest.mark.parametrize("addresses", [torch.ones(1, 1, dtype=torch.int64, device="meta"), [[4096], [4096, 5000]]])
+def test_addresses_that_are_no_array_are_refused(addresses):
+    with pytest.raises(InvalidArgumentError, match="addresses must be integers of 2 dimension"):
+        PageSpans(addresses, [4], None)
+
+
 def test_no_pages_of_spans_are_no_views():
     assert page_views(PageSpans(np.empty((0, 2), np.uint64), np.array([4, 4]), None), 0, 8) == []
 
