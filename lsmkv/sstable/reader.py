@@ -18,10 +18,9 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.columns import Columns
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.base.keys import MAX_SEQ, Entry
-from lsmkv.cache.blockcache import LAST_CHANCES
-from lsmkv.errors import CorruptionError, io_failed
+from lsmkv.errors import CorruptionError
 from lsmkv.sstable import inspect
-from lsmkv.sstable.access import GROW_EVERY, SURE
+from lsmkv.sstable.access import SURE
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns
 from lsmkv.sstable.quick import Value
@@ -97,31 +96,17 @@ class TableReader(RowAccess):
         index = bisect_left(self.fences, key)
         rows = self.rows[index]
         if rows is not None:
-            n, each, at, column_at, _, plain = self.row_layouts[index]
+            n, each, at, _, _, plain = self.row_layouts[index]
             if plain and (row := rows.find(key[-1:], 0, n)) >= 0:
-                at += row * each
                 if len(rows) > at:
+                    at += row * each
                     value = rows[at : at + each]
                     if rows.startswith(xxh3_64_digest(key + value, self.seed), n + 8 * row):
                         self.row_marks[index] = 1
                         self.counters.row_hits += 1
                         return value
-                elif each and (turn := self.row_reads + 1) % GROW_EVERY:
-                    self.row_reads = turn
-                    try:
-                        value = self.file.pread(each, self.offsets[index] + column_at + row * each)
-                    except OSError as error:
-                        raise io_failed("read table", self.path, error) from error
-                    counters = self.counters
-                    if rows.startswith(xxh3_64_digest(key + value, self.seed), n + 8 * row):
-                        self.row_marks[index] = LAST_CHANCES
-                        counters.block_reads += 1
-                        counters.block_bytes += each
-                        counters.found += 1
-                        return value
-                    counters.unfiltered_reads += 1
-                else:
-                    self.row_reads = 0
+                elif each and (found := self.one_row(index, rows, row, key)) is not None:
+                    return found
         elif index == self.blocks or (self.streak < SURE and self.cached[index] is None):
             return self._value_filtered(key, index)
         return self.guess(index, key)

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 
 from xxhash import xxh3_64_digest
 
-from lsmkv.sstable.access import TableAccess
+from lsmkv.cache.blockcache import LAST_CHANCES
+from lsmkv.errors import io_failed
+from lsmkv.sstable.access import GROW_EVERY, TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.rows import ENDS, MOST_TRIES, OBJECT_BYTES, SEAL_BYTES, Rows, make_rows, tip_of
@@ -57,6 +59,29 @@ class RowAccess(TableAccess):
             return None
         counters.block_reads += 1
         counters.block_bytes += read
+        return value
+
+    def one_row(self, index: int, rows: Rows, row: int, key: bytes) -> bytes | None:
+        """The value of ``row``, read from the file and counted if it is that of ``key``; None if it is not, or now and then.
+
+        Requires values of one width that are not held. I/O: one read of a value.
+        """
+        turn = self.row_reads = (self.row_reads + 1) % GROW_EVERY
+        if not turn:
+            return None
+        n, each, _, column_at, _, _ = self.row_layouts[index]
+        try:
+            value = self.file.pread(each, self.offsets[index] + column_at + row * each)
+        except OSError as error:
+            raise io_failed("read table", self.file.path, error) from error
+        counters = self.counters
+        if not rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
+            counters.unfiltered_reads += 1
+            return None
+        self.row_marks[index] = LAST_CHANCES
+        counters.block_reads += 1
+        counters.block_bytes += each
+        counters.found += 1
         return value
 
     def _match(self, index: int, rows: Rows, key: bytes, row: int, column: bytes, at: int) -> Value:

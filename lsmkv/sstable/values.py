@@ -83,7 +83,8 @@ class ValueLookup:
                 end = bisect_right(keys, fences[index], end)
             elif rows is not None:
                 count, each, at, _, _, plain = layouts[index]
-                if plain and (row := rows.find(key[-1:], 0, count)) >= 0 and len(rows) > at:
+                row = rows.find(key[-1:], 0, count) if plain else -1
+                if row >= 0 and len(rows) > at:
                     at += row * each
                     value = rows[at : at + each]
                     if rows.startswith(xxh3_64_digest(key + value, seed), count + 8 * row):
@@ -92,6 +93,10 @@ class ValueLookup:
                         found += 1
                         i = end
                         continue
+                elif row >= 0 and each and (found_there := table.one_row(index, rows, row, key)) is not None:
+                    out[i] = found_there
+                    i = end
+                    continue
             if not guess and rows is None and table.cached[index] is None:
                 rest += range(i, end)
             elif end == i + 1:
