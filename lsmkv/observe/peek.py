@@ -20,7 +20,7 @@ from lsmkv.memtable import new_memtable
 from lsmkv.observe.files import list_files, load_manifest
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.read.scan import prefix_range, scan
-from lsmkv.recover.replay import replay
+from lsmkv.recover.replay import apply_batch, replay
 from lsmkv.version.state import ManifestState
 
 __all__ = ["Peek"]
@@ -59,7 +59,7 @@ class Peek:
         numbers = sorted(n for n in list_files(self._fs, self.path).logs if n >= state.wal_floor)
         mem = new_memtable("skiplist", seeded())
         for batch in replay(self._fs, self.path, numbers, state.last_seq).batches:
-            mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
+            apply_batch(mem, batch, keep_versions=False)
         self.log_entries = mem.entries
         """Entries that only the logs hold."""
         tables = state.shape.tables
