@@ -230,7 +230,7 @@ class Follower(Reading):
         failure: LsmError | None = None
         for _ in range(ATTEMPTS):
             try:
-                return self._look()
+                news = self._look()
             except UnsettledError:
                 failure = BusyError(f"{self._path}: its logs are replaced faster than they can be read")
             except CorruptionError as error:
@@ -238,6 +238,10 @@ class Follower(Reading):
             except BaseException:
                 self._from_scratch()
                 raise
+            else:
+                if news:
+                    self._forget_dead()
+                return news
             self._from_scratch()
         assert failure is not None
         raise failure
@@ -290,15 +294,13 @@ class Follower(Reading):
                     self._box.swap(ReadState(mem, imms, view, newest))
             self._last_seq = last
             self._manifest = manifest
-        self._forget_dead(view)
 
-    def _forget_dead(self, view: View) -> None:
+    def _forget_dead(self) -> None:
         """Let go of tables that no reader can reach; what a scan or snapshot holds goes with it."""
-        self._named |= view.numbers
-        if len(self._named) > len(view.numbers):
-            for number in self._named - self._box.numbers_in_use():
-                self._tables.forget(number)
-                self._named.discard(number)
+        self._named |= self._state().view.numbers
+        for number in self._named - self._box.numbers_in_use():
+            self._tables.forget(number)
+            self._named.discard(number)
 
     def _new_mem(self) -> Memtable:
         """An empty memtable."""

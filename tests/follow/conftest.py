@@ -41,6 +41,8 @@ class Stage:
         self.dead = False
         self.kill_at: int | None = None
         self.on_call: Callable[[str, str], None] = lambda op, path: None
+        self.meanwhile: Callable[[], object] | None = None
+        """What the writer does before a follower's next call."""
         self.fs.on_op = self._call
         self._aside = False
         self.db: lsmkv.DB | None = None
@@ -48,6 +50,8 @@ class Stage:
     def _call(self, op: str, path: str) -> None:
         """Before each call of the writer: its death, or somebody else's turn."""
         if self._aside:
+            if self.meanwhile is not None:
+                self._writers_turn()
             return
         if self.dead:
             raise Killed
@@ -58,10 +62,16 @@ class Stage:
         with self.aside():
             self.on_call(op, path)
 
+    def _writers_turn(self) -> None:
+        """In the middle of somebody else's work the writer does a piece of its own."""
+        work, self.meanwhile = self.meanwhile, None
+        with self.aside(False):
+            self.meanwhile = work()  # what it will do before the call after this one
+
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def aside(self, aside: bool = True) -> Iterator[None]:
         """Somebody who is not the writer uses the disk."""
-        before, self._aside = self._aside, True
+        before, self._aside = self._aside, aside
         try:
             yield
         finally:
