@@ -90,6 +90,7 @@ class Follower(Reading):
         "_looked_s",
         "_manifest",
         "_named",
+        "_new_mem",
         "_refresh_lock",
         "_snapshots",
         "_trail",
@@ -121,6 +122,8 @@ class Follower(Reading):
         self._counts = [0, 0, 0]  # looks, those with news, those from scratch
         self._looked_s = 0.0
         self._due_s = float("inf")
+        rng = options.rng if options.rng is not None else seeded()
+        self._new_mem: Callable[[], Memtable] = partial(new_memtable, options.memtable, rng)
         self._trail = self._new_trail()
         self._box = StateBox(ReadState(self._new_mem(), (), View(self._manifest.shape), 0))
         try:
@@ -171,7 +174,11 @@ class Follower(Reading):
             state, seq = self._state(), self._last_seq
             self._snapshots.acquire(seq)
         pin = Pin(self._snapshots, seq)
-        return state, self._tables.hold(tables_between(state, *bounds)), pin
+        try:
+            return state, self._tables.hold(tables_between(state, *bounds)), pin
+        except BaseException:
+            pin.release()
+            raise
 
     def _read(self, read: Callable[[], T]) -> T:
         """Look if it is time, then read; again in a newer state if a table vanished."""
@@ -301,10 +308,6 @@ class Follower(Reading):
         for number in self._named - self._box.numbers_in_use():
             self._tables.forget(number)
             self._named.discard(number)
-
-    def _new_mem(self) -> Memtable:
-        """An empty memtable."""
-        return new_memtable(self.options.memtable, self.options.rng if self.options.rng is not None else seeded())
 
     def _new_trail(self) -> Trail:
         """A trail that has read nothing."""

@@ -18,6 +18,9 @@ from lsmkv.version.state import ManifestState
 
 __all__ = ["ManifestTail"]
 
+HEAD_BYTES = FILE_HEADER_BYTES + FRAME_HEADER_BYTES
+"""File header and header of the snapshot: what tells one manifest from another."""
+
 
 class ManifestTail:
     """The manifest of a directory as far as it was read. One thread at a time."""
@@ -56,18 +59,18 @@ class ManifestTail:
 
     def _look(self, file: File) -> bool:
         """The look at an open file."""
-        head = file.pread(FILE_HEADER_BYTES + FRAME_HEADER_BYTES, 0)
-        if head != self._head:
-            return self._begin(head, read_exact(file, file.size(), 0))
+        if file.pread(HEAD_BYTES, 0) != self._head:
+            return self._begin(read_exact(file, file.size(), 0))
         if not any(file.pread(FRAME_HEADER_BYTES, self._length)):  # the zeros that follow the last frame
             return False
         return self._go_on(read_exact(file, file.size() - self._length, self._length))
 
-    def _begin(self, head: bytes, data: bytes) -> bool:
+    def _begin(self, data: bytes) -> bool:
         """A file that was not read before."""
         contents = parse_manifest(self.path, data)
         before, self.state = self.state, contents.state
-        self.generation, self._length, self._frames, self._head = contents.generation, contents.length, contents.frames, head
+        self.generation, self._length, self._frames = contents.generation, contents.length, contents.frames
+        self._head = data[:HEAD_BYTES]
         return contents.state != before
 
     def _go_on(self, data: bytes) -> bool:

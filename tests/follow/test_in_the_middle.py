@@ -91,7 +91,7 @@ def calls_of_a_look(stage: Stage, look: Callable[[], object]) -> int:
 
 def delayed(at: int, work: Callable[[], None]) -> Callable[[], object]:
     """``work`` before the ``at``-th call from now."""
-    return (lambda: delayed(at - 1, work)) if at else (lambda: work())
+    return (lambda: delayed(at - 1, work)) if at else work
 
 
 def prepared() -> Stage:

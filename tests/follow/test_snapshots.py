@@ -65,7 +65,7 @@ def test_what_dead_snapshots_held_is_let_go() -> None:
 
 
 def _open_files(stage: Stage) -> list:
-    return [data for data in stage.fs._tree.files("/")]
+    return stage.fs._tree.files("/")
 
 
 def test_scans_end_with_the_follower() -> None:
@@ -80,6 +80,22 @@ def test_scans_end_with_the_follower() -> None:
         follower.close()
         with pytest.raises(lsmkv.ClosedError):
             list(scan)
-        for read in (lambda: snapshot.get(b"a"), lambda: snapshot.get_many([b"a"]), lambda: snapshot.scan()):
+        for read in (lambda: snapshot.get(b"a"), lambda: snapshot.get_many([b"a"]), snapshot.scan):
             with pytest.raises(lsmkv.ClosedError):
                 read()
+
+
+def test_a_snapshot_keeps_its_versions_while_its_log_grows() -> None:
+    stage = prepared()
+    commits(stage)
+    follower = stage.follow()
+    then = dict(stage.history[stage.acknowledged])
+    snapshot = follower.snapshot()
+    for _ in range(5):
+        commits(stage, 20)
+        with stage.aside():
+            assert follower.refresh()
+            assert dict(snapshot.scan()) == then
+            assert snapshot.get_many(list(then)) == list(then.values())
+            assert dict(follower.scan()) == stage.history[stage.acknowledged]
+        follower.check()
