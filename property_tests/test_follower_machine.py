@@ -53,6 +53,8 @@ class FollowerMachine(EngineMachine):
         self.seen = len(self.history) - 1
         assert not follower.refresh()
         follower.check()
+        for snapshot, shown in self.kept:
+            assert snapshot is None or dict(snapshot.scan()) == shown
 
     @rule()
     def read_without_looking(self):
