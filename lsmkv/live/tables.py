@@ -49,6 +49,7 @@ class TableCache:
         "_levels",
         "_limit",
         "_lock",
+        "_owed",
         "calls",
         "crowded",
         "readers",
@@ -63,6 +64,7 @@ class TableCache:
         self._limit = max(1, min(limit, open_files_limit() // 2))
         self._lock = Lock()
         self._held: weakref.WeakKeyDictionary[TableCache, frozenset[int]] = weakref.WeakKeyDictionary()
+        self._owed: weakref.WeakSet[TableReader] = weakref.WeakSet()  # dropped while somebody held them
         self.readers: OrderedDict[int, TableReader] = OrderedDict()
         """Open tables; a lookup may peek here before it calls :meth:`get`."""
         self.crowded = False
@@ -91,9 +93,16 @@ class TableCache:
         return reader
 
     def _let_rest(self, number: int, reader: TableReader) -> None:
-        """Take the descriptor of a table that was dropped, unless somebody holds it (lock held)."""
-        if not any(number in numbers for numbers in self._held.values()):
+        """Take the descriptor of a table that was dropped, and of those dropped while they were held and are not (lock held)."""
+        held = frozenset().union(*self._held.values())
+        if number not in held and not self._owed:
             reader.file.rest()
+            return
+        self._owed.add(reader)
+        for owed in list(self._owed):
+            if owed.number not in held:
+                owed.file.rest()
+                self._owed.discard(owed)
 
     def hold(self, numbers: Iterable[int]) -> TableCache:
         """A set of its own with these tables open: they are read to the end whatever happens to their names.
