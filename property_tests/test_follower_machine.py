@@ -8,7 +8,7 @@ from hypothesis.stateful import Bundle, consumes, invariant, rule
 
 import lsmkv
 from lsmkv.env.rng import seeded
-from property_tests.test_engine_machine import EngineMachine, bounds, keys
+from property_tests.test_engine_machine import EngineMachine, bounds, keys, values
 
 
 class FollowerMachine(EngineMachine):
@@ -75,6 +75,19 @@ class FollowerMachine(EngineMachine):
         self.expect(shown)
         self.kept.append(moment := [snapshot, shown])
         return moment
+
+    @rule(ops=st.lists(st.tuples(keys, st.none() | values), max_size=5), over=st.integers(1, 5), sync=st.booleans())
+    def commit_beside_a_moment(self, ops, over, sync):
+        """What is shown is overwritten while somebody holds it, most often in the same log."""
+        with self.follow().snapshot() as snapshot:
+            shown = dict(snapshot.scan())
+            self.expect(shown)
+            self.batch([*ops, *((key, b"over") for key in sorted(shown)[:over])], sync)
+            self.follower.refresh()
+            assert dict(snapshot.scan()) == shown
+            assert snapshot.get_many(list(shown)) == list(shown.values())
+            assert dict(self.follower.scan()) == self.model
+            self.seen = len(self.history) - 1
 
     @rule(moment=moments, wanted=st.lists(keys, max_size=10), reverse=st.booleans())
     def read_moment(self, moment, wanted, reverse):
