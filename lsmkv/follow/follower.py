@@ -182,6 +182,7 @@ class Follower(Reading):
 
     def _read(self, read: Callable[[], T]) -> T:
         """Look if it is time, then read; again in a newer state if a table vanished."""
+        self._state()  # before any lock: in a forked child somebody who is not here may hold it
         if self._clock.monotonic() >= self._due_s:
             self._catch_up()
         try:

@@ -190,12 +190,14 @@ def test_in_a_forked_child_it_is_closed(tmp_path: Path) -> None:
     with lsmkv.open(tmp_path / "s") as db:
         db.put(b"a", b"1")
     with lsmkv.open(tmp_path / "s", read_only=True) as follower:
-        follower._refresh_lock.acquire()  # as if another thread were looking
+        locks = (follower._refresh_lock, follower._apply_lock, follower._snapshots.door)
+        for lock in locks:  # as if another thread were looking
+            lock.acquire()
         child = os.fork()
         if not child:
             status = 1
             try:
-                for call in (lambda: follower.get(b"a"), follower.refresh):
+                for call in (lambda: follower.get(b"a"), follower.refresh, follower.scan, follower.snapshot, follower.stats):
                     try:
                         call()
                     except lsmkv.ClosedError:
@@ -205,7 +207,8 @@ def test_in_a_forked_child_it_is_closed(tmp_path: Path) -> None:
                 status = 0
             finally:
                 os._exit(status)
-        follower._refresh_lock.release()
+        for lock in locks:
+            lock.release()
         assert os.waitpid(child, 0)[1] == 0
         assert follower.get(b"a") == b"1"
 
