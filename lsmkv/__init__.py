@@ -14,7 +14,9 @@ from lsmkv.errors import (
     LsmError,
     NoSpaceError,
     PoisonedError,
+    ReadOnlyError,
 )
+from lsmkv.follow import Follower, FollowerStats
 from lsmkv.iterator import Scan
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
@@ -38,6 +40,8 @@ __all__ = [
     "ClosedError",
     "CorruptionError",
     "Fluid",
+    "Follower",
+    "FollowerStats",
     "FormatTooNewError",
     "IOFailedError",
     "InvalidArgumentError",
@@ -49,6 +53,7 @@ __all__ = [
     "NoSpaceError",
     "Options",
     "PoisonedError",
+    "ReadOnlyError",
     "RepairReport",
     "Scan",
     "Snapshot",

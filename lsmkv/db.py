@@ -9,10 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, overload
 
 from lsmkv.arguments import PathArgument, check_bounds, checked_keys, checked_path
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value
@@ -21,11 +18,13 @@ from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock
-from lsmkv.errors import ClosedError, LsmError
+from lsmkv.errors import InvalidArgumentError, LsmError
+from lsmkv.follow import Follower
 from lsmkv.framing import Frame, frames_of_keys, frames_of_pairs, only_frame
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
+from lsmkv.live.tables import TableCache
 from lsmkv.maintain.look import seen_shape
 from lsmkv.maintain.scheduler import ThreadedScheduler
 from lsmkv.maintain.upkeep import Upkeep
@@ -36,9 +35,10 @@ from lsmkv.observe.status import report_to
 from lsmkv.options import Options, checked_options, checked_policy
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.transition import Pace, TransitionReport
-from lsmkv.read.lookup import find_at, value_below
+from lsmkv.read.lookup import find_at
 from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
+from lsmkv.reading import Reading
 from lsmkv.recover.checkpoint import write_checkpoint
 from lsmkv.recover.ending import abandon
 from lsmkv.recover.opening import Opened, open_store
@@ -50,16 +50,31 @@ from lsmkv.write.stall import StallGate
 __all__ = ["DB", "open"]
 
 
-def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A001 - the door of design: lsmkv.open(path)
+@overload
+def open(path: PathArgument, options: Options | None = None, *, read_only: Literal[False] = False) -> DB: ...  # noqa: A001 - as below
+
+
+@overload
+def open(path: PathArgument, options: Options | None = None, *, read_only: Literal[True]) -> Follower: ...  # noqa: A001 - as below
+
+
+def open(path: PathArgument, options: Options | None = None, *, read_only: bool = False) -> DB | Follower:  # noqa: A001 - the door of design: lsmkv.open(path)
     """Open the store at ``path``, creating it if needed. Use it as a context manager.
+
+    ``read_only``: follow the store instead, beside the process that has it open for writing, if any. See :class:`Follower`.
 
     Raises LockedError if another process has it open, CorruptionError naming file and offset, FormatTooNewError,
     InvalidArgumentError, IOFailedError.
 
     I/O: reads the manifest and the logs; writes tables of replayed entries if there are any, appends one edit to the manifest
-    (synced), begins a log.
+    (synced), begins a log. Read-only: reads the manifest and the logs.
     """
     path, options = checked_path(path), checked_options(options)
+    if not isinstance(read_only, bool):
+        msg = f"read_only = {read_only!r}: must be True or False"
+        raise InvalidArgumentError(msg)
+    if read_only:
+        return Follower(path, options)
     opened = open_store(path, options)
     try:
         return DB(opened, options)
@@ -68,12 +83,10 @@ def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A00
         raise
 
 
-class DB:
+class DB(Reading):
     """An open store. Made by :func:`open`. Each ``I/O:`` line is held against the ledger by a test; see docs/ledger.md."""
 
     __slots__ = (
-        "__weakref__",
-        "_box",
         "_calls",
         "_close_lock",
         "_committer",
@@ -81,7 +94,6 @@ class DB:
         "_finalizer",
         "_gate",
         "_opened",
-        "_tables",
         "_upkeep",
     )
 
@@ -89,6 +101,7 @@ class DB:
         core = opened.core
         self._opened = opened
         self._core = core
+        self._path = core.path
         self._box = core.box
         self._tables = core.tables
         self._close_lock = Lock()
@@ -111,50 +124,11 @@ class DB:
         watch_forks(self)
 
     @property
-    def path(self) -> str:
-        """The directory. I/O: none."""
-        return self._core.path
-
-    @property
     def options(self) -> Options:
         """The options it was opened with. I/O: none."""
         return self._core.options
 
-    # reading
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``, or None. I/O: at most one block per run; none for keys in memory; none for cached blocks."""
-        state = self._box.current
-        if state is None:
-            raise ClosedError(self.path)
-        if type(key) is not bytes:
-            check_key(key)
-        entry = state.mem.newest.get(key)
-        return value_below(state, self._tables, key) if entry is None else entry[1]
-
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.
-
-        I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
-        """
-        return find_many(self._state(), self._tables, checked_keys(keys))
-
-    def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
-        found = find_many(self._state(), self._tables, checked_keys(keys), bare=True)
-        return np.fromiter((value is not None for value in found), np.bool_, len(found))
-
-    def scan(
-        self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False
-    ) -> Scan:
-        """Entries with start <= key < stop (None: unbounded) that begin with ``prefix``, as of now, in key order.
-
-        ``reverse`` yields the same entries in descending order.
-
-        I/O: each block of the range once, when it is needed; at most two more per run; none for cached blocks.
-        """
-        check_bounds(start, stop, prefix)
-        return self._scan(self._pin(), start, stop, prefix=prefix, reverse=reverse)
+    # reading (see Reading)
 
     def snapshot(self) -> Snapshot:
         """A view that keeps showing this moment; close it. I/O: none."""
@@ -178,23 +152,17 @@ class DB:
         snapshots = self._core.snapshots
         with snapshots.door:
             snapshots.acquire(seq)
-        return self._scan(Pin(snapshots, seq), start, stop, prefix=prefix, reverse=reverse)
+        return Scan(self._box, self._tables, Pin(snapshots, seq), prefix_range(start, stop, prefix), reverse=reverse)
 
     def _pin(self) -> Pin:
         """A registration of the newest visible sequence number."""
         self._state()
         return Pin(self._core.snapshots, self._committer.register_snapshot())
 
-    def _scan(self, pin: Pin, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
-        """A scan under a pin, which it takes over."""
-        return Scan(self._box, self._tables, pin, prefix_range(start, stop, prefix), reverse=reverse)
-
-    def _state(self) -> ReadState:
-        """What readers see now; ClosedError if the store is closed."""
-        state = self._box.current
-        if state is None:
-            raise ClosedError(self.path)
-        return state
+    def _moment(self, bounds: tuple[bytes | None, bytes | None]) -> tuple[ReadState | None, TableCache, Pin]:
+        """See :class:`Reading`: the newest visible sequence number."""
+        del bounds
+        return None, self._tables, self._pin()
 
     # writing
 
@@ -384,11 +352,3 @@ class DB:
         """In a forked child: closed, without touching what belongs to the parent. I/O: none."""
         self._box.current = None
         self._finalizer.detach()
-
-    def __enter__(self) -> Self:
-        """Return self."""
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        """Close."""
-        self.close()

@@ -9,6 +9,7 @@
     |   `-- PoisonedError(first cause)        an earlier failure makes further writes unsafe: reopen
     |-- LockedError(path)                     another process (or this one) has the directory open for writing
     |-- ClosedError(what)                     the handle was closed
+    |-- ReadOnlyError(path, what)             a follower was asked to write
     |-- InvalidArgumentError                  the caller passed something meaningless (also a ValueError)
     |-- FormatTooNewError(path, found, known) written by a newer version of this library
     `-- BusyError(reason)                     the write would have to wait longer than allowed
@@ -31,6 +32,7 @@ __all__ = [
     "LsmError",
     "NoSpaceError",
     "PoisonedError",
+    "ReadOnlyError",
     "io_failed",
 ]
 
@@ -85,7 +87,8 @@ class LockedError(LsmError):
 
     def __init__(self, path: str, owner: str = "") -> None:
         """Name the directory and, when known, who holds it."""
-        super().__init__(f"{path} is already open for writing" + (f" by {owner}" if owner else ""))
+        who = f" by {owner}" if owner else ""
+        super().__init__(f"{path} is already open for writing{who}: lsmkv.open(path, read_only=True) reads it meanwhile")
         self.path = path
         self.owner = owner
 
@@ -96,6 +99,16 @@ class ClosedError(LsmError):
     def __init__(self, what: str) -> None:
         """Name what is closed."""
         super().__init__(f"{what} is closed")
+
+
+class ReadOnlyError(LsmError):
+    """A store opened with ``read_only=True`` was asked to write. Attributes: ``path``, ``what`` (the method)."""
+
+    def __init__(self, path: str, what: str) -> None:
+        """Name the store and what was asked of it."""
+        super().__init__(f"{what}: {path} was opened read-only; open it without read_only=True to write")
+        self.path = path
+        self.what = what
 
 
 class InvalidArgumentError(LsmError, ValueError):

@@ -7,7 +7,7 @@ from typing import Self
 
 from lsmkv.errors import ClosedError
 from lsmkv.live.snapshots import Pin
-from lsmkv.live.state import StateBox
+from lsmkv.live.state import ReadState, StateBox
 from lsmkv.live.tables import TableCache
 from lsmkv.read.scan import scan
 
@@ -30,10 +30,13 @@ class Scan(Iterator[tuple[bytes, bytes]]):
         bounds: tuple[bytes | None, bytes | None],
         *,
         reverse: bool,
+        state: ReadState | None = None,
     ) -> None:
-        state = box.current
-        if state is None:
+        """``state``: the moment to read, None for the one in ``box``; once that is empty the scan ends."""
+        current = box.current
+        if current is None:
             raise ClosedError("the store")
+        state = current if state is None else state
         pin.holds = state  # its view keeps the tables from being unlinked
         self._pin = pin
         self._items: Iterator[tuple[bytes, bytes]] = scan(state, tables, *bounds, reverse=reverse, pin=pin, box=box)

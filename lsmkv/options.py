@@ -50,6 +50,10 @@ class Options:
     few KiB, not synced, removed by close: docs/format/status.md). ``lsmkv top`` takes the rates of a store that another process
     has open from it. None: no such file. A manual scheduler writes none."""
 
+    refresh_s: float | None = 0.1
+    """Only for ``open(..., read_only=True)``: seconds after which a read looks again for what the writer has done since (0: every
+    read looks). None: never by itself, only ``refresh()`` looks. Of a writer it changes nothing."""
+
     # performance
     memtable: Literal["skiplist", "sorteddict"] = "skiplist"
     """Ordered part of the memtable; answers are the same."""
@@ -104,7 +108,7 @@ class Options:
                 _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name in ("tombstone_age_s", "status_interval_s"):
+            if value is None and name in ("tombstone_age_s", "status_interval_s", "refresh_s"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
                 _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
@@ -159,6 +163,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "stall_timeout_s": (float, 0, 365 * 86_400),
     "tombstone_age_s": (float, 0.001, 1e10),
     "status_interval_s": (float, 0.05, 86_400),
+    "refresh_s": (float, 0, 86_400),
     "memtable_bytes": (int, 1 << 10, 1 << 40),
     "max_immutables": (int, 1, 1 << 20),
     "block_cache_bytes": (int, 0, 1 << 50),

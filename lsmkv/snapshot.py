@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,23 @@ from lsmkv.errors import ClosedError
 from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 
-if TYPE_CHECKING:
-    from lsmkv.db import DB
+__all__ = ["Snapshot", "Source"]
 
-__all__ = ["Snapshot"]
+
+class Source(Protocol):
+    """What can be read at a registered sequence number."""
+
+    def get_at(self, key: bytes, seq: int) -> bytes | None:
+        """One key."""
+        ...
+
+    def get_many_at(self, keys: Sequence[bytes], seq: int) -> list[bytes | None]:
+        """Many keys."""
+        ...
+
+    def scan_at(self, seq: int, start: bytes | None, stop: bytes | None, *, prefix: bytes | None, reverse: bool) -> Scan:
+        """A range."""
+        ...
 
 
 class Snapshot:
@@ -24,19 +37,19 @@ class Snapshot:
     It is a sequence number, not a copy: making one costs nothing, keeping one costs the versions it protects.
     """
 
-    __slots__ = ("_db", "_pin", "seq")
+    __slots__ = ("_pin", "_source", "seq")
 
-    def __init__(self, db: DB, pin: Pin) -> None:
-        self._db = db
+    def __init__(self, source: Source, pin: Pin) -> None:
+        self._source = source
         self._pin = pin
         self.seq = pin.seq
         """The newest sequence number it sees."""
 
-    def _open(self) -> DB:
-        """The store, if the snapshot is not closed."""
+    def _open(self) -> Source:
+        """What it reads, if it is not closed."""
         if not self._pin.held:
             raise ClosedError("snapshot")
-        return self._db
+        return self._source
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key`` at that moment, or None. I/O: as ``DB.get``."""

@@ -15,6 +15,8 @@ ENGINE = {
     "CorruptionError",
     "FormatTooNewError",
     "Fluid",
+    "Follower",
+    "FollowerStats",
     "IOFailedError",
     "InvalidArgumentError",
     "LazyLeveling",
@@ -25,6 +27,7 @@ ENGINE = {
     "NoSpaceError",
     "Options",
     "PoisonedError",
+    "ReadOnlyError",
     "RepairReport",
     "Scan",
     "Snapshot",
@@ -82,6 +85,21 @@ DATABASE = {
     "write",
 }
 
+FOLLOWER = {
+    "check",
+    "close",
+    "contains_many",
+    "get",
+    "get_many",
+    "options",
+    "path",
+    "refresh",
+    "scan",
+    "snapshot",
+    "stats",
+    "tree",
+}
+
 
 @pytest.mark.parametrize(("module", "fixed"), [(lsmkv, ENGINE), (lsmkv_tensor, TENSOR)])
 def test_the_package_exports_its_fixed_names(module: object, fixed: set[str]) -> None:
@@ -92,6 +110,7 @@ def test_the_package_exports_its_fixed_names(module: object, fixed: set[str]) ->
 
 def test_the_handles_have_their_fixed_methods() -> None:
     assert set(dir(lsmkv.DB)) >= DATABASE
+    assert set(dir(lsmkv.Follower)) >= FOLLOWER
     assert set(dir(lsmkv.Snapshot)) >= {"get", "get_many", "scan", "close"}
     assert set(dir(lsmkv_tensor.TensorStore)) >= STORE
     assert set(dir(lsmkv_tensor.PageStore)) >= PAGES

@@ -33,6 +33,7 @@ from lsmkv.errors import CorruptionError, FormatTooNewError, io_failed
 __all__ = [
     "FILE_HEADER_BYTES",
     "FRAME_HEADER_BYTES",
+    "FRAME_MAGIC",
     "MAX_PAYLOAD_BYTES",
     "FileHeader",
     "Frame",
@@ -52,6 +53,8 @@ FILE_HEADER_BYTES = _FILE.size + 8
 FRAME_HEADER_BYTES = _FRAME.size + 8
 MAX_PAYLOAD_BYTES = (1 << 32) - 1
 FRAME_MAGIC = b"\xf5Lf\n"
+"""What a frame header begins with."""
+
 _HAS_PREVIOUS = 1
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = (1 << 64) - 1
@@ -157,46 +160,53 @@ def read_whole(fs: FileSystem, path: str) -> bytes:
         raise io_failed("read", path, error) from error
 
 
-def scan(data: bytes, number: int) -> Scan:
-    """The frames of file ``number``, whose contents (header included) are ``data``."""
+def scan(data: bytes, number: int, origin: int = 0) -> Scan:
+    """The frames of file ``number``, whose contents (header included) are ``data``.
+
+    With an ``origin``, ``data`` is what the file holds from that offset on, where a frame begins. Offsets in the result are
+    those of the file.
+    """
     frames: list[Frame] = []
-    at, durable = FILE_HEADER_BYTES, 0
+    at, durable, seed = 0 if origin else FILE_HEADER_BYTES, 0, number * _GOLDEN + origin
     view = memoryview(data)
     while at < len(data):
-        header = _header_at(data, number, at)
+        header = _header_at(data, seed, at)
         if header is None:
-            durable = max(durable, _highest_mark(data, number, at + 1))
-            return Scan(frames, at, durable, _describe(data, at), overhang=False)
+            durable = max(durable, _highest_mark(data, seed, at + 1))
+            return Scan(frames, origin + at, durable, _describe(data, at), overhang=False)
         kind, a, b, count, length, stamp, mark, checksum = header
         durable = max(durable, mark)
         start, end = at + FRAME_HEADER_BYTES, at + FRAME_HEADER_BYTES + length
         if end > len(data):
             why = f"a frame of {length} payload bytes, of which {len(data) - start} are there"
-            return Scan(frames, at, durable, why, overhang=True)
-        if xxh3_64_intdigest(view[start:end], (number * _GOLDEN + at) & _MASK) != checksum:
-            durable = max(durable, _highest_mark(data, number, end))
-            return Scan(frames, at, durable, "checksum of a frame's payload does not match", overhang=False)
-        frames.append(Frame(at, end, kind, (a, b), count, stamp, mark, view[start:end]))
+            return Scan(frames, origin + at, durable, why, overhang=True)
+        if xxh3_64_intdigest(view[start:end], (seed + at) & _MASK) != checksum:
+            durable = max(durable, _highest_mark(data, seed, end))
+            return Scan(frames, origin + at, durable, "checksum of a frame's payload does not match", overhang=False)
+        frames.append(Frame(origin + at, origin + end, kind, (a, b), count, stamp, mark, view[start:end]))
         at = end
-    return Scan(frames, at, durable, None, overhang=False)
+    return Scan(frames, origin + at, durable, None, overhang=False)
 
 
-def _header_at(data: bytes, number: int, at: int) -> tuple[int, int, int, int, int, int, int, int] | None:
-    """(kind, code a, code b, count, length, stamp, durable, payload sum) if an intact frame header lies at ``at``."""
+def _header_at(data: bytes, seed: int, at: int) -> tuple[int, int, int, int, int, int, int, int] | None:
+    """(kind, code a, code b, count, length, stamp, durable, payload sum) if an intact frame header lies at ``at``.
+
+    ``seed`` is that of a frame at the beginning of ``data``.
+    """
     if len(data) - at < FRAME_HEADER_BYTES or data[at : at + 4] != FRAME_MAGIC:
         return None
     head = data[at : at + _FRAME.size]
-    if _SUM.unpack_from(data, at + _FRAME.size)[0] != xxh3_64_intdigest(head, (number * _GOLDEN + at) & _MASK):
+    if _SUM.unpack_from(data, at + _FRAME.size)[0] != xxh3_64_intdigest(head, (seed + at) & _MASK):
         return None
     _, kind, a, b, _, count, length, stamp, durable, checksum = _FRAME.unpack(head)
     return kind, a, b, count, length, stamp, durable, checksum
 
 
-def _highest_mark(data: bytes, number: int, start: int) -> int:
+def _highest_mark(data: bytes, seed: int, start: int) -> int:
     """The highest durable mark of the intact frame headers from ``start`` on; time linear in the bytes searched."""
     highest, at = 0, data.find(FRAME_MAGIC, start)
     while at >= 0:
-        header = _header_at(data, number, at)
+        header = _header_at(data, seed, at)
         if header is not None:
             highest = max(highest, header[6])
         at = data.find(FRAME_MAGIC, at + 4)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import commands, engine, lab, policy, repair, top
+from lsmkv.cli import commands, engine, lab, policy, read, repair, top
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -47,6 +47,7 @@ def build_tools() -> Tools:
 
     engine.register(tools)
     commands.register(tools)
+    read.register(tools)
     lab.register(tools)
     policy.register(tools)
     top.register(tools)

@@ -1,7 +1,8 @@
 """How the command speaks: results on standard output, one line about a failure on standard error.
 
 With ``--json`` standard output holds one JSON document and nothing else, also when the command fails
-(``{"error": {...}}``). Bytes are hexadecimal there. Exit codes: 0, 2 for whatever went wrong, 130 for Ctrl-C.
+(``{"error": {...}}``). Bytes are hexadecimal there. Exit codes: 0, 2 for whatever went wrong, 130 for Ctrl-C
+(and 1 from ``get`` for a key that is not there).
 """
 
 from __future__ import annotations
@@ -90,11 +91,11 @@ def _line(record: Mapping[str, object]) -> str:
     return f"{record.get('offset', ''):>10}  {record.get('record', '')!s:<10}  {'  '.join(fields)}".rstrip()
 
 
-def plain(value: object) -> str:
-    """A value for people: numbers grouped, bytes as text where they are text and else in hexadecimal, cut short."""
+def plain(value: object, *, whole: bool = False) -> str:
+    """A value for people: numbers grouped, bytes as text where they are text, else in hexadecimal, cut short unless ``whole``."""
     match value:
         case bytes():
-            shown = _bytes(value)
+            shown = _bytes(value, len(value) if whole else CLIP_BYTES)
         case bool():
             shown = "yes" if value else "no"
         case int():
@@ -110,12 +111,12 @@ def plain(value: object) -> str:
     return shown
 
 
-def _bytes(value: bytes) -> str:
+def _bytes(value: bytes, clip: int) -> str:
     """Bytes for people."""
-    head = value[:CLIP_BYTES]
+    head = value[:clip]
     readable = all(32 <= byte < 127 for byte in head)
     shown = f"'{head.decode('ascii')}'" if readable else f"0x{head.hex()}"
-    return shown if len(value) <= CLIP_BYTES else f"{shown}... ({len(value):,} bytes)"
+    return shown if len(value) <= clip else f"{shown}... ({len(value):,} bytes)"
 
 
 def _jsonable(value: object) -> object:

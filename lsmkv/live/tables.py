@@ -2,10 +2,14 @@
 
 It also knows the level of each table, so that a reader counts in the books of that level. A table that moves takes its reader
 with it.
+
+Who reads files that others may unlink holds them: :meth:`TableCache.hold` gives a set of its own, whose tables stay open
+until it is dropped.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 
@@ -35,7 +39,21 @@ class TableCache:
     over more tables than may be open) goes on, at one opening a read.
     """
 
-    __slots__ = ("_cache", "_directory", "_fs", "_ledger", "_levels", "_limit", "_lock", "calls", "crowded", "readers")
+    __slots__ = (
+        "__weakref__",
+        "_cache",
+        "_directory",
+        "_fs",
+        "_held",
+        "_ledger",
+        "_levels",
+        "_limit",
+        "_lock",
+        "_owed",
+        "calls",
+        "crowded",
+        "readers",
+    )
 
     def __init__(self, fs: FileSystem, directory: str, cache: BlockCache | None, ledger: Ledger, limit: int) -> None:
         self._fs = fs
@@ -45,6 +63,8 @@ class TableCache:
         self._levels: dict[int, int] = {}
         self._limit = max(1, min(limit, open_files_limit() // 2))
         self._lock = Lock()
+        self._held: weakref.WeakKeyDictionary[TableCache, frozenset[int]] = weakref.WeakKeyDictionary()
+        self._owed: weakref.WeakSet[TableReader] = weakref.WeakSet()  # dropped while somebody held them
         self.readers: OrderedDict[int, TableReader] = OrderedDict()
         """Open tables; a lookup may peek here before it calls :meth:`get`."""
         self.crowded = False
@@ -68,9 +88,36 @@ class TableCache:
             reader = self.readers.setdefault(number, reader)
             self._point(reader)  # it may have moved meanwhile
             while len(self.readers) > self._limit:
-                self.readers.popitem(last=False)[1].file.rest()
+                self._let_rest(*self.readers.popitem(last=False))
             self.crowded = self.crowded or len(self.readers) == self._limit
         return reader
+
+    def _let_rest(self, number: int, reader: TableReader) -> None:
+        """Take the descriptor of a table that was dropped, and of those dropped while they were held and are not (lock held)."""
+        held = frozenset().union(*self._held.values())
+        if number not in held and not self._owed:
+            reader.file.rest()
+            return
+        self._owed.add(reader)
+        for owed in list(self._owed):
+            if owed.number not in held:
+                owed.file.rest()
+                self._owed.discard(owed)
+
+    def hold(self, numbers: Iterable[int]) -> TableCache:
+        """A set of its own with these tables open: they are read to the end whatever happens to their names.
+
+        They count like those opened here; dropping the set lets go of them. Errors as :meth:`get`.
+
+        I/O: as :meth:`get` for each table that is not open.
+        """
+        wanted = frozenset(numbers)
+        held = TableCache(self._fs, self._directory, self._cache, self._ledger, len(wanted))
+        with self._lock:
+            self._held[held] = wanted  # before the first one is taken: from now on none of them is put to rest
+        for number in wanted:
+            held.readers[number] = self.get(number)
+        return held
 
     def _open(self, number: int) -> TableReader:
         """A new reader, counted."""
@@ -120,9 +167,11 @@ class TableCache:
             self._cache.drop(number)
 
     def clear(self) -> None:
-        """Drop all readers."""
+        """Drop all readers, those held included."""
         with self._lock:
             self.readers.clear()
+            for held in list(self._held):
+                held.readers.clear()
 
     def __len__(self) -> int:
         """Tables open now."""

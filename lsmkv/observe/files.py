@@ -17,7 +17,7 @@ from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.version.journal import ManifestContents, read_manifest
 from lsmkv.version.state import ManifestState
 
-__all__ = ["MANIFEST", "StoreFiles", "is_store", "list_files", "load_contents", "load_manifest"]
+__all__ = ["MANIFEST", "StoreFiles", "check_is_store", "is_store", "list_files", "load_contents", "load_manifest"]
 
 MANIFEST = "MANIFEST"
 LOCK = "LOCK"
@@ -62,6 +62,12 @@ def load_contents(fs: FileSystem, path: str) -> ManifestContents:
 
     InvalidArgumentError if there is no store, CorruptionError, FormatTooNewError, IOFailedError. I/O: reads the manifest.
     """
+    check_is_store(fs, path)
+    return read_manifest(fs, path)
+
+
+def check_is_store(fs: FileSystem, path: str) -> None:
+    """Raise InvalidArgumentError, saying why, unless ``path`` is a directory with a manifest. I/O: three stats."""
     if not fs.exists(path):
         msg = f"{path} does not exist"
         raise InvalidArgumentError(msg)
@@ -71,7 +77,6 @@ def load_contents(fs: FileSystem, path: str) -> ManifestContents:
     if not fs.exists(join(path, MANIFEST)):
         msg = f"{path} holds no lsmkv store (no {MANIFEST} there)"
         raise InvalidArgumentError(msg)
-    return read_manifest(fs, path)
 
 
 def list_files(fs: FileSystem, path: str) -> StoreFiles:

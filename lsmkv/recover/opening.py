@@ -37,7 +37,7 @@ from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy, from_description
 from lsmkv.policy.transition import TransitionReport
 from lsmkv.recover.orphans import unexplained
-from lsmkv.recover.replay import Replayed, replay
+from lsmkv.recover.replay import Replayed, apply_batch, replay
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.manifest import Manifest, ManifestState
 from lsmkv.version.shape import TableMeta
@@ -270,7 +270,7 @@ def _replayed_memtables(core: Core, replayed: Replayed) -> Iterator[Memtable]:
     """The replayed batches in memtables of the usual size."""
     mem = core.new_mem()
     for batch in replayed.batches:
-        mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
+        apply_batch(mem, batch, keep_versions=False)
         if mem.bytes >= core.options.memtable_bytes:
             yield mem
             mem = core.new_mem()

@@ -7,6 +7,8 @@ explains the hole and it is corruption.
 
 Logs correspond to memtables: those below the manifest's floor are in tables as a whole, those above it not at all. So
 nothing is filtered by sequence number here.
+
+A follower, which reads on in logs that are being written, takes them by the same rules (:class:`Chain`).
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from posixpath import join
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
+from lsmkv.memtable import Memtable
 from lsmkv.wal.batch import WalBatch
-from lsmkv.wal.reader import WalContents, read_wal
+from lsmkv.wal.reader import read_wal
 
-__all__ = ["Dropped", "Replayed", "replay"]
+__all__ = ["Chain", "Dropped", "Log", "Replayed", "apply_batch", "replay"]
 
 
 class Dropped(NamedTuple):
@@ -35,6 +38,71 @@ class Dropped(NamedTuple):
     def __str__(self) -> str:
         """One sentence."""
         return f"{self.file}: {self.what}"
+
+
+class Log(Protocol):
+    """What the order of logs is judged by; see :class:`lsmkv.wal.reader.WalContents`."""
+
+    @property
+    def number(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def previous(self) -> tuple[int, int] | None:
+        """(number, length) of the log before."""
+        ...
+
+    @property
+    def valid_length(self) -> int:
+        """Bytes of header and intact frames; 0 without a header."""
+        ...
+
+    @property
+    def first_seq(self) -> int | None:
+        """Sequence number of its first entry."""
+        ...
+
+    @property
+    def last_seq(self) -> int | None:
+        """Sequence number of its last entry."""
+        ...
+
+    @property
+    def durable(self) -> int:
+        """Bytes known to have been on disk."""
+        ...
+
+
+class Chain:
+    """Logs taken one by one, oldest first, as long as there is no hole before them."""
+
+    __slots__ = ("_before", "_last_seq", "broken")
+
+    def __init__(self, last_seq: int) -> None:
+        """``last_seq``: the newest sequence number in tables."""
+        self._last_seq = last_seq
+        self._before: Log | None = None
+        self.broken: str | None = None
+        """What is missing; None while nothing is."""
+
+    def takes(self, path: str, log: Log) -> bool:
+        """Whether ``log`` (at ``path``) follows those taken so far.
+
+        Not if it has no header: it was begun and never written to, nothing was committed in it. Raises CorruptionError for
+        what no crash explains: a log behind a hole that was durable, so that all before it had been, too.
+        """
+        if not log.valid_length:
+            return False
+        self.broken = self.broken or _hole(path, log, self._before, self._last_seq)
+        if self.broken is not None:
+            if log.durable:
+                what = f"{self.broken}; yet {log.durable} bytes of this log were durable, so all before it were"
+                raise CorruptionError(path, 0, what)
+            return False
+        self._last_seq = log.last_seq if log.last_seq is not None else self._last_seq
+        self._before = log
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +135,31 @@ def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int
 
     I/O: reads every log once; changes nothing.
     """
-    logs = [(join(directory, f"{number:06d}.wal"), number) for number in numbers]
-    contents = [(path, read_wal(fs, path)) for path, _ in logs]
+    logs = [join(directory, f"{number:06d}.wal") for number in numbers]
+    contents = [(path, read_wal(fs, path)) for path in logs]
     batches: list[WalBatch] = []
     dropped: list[Dropped] = []
-    broken: str | None = None
-    before: WalContents | None = None
+    chain = Chain(last_seq)
     for path, log in contents:
-        if not log.valid_length:  # begun and never written to: nothing was committed in it and nothing follows it
-            what = f"dropped {log.dropped_bytes} bytes: {log.dropped_why or 'the log was never begun'}"
-            dropped.append(Dropped(path, log.dropped_bytes, what))
-            continue
-        broken = broken or _hole(path, log, before, last_seq)
-        if broken is not None:
-            dropped.append(_drop(path, log, broken))
-            continue
-        batches += log.batches
-        if log.batches:
-            last_seq = log.batches[-1].first_seq + len(log.batches[-1].keys) - 1
-        if log.dropped_why is not None:
-            what = f"dropped {log.dropped_bytes} bytes after byte {log.valid_length}: {log.dropped_why}"
-            dropped.append(Dropped(path, log.dropped_bytes, what))
-        before = log
+        if chain.takes(path, log):
+            batches += log.batches
+            lost, after, why = log.dropped_bytes, f" after byte {log.valid_length}", log.dropped_why
+        elif not log.valid_length:
+            lost, after, why = log.dropped_bytes, "", log.dropped_why or "the log was never begun"
+        else:
+            lost, after, why = log.valid_length + log.dropped_bytes, "", chain.broken
+        if why is not None:
+            dropped.append(Dropped(path, lost, f"dropped {lost} bytes{after}: {why}"))
     read = sum(log.valid_length + log.dropped_bytes for _, log in contents)
     return Replayed(batches, tuple(dropped), read)
 
 
-def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int) -> str | None:
+def apply_batch(mem: Memtable, batch: WalBatch, *, keep_versions: bool) -> None:
+    """Put a batch that was read from a log into a memtable, where readers see all of it or nothing."""
+    mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep_versions)
+
+
+def _hole(path: str, log: Log, before: Log | None, last_seq: int) -> str | None:
     """What is missing between the logs read so far and ``log``; None if nothing is."""
     if before is not None:
         if log.previous is None:
@@ -106,17 +172,10 @@ def _hole(path: str, log: WalContents, before: WalContents | None, last_seq: int
         if length < before.valid_length:
             what = f"{number:06d}.wal had {length} bytes when this log was begun, but now has {before.valid_length}"
             raise CorruptionError(path, 0, what)
-    if log.batches and log.batches[0].first_seq > last_seq + 1:
-        return f"it begins at sequence number {log.batches[0].first_seq}, the data before it ends at {last_seq}"
-    if log.batches and before is not None and log.batches[0].first_seq <= last_seq:
-        what = f"begins at sequence number {log.batches[0].first_seq}, but the log before it goes up to {last_seq}"
+    first = log.first_seq
+    if first is not None and first > last_seq + 1:
+        return f"it begins at sequence number {first}, the data before it ends at {last_seq}"
+    if first is not None and before is not None and first <= last_seq:
+        what = f"begins at sequence number {first}, but the log before it goes up to {last_seq}"
         raise CorruptionError(path, 0, what)
     return None
-
-
-def _drop(path: str, log: WalContents, broken: str) -> Dropped:
-    """Give up a log behind a hole. It is corruption if it was ever synced: then all before it was too."""
-    if log.durable:
-        raise CorruptionError(path, 0, f"{broken}; yet {log.durable} bytes of this log were durable, so all before it were")
-    size = log.valid_length + log.dropped_bytes
-    return Dropped(path, size, f"dropped {size} bytes: {broken}")

@@ -1,4 +1,7 @@
-"""Reading a manifest: the frames of the file MANIFEST back into one state. Changes nothing on disk."""
+"""Reading a manifest: the frames of the file MANIFEST back into one state. Changes nothing on disk.
+
+Whoever reads on in a file that grows meanwhile (:mod:`lsmkv.version.tail`) judges and applies its frames by the same functions.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from lsmkv.version.edit import VersionEdit, decode
 from lsmkv.version.state import ManifestState
 from lsmkv.version.version import apply_edit
 
-__all__ = ["ManifestContents", "read_manifest"]
+__all__ = ["ManifestContents", "applied", "edit_of", "judge_tail", "parse_manifest", "read_manifest"]
 
 NAME = "MANIFEST"
 MAGIC = b"lsmkvMAN"
@@ -58,18 +61,22 @@ def read_manifest(fs: FileSystem, directory: str) -> ManifestContents:
     I/O: reads the file once.
     """
     path = join(directory, NAME)
-    data = read_whole(fs, path)
+    return parse_manifest(path, read_whole(fs, path))
+
+
+def parse_manifest(path: str, data: bytes) -> ManifestContents:
+    """What the bytes of a whole manifest say; see :func:`read_manifest`."""
     header = parse_file_header(data, path, MAGIC, VERSION)
     found = scan(data, header.number)
-    dropped = _tail(path, data, found)
+    dropped = judge_tail(path, data, found)
     edits: list[VersionEdit] = []
     state = ManifestState()
     base = 0
     for index, frame in enumerate(found.frames):
-        edit = _edit(path, index, frame)
+        edit = edit_of(path, index, frame)
         if edit is not None:
             edits.append(edit)
-            state = _applied(state, edit, path, frame.offset)
+            state = applied(state, edit, path, frame.offset)
         if index < 2 and (edit is None or not base):
             base = frame.end
     return ManifestContents(
@@ -86,22 +93,26 @@ def read_manifest(fs: FileSystem, directory: str) -> ManifestContents:
     )
 
 
-def _tail(path: str, data: bytes, found: Scan) -> str | None:
-    """Judge what follows the intact frames: None if it is the reserve, a report if it was never acknowledged."""
-    left = len(data) - found.end
+def judge_tail(path: str, data: bytes, found: Scan, origin: int = 0) -> str | None:
+    """Judge what follows the intact frames: None if it is the reserve, a report if it was never acknowledged.
+
+    ``data`` is what the file holds from ``origin`` on.
+    """
+    end = found.end - origin
+    left = len(data) - end
     if found.overhang or left < RESERVE_BYTES:
         raise CorruptionError(path, found.end, "the end of the file is missing: zeros always follow the last frame")
-    if not found.frames:
+    if not found.frames and not origin:
         raise CorruptionError(path, found.end, f"no intact snapshot: {found.why}")
     if found.durable > found.end:
         raise CorruptionError(path, found.end, f"{found.why}; everything up to byte {found.durable} was durable")
-    lost = len(data.rstrip(b"\0")) - found.end
+    lost = len(data.rstrip(b"\0")) - end
     if lost <= 0:
         return None
     return f"{path}: dropped {lost} bytes at byte {found.end} that were never acknowledged ({found.why})"
 
 
-def _edit(path: str, index: int, frame: Frame) -> VersionEdit | None:
+def edit_of(path: str, index: int, frame: Frame) -> VersionEdit | None:
     """The edit in a frame, None if it is a mark."""
     expected = {SNAPSHOT} if index == 0 else {EDIT, MARK}
     if frame.kind not in expected or frame.stamp != index:
@@ -110,7 +121,7 @@ def _edit(path: str, index: int, frame: Frame) -> VersionEdit | None:
     return None if frame.kind == MARK else decode(bytes(frame.payload), path, frame.offset)
 
 
-def _applied(state: ManifestState, edit: VersionEdit, path: str, offset: int) -> ManifestState:
+def applied(state: ManifestState, edit: VersionEdit, path: str, offset: int) -> ManifestState:
     """The state after an edit; CorruptionError if the edit contradicts the tree."""
     try:
         return apply_edit(state, edit)

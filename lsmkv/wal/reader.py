@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from posixpath import basename
 
-from lsmkv.base.frames import FILE_HEADER_BYTES, FileHeader, parse_file_header, read_whole, scan
+from lsmkv.base.frames import FILE_HEADER_BYTES, FileHeader, Scan, parse_file_header, read_whole, scan
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
 from lsmkv.wal.batch import WalBatch, decode_batch
 from lsmkv.wal.writer import MAGIC, VERSION
 
-__all__ = ["WalContents", "read_wal"]
+__all__ = ["WalContents", "decode_batches", "header_of", "number_of", "read_wal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,16 @@ class WalContents:
     durable: int
     """Bytes that were known to be on disk while the log was written; 0 if it was never synced, or not noted."""
 
+    @property
+    def first_seq(self) -> int | None:
+        """Sequence number of its first entry; None: it has none."""
+        return self.batches[0].first_seq if self.batches else None
+
+    @property
+    def last_seq(self) -> int | None:
+        """Sequence number of its last entry; None: it has none."""
+        return self.batches[-1].first_seq + len(self.batches[-1].keys) - 1 if self.batches else None
+
 
 def read_wal(fs: FileSystem, path: str) -> WalContents:
     """Read the log at ``path`` (named ``{number}.wal``).
@@ -45,25 +55,36 @@ def read_wal(fs: FileSystem, path: str) -> WalContents:
 
     I/O: reads the file once; the memory for it and for the entries copied out of it.
     """
-    number = _number(path)
+    number = number_of(path)
     data = read_whole(fs, path)
     found = scan(data, number)
-    header = _header(data, path, number, found.durable)
+    header = header_of(data[:FILE_HEADER_BYTES], path, number, found.durable)
     if header is None:
         why = f"its header was never written out ({len(data)} bytes)"
         return WalContents(number, None, [], 0, len(data), why, 0)
-    if found.durable > found.end:
-        raise CorruptionError(path, found.end, f"{found.why}; everything up to byte {found.durable} was durable")
-    batches = [decode_batch(frame, path) for frame in found.frames]
-    for before, after, frame in zip(batches, batches[1:], found.frames[1:], strict=False):
-        expected = before.first_seq + len(before.keys)
-        if after.first_seq != expected:
-            what = f"a batch begins at sequence number {after.first_seq}, the one before ends at {expected - 1}"
-            raise CorruptionError(path, frame.offset, what)
+    batches = decode_batches(found, path, None)
     return WalContents(number, header.previous, batches, found.end, len(data) - found.end, found.why, found.durable)
 
 
-def _number(path: str) -> int:
+def decode_batches(found: Scan, path: str, after: int | None) -> list[WalBatch]:
+    """The batches of the intact frames; ``after`` is the sequence number of the entry before them, None: nobody knows.
+
+    Raises CorruptionError if something known durable is damaged, or if sequence numbers do not follow one another.
+    """
+    if found.durable > found.end:
+        raise CorruptionError(path, found.end, f"{found.why}; everything up to byte {found.durable} was durable")
+    batches: list[WalBatch] = []
+    for frame in found.frames:
+        batch = decode_batch(frame, path)
+        if after is not None and batch.first_seq != after + 1:
+            what = f"a batch begins at sequence number {batch.first_seq}, the one before ends at {after}"
+            raise CorruptionError(path, frame.offset, what)
+        after = batch.first_seq + len(batch.keys) - 1
+        batches.append(batch)
+    return batches
+
+
+def number_of(path: str) -> int:
     """The number in a file name; CorruptionError if it is none."""
     stem = basename(path).partition(".")[0]
     if not stem.isdecimal():
@@ -71,10 +92,10 @@ def _number(path: str) -> int:
     return int(stem)
 
 
-def _header(data: bytes, path: str, number: int, durable: int) -> FileHeader | None:
-    """The file header; None if it was lost and nothing says that it was ever durable."""
+def header_of(data: bytes, path: str, number: int, durable: int) -> FileHeader | None:
+    """The file header in the first bytes of a log; None if it was lost and nothing says that it was ever durable."""
     try:
-        header = parse_file_header(data[:FILE_HEADER_BYTES], path, MAGIC, VERSION)
+        header = parse_file_header(data, path, MAGIC, VERSION)
     except CorruptionError:
         if durable:
             raise

@@ -1,4 +1,8 @@
-"""Writing one log: frames go out in one gathered write, a failed write is taken back, a failed sync ends it.
+"""Writing one log: frames go out in a gathered write, a failed write is taken back, a failed sync ends it.
+
+Somebody may be reading the log meanwhile (:mod:`lsmkv.wal.tail`) and must not believe what is taken back later. A write
+that falls short leaves no whole frame if it holds one. Of several frames the first would be whole; so the header of the
+first goes out last, and without it nothing behind it can be found.
 
 The file begins with its number and the (number, length) of the log before it; the layout of frames is
 :mod:`lsmkv.base.frames`, that of payloads :mod:`lsmkv.wal.batch`. A log is created by its writer and never opened for
@@ -11,7 +15,7 @@ from collections.abc import Sequence
 from posixpath import dirname
 
 from lsmkv.base.counters import WorkCounters
-from lsmkv.base.frames import FILE_HEADER_BYTES, pack_file_header
+from lsmkv.base.frames import FILE_HEADER_BYTES, FRAME_HEADER_BYTES, pack_file_header
 from lsmkv.env.fs import IOV_MAX, Buffer, File, FileSystem, write_all
 from lsmkv.errors import ClosedError, PoisonedError, io_failed
 from lsmkv.wal.batch import WalBatch, encode_batch
@@ -76,7 +80,7 @@ class WalWriter:
         All or nothing: after IOFailedError or NoSpaceError the log is as before and may be used again. Raises
         PoisonedError, now and from now on, if what was written could not be taken back.
 
-        I/O: one gathered write for all (one more per 1,024 buffers of large values).
+        I/O: one gathered write (one more per 1,024 buffers of large values); a further one of 48 bytes for several batches.
         """
         if self.failed is not None or self._closed:
             raise self._refused()
@@ -90,12 +94,16 @@ class WalWriter:
         if end == self.length:
             return
         try:
-            self._write(buffers, end - self.length)
+            if len(batches) == 1:
+                self._write(buffers, end - self.length, self.length)
+            else:
+                self._write_head_last(buffers, end - self.length)
         except OSError as error:
             self._take_back(error)
             raise io_failed("append", self.path, error) from error
         counts = self._counts
         counts.writes += -(-len(buffers) // IOV_MAX) if end - self.length > COPY_BYTES else 1
+        counts.writes += len(batches) > 1
         counts.written_bytes += end - self.length
         self.length = end
 
@@ -130,15 +138,22 @@ class WalWriter:
         """Why the log takes no more frames."""
         return PoisonedError(self.path, self.failed.first) if self.failed is not None else ClosedError(self.path)
 
-    def _write(self, buffers: list[Buffer], size: int) -> None:
-        """Write at the end, continuing after short writes."""
+    def _write(self, buffers: list[Buffer], size: int, offset: int) -> None:
+        """Write at ``offset``, continuing after short writes."""
         if size > COPY_BYTES:
-            write_all(self._file, buffers, self.length)
+            write_all(self._file, buffers, offset)
             return
         data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
-        done = self._file.pwritev((data,), self.length)
+        done = self._file.pwritev((data,), offset)
         if done != size:
-            write_all(self._file, [memoryview(data)[done:]], self.length + done)
+            write_all(self._file, [memoryview(data)[done:]], offset + done)
+
+    def _write_head_last(self, buffers: list[Buffer], size: int) -> None:
+        """Write several frames at the end, the header of the first one when all the rest is there."""
+        first = memoryview(buffers[0])
+        rest = [first[FRAME_HEADER_BYTES:], *buffers[1:]]
+        self._write(rest, size - FRAME_HEADER_BYTES, self.length + FRAME_HEADER_BYTES)
+        self._write([first[:FRAME_HEADER_BYTES]], FRAME_HEADER_BYTES, self.length)
 
     def _take_back(self, cause: OSError) -> None:
         """Cut the file to its last good frame, durably: what was refused must not come back after a power cut."""

@@ -1,8 +1,8 @@
 """The write path: one commit order, group commit, log before memtable.
 
 Writers queue their batch and take the commit lock. Whoever gets it is the leader: it numbers every queued batch, writes
-all frames with one gathered write, syncs once if anybody asked, applies the batches to the memtable in the same order and
-tells the others. A batch becomes visible by one dict update, so readers see all of it or nothing.
+all frames with one gathered write (two if they are several), syncs once if anybody asked, applies the batches to the
+memtable in the same order and tells the others. A batch becomes visible by one dict update, so readers see all of it or nothing.
 
 Order of durability: when a newer log acknowledges a sync, every older unflushed log has been synced before it; what
 survives a crash is therefore always a prefix of the commit order.
@@ -86,7 +86,8 @@ class Committer:
         Raises ClosedError, PoisonedError, NoSpaceError and IOFailedError (nothing of the batch is then visible),
         BusyError after a stall that lasted too long.
 
-        I/O: one gathered write for all batches queued at that moment; one fdatasync per log not yet durable if syncing.
+        I/O: one gathered write for all batches queued at that moment, two if there are several; one fdatasync per log not yet
+        durable if syncing.
         """
         request = _Request(keys, values, nbytes, sync)
         self._queue.append(request)

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 from posixpath import join
 
+import lsmkv
 from lsmkv.env.fs import FileSystem
-from lsmkv.observe.peek import Peek
 from lsmkv.observe.report import survey
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, SEGMENTS, number_of
 from lsmkv_tensor.vlog.segment import FREE, SEALED, Segment
 from lsmkv_tensor.vlog.stamp import read_stamp
 
-__all__ = ["report", "segments_of"]
+__all__ = ["follow_index", "report", "segments_of"]
 
 
-def segments_of(peek: Peek) -> dict[int, Segment]:
-    """Every segment by number, as the index records it. CorruptionError. I/O: one scan of a few records."""
-    return {s.number: s for s in (Segment.from_record(k, v, peek.path) for k, v in peek.scan(prefix=SEGMENTS))}
+def follow_index(fs: FileSystem, path: str) -> lsmkv.Follower:
+    """The index of the page store at ``path``, as of now, to be read without lock beside a live writer. I/O: reads its logs."""
+    return lsmkv.open(join(path, "index"), lsmkv.Options(fs=fs, refresh_s=None), read_only=True)
+
+
+def segments_of(index: lsmkv.Snapshot, path: str) -> dict[int, Segment]:
+    """Every segment by number, as the index of the page store at ``path`` records it. CorruptionError. I/O: one short scan."""
+    where = join(path, "index")
+    return {s.number: s for s in (Segment.from_record(k, v, where) for k, v in index.scan(prefix=SEGMENTS))}
 
 
 def report(fs: FileSystem, path: str) -> dict[str, object]:
@@ -31,8 +37,10 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
         msg = f"{path} is no page store (no STORE file there)"
         raise InvalidArgumentError(msg)
     index = survey(join(path, "index"), fs)
-    peek = Peek(join(path, "index"), fs)
-    segments = segments_of(peek).values()
+    with follow_index(fs, path) as follower, follower.snapshot() as now:
+        segments = segments_of(now, path).values()
+        namespaces = _namespaces(now)
+        log_entries = follower.stats().memtable_entries
     on_disk = [name for name in fs.listdir(join(path, "vlog")) if name.endswith(".seg")]
     segment_file_bytes = sum(fs.size(join(path, "vlog", name)) for name in on_disk)
     return {
@@ -47,21 +55,21 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
         "free_segments": sum(s.state == FREE for s in segments),
         "segment_file_bytes": segment_file_bytes,
         "bytes": segment_file_bytes + index.bytes,
-        "namespaces": _namespaces(peek),
-        "index": {**index.to_dict(), "log_entries": peek.log_entries},
+        "namespaces": namespaces,
+        "index": {**index.to_dict(), "log_entries": log_entries},
     }
 
 
-def _namespaces(peek: Peek) -> dict[str, object]:
+def _namespaces(index: lsmkv.Snapshot) -> dict[str, object]:
     """Number -> what it is: names, page size, fields, pages stored."""
     names: dict[int, list[str]] = {}
-    for key, value in peek.scan(prefix=NAMES):
+    for key, value in index.scan(prefix=NAMES):
         names.setdefault(int.from_bytes(value, "big"), []).append(key[len(NAMES) :].decode(errors="replace"))
     found: dict[str, object] = {}
-    for key, text in peek.scan(prefix=NAMESPACES):
+    for key, text in index.scan(prefix=NAMESPACES):
         number = number_of(NAMESPACES, key)
         document = json.loads(text)
-        pages = sum(1 for _ in peek.scan(prefix=number.to_bytes(4, "big")))
+        pages = sum(1 for _ in index.scan(prefix=number.to_bytes(4, "big")))
         found[str(number)] = {
             "names": names.get(number, []),
             "pages": pages,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from posixpath import join
 
+import lsmkv
 from lsmkv.env.fs import FileSystem
-from lsmkv.observe.peek import Peek
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.observe.verify import Problem, VerifyReport
 from lsmkv.observe.verify import verify as verify_engine
-from lsmkv_tensor.cli.survey import segments_of
+from lsmkv_tensor.cli.survey import follow_index, segments_of
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.vlog.layout import Place, SegmentHeader
 from lsmkv_tensor.vlog.reserved import RESERVED
@@ -44,9 +44,10 @@ def verify(fs: FileSystem, path: str) -> VerifyReport:
     index = verify_engine(join(path, "index"), fs)
     if not index.ok:
         return index
-    peek = Peek(join(path, "index"), fs)
-    segments = segments_of(peek)
-    scans = {n: _scan(fs, path, stamp, s) for n, s in segments.items() if s.state != FREE}
+    with follow_index(fs, path) as follower, follower.snapshot() as now:
+        segments = segments_of(now, path)
+        scans = {n: _scan(fs, path, stamp, s) for n, s in segments.items() if s.state != FREE}
+        suspects = list(_false_places(path, now, segments, scans))
     problems: list[Problem] = []
     warnings = list(index.warnings)
     for number, scan in scans.items():
@@ -56,7 +57,6 @@ def verify(fs: FileSystem, path: str) -> VerifyReport:
                 problems.append(problem)
             else:
                 warnings.append(f"{problem} (beyond what was committed)")
-    suspects = list(_false_places(path, peek, segments, scans))
     if suspects or problems:
         problems, suspects = _still_true(fs, path, segments, problems, suspects)
     return VerifyReport(
@@ -84,7 +84,9 @@ def _scan(fs: FileSystem, path: str, stamp: Stamp, segment: Segment) -> SegmentS
     return scan_segment(fs, file, expected=expected)
 
 
-def _false_places(path: str, peek: Peek, segments: dict[int, Segment], scans: dict[int, SegmentScan]) -> Iterator[Suspect]:
+def _false_places(
+    path: str, index: lsmkv.Snapshot, segments: dict[int, Segment], scans: dict[int, SegmentScan]
+) -> Iterator[Suspect]:
     """Index entries whose page is not where they say."""
     pages = {
         (number, at, entry.key): (entry.length, entry.check)
@@ -92,10 +94,10 @@ def _false_places(path: str, peek: Peek, segments: dict[int, Segment], scans: di
         for frame in scan.frames
         for entry, at in frame.payloads()
     }
-    for key, value in peek.scan(start=RESERVED + b"\xff"):
+    for key, value in index.scan(start=RESERVED + b"\xff"):
         place = Place.unpack(value)
         if place is None:
-            yield key, value, Problem(peek.path, -1, f"the place of page {key.hex()} has {len(value)} bytes")
+            yield key, value, Problem(join(path, "index"), -1, f"the place of page {key.hex()} has {len(value)} bytes")
             continue
         segment = segments.get(place.segment)
         if segment is None or segment.generation != place.generation:
@@ -110,9 +112,9 @@ def _still_true(
     fs: FileSystem, path: str, before: dict[int, Segment], problems: list[Problem], suspects: list[Suspect]
 ) -> tuple[list[Problem], list[Suspect]]:
     """What remains after a second look at the index."""
-    peek = Peek(join(path, "index"), fs)
-    now = segments_of(peek)
+    with follow_index(fs, path) as follower, follower.snapshot() as index:
+        now = segments_of(index, path)
+        current = dict(index.scan(start=RESERVED + b"\xff")) if suspects else {}
     same = {n for n, s in before.items() if n in now and now[n].generation == s.generation}
-    current = dict(peek.scan(start=RESERVED + b"\xff")) if suspects else {}
     files = {_file(path, n) for n in same}
     return [p for p in problems if p.file in files], [s for s in suspects if current.get(s[0]) == s[1]]

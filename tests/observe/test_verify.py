@@ -10,7 +10,6 @@ import pytest
 import lsmkv
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.maintain.scheduler import ManualScheduler
-from lsmkv.observe.peek import Peek
 from lsmkv.observe.report import survey
 from lsmkv.testing import MemoryFileSystem
 
@@ -109,12 +108,12 @@ def test_a_store_after_a_power_cut_verifies_in_memory_too() -> None:
     assert report.entries == 1000
 
 
-def test_a_peek_shows_tables_and_logs_together(store: Path) -> None:
-    peek = Peek(str(store), PosixFileSystem())
-    seen = dict(peek.scan())
-    assert seen[b"last"] == b"words"
-    assert len(seen) == 1001
-    assert [k for k, _ in peek.scan(prefix=b"00")] == sorted(k for k in seen if k.startswith(b"00"))
+def test_a_follower_shows_tables_and_logs_together(store: Path) -> None:
+    with lsmkv.open(store, read_only=True) as follower:
+        seen = dict(follower.scan())
+        assert seen[b"last"] == b"words"
+        assert len(seen) == 1001
+        assert [k for k, _ in follower.scan(prefix=b"00")] == sorted(k for k in seen if k.startswith(b"00"))
     with lsmkv.open(str(store), options()) as db:
         assert dict(db.scan()) == seen
 

@@ -42,6 +42,30 @@ def test_a_refused_append_is_taken_back_and_the_log_goes_on(logs, faults, code):
     assert read_wal(faults, logs.path).batches == good
 
 
+@pytest.mark.parametrize("value", [b"small", b"large" * 40_000])
+@pytest.mark.parametrize("full_after", range(0, 400, 7))
+def test_of_a_refused_group_no_frame_is_ever_whole(logs, value, full_after):
+    """Somebody who follows the log read the first batches of a group that the disk had no room for, and showed them."""
+    disk = logs.disk()
+    faults = FaultFileSystem(disk)
+    wal = logs.write(faults, good := logs.batches([(b"a", b"1")]))
+    faults.add(ShortWrite(size=full_after, times=1))
+    faults.add(FailOp("pwritev", nth=2, errno=errno.ENOSPC))
+    seen = []
+
+    def look(op, path):
+        disk.on_op = None
+        seen.append(read_wal(disk, logs.path).batches)
+        disk.on_op = look
+
+    disk.on_op = look
+    with pytest.raises(NoSpaceError):
+        wal.append(logs.batches([(b"b", b"2")], [(b"c", value)], [(b"d", value)], first_seq=2))
+    disk.on_op = None
+    assert len(seen) >= 2
+    assert all(batches == good for batches in seen)
+
+
 def test_an_append_that_cannot_be_taken_back_poisons(logs, faults):
     good = logs.batches([(b"a", b"1")])
     wal = logs.write(faults, good)

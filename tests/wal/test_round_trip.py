@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsmkv.base.counters import WorkCounters
 from lsmkv.base.frames import FILE_HEADER_BYTES, FRAME_HEADER_BYTES
 from lsmkv.errors import ClosedError, InvalidArgumentError
 from lsmkv.testing.memfs import MemoryFileSystem
@@ -66,12 +67,15 @@ def test_large_values_are_not_copied():
     assert sum(map(len, parts)) == size
 
 
-def test_all_batches_of_an_append_go_out_in_one_write(logs):
+@pytest.mark.parametrize(("batches", "writes"), [(1, 1), (2, 2), (3, 2)])
+def test_all_batches_of_an_append_go_out_in_one_write_and_the_header_of_the_first_in_another(logs, batches, writes):
     fs = logs.disk()
-    wal = WalWriter(fs, logs.path, number=7)
-    writes = fs.ops["pwritev"]
-    wal.append(logs.batches([(b"a", b"1")], [(b"b", None)], [(b"c", b"3" * 100_000)]))
-    assert fs.ops["pwritev"] == writes + 1
+    counts = WorkCounters()
+    wal = WalWriter(fs, logs.path, number=7, counts=counts)
+    before, counted = fs.ops["pwritev"], counts.writes
+    wal.append(logs.batches([(b"c", b"3" * 100_000)], [(b"a", b"1")], [(b"b", None)])[:batches])
+    assert fs.ops["pwritev"] == before + writes
+    assert counts.writes == counted + writes
 
 
 def test_an_empty_batch_leaves_no_trace(logs):
