@@ -76,6 +76,9 @@ class Options:
     """For all levels, or one per level from level 0 on, the last repeating. New tables only."""
     level0_runs: int = 4
     """Flushed tables that may stay at level 0 before they are merged into level 1."""
+    level0_slowdown_runs: int | None = None
+    """Runs at level 0 from which writes are slowed down, the more the nearer ``level0_stop_runs`` is, so that they stop late or
+    never (docs/backpressure.md). None: halfway from ``level0_runs`` to the stop. As many as the stop: never slower."""
     level0_stop_runs: int = 24
     """Runs at level 0 at which writes stall until a compaction has taken some away."""
 
@@ -93,23 +96,25 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the field."""
-        if self.wal_sync not in ("write", "interval", "off"):
-            _refuse("wal_sync", self.wal_sync, '"write", "interval" or "off"')
-        if self.memtable not in ("skiplist", "sorteddict"):
-            _refuse("memtable", self.memtable, '"skiplist" or "sorteddict"')
-        if self.filter_allocation not in ("monkey", "uniform"):
-            _refuse("filter_allocation", self.filter_allocation, '"monkey" or "uniform"')
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                *most, last = (f'"{word}"' for word in words)
+                _refuse(name, getattr(self, name), f"{', '.join(most)} or {last}")
         for name in ("create", "event_log"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name in ("tombstone_age_s", "status_interval_s"):
+            if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
                 _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
         if self.level0_stop_runs <= self.level0_runs:
             _refuse("level0_stop_runs", self.level0_stop_runs, f"more than level0_runs ({self.level0_runs})")
+        slow = self.level0_slowdown_runs
+        if slow is not None and not self.level0_runs < slow <= self.level0_stop_runs:
+            allowed = f"more than level0_runs ({self.level0_runs}) and at most level0_stop_runs ({self.level0_stop_runs})"
+            _refuse("level0_slowdown_runs", slow, allowed)
         kinds = (self.compression,) if isinstance(self.compression, str) else self.compression
         if not isinstance(kinds, tuple) or not kinds or any(k not in ("none", "zstd") for k in kinds):
             _refuse("compression", self.compression, '"none", "zstd" or a tuple of these')
@@ -117,6 +122,13 @@ class Options:
             _refuse("policy", self.policy, wanted)
         for name, protocol in _SEAMS.items():
             _check_methods(name, getattr(self, name), protocol)
+
+    @property
+    def slowdown_runs(self) -> int:
+        """Runs at level 0 from which writes are slowed down; never below ``level0_stop_runs``: they are not."""
+        if self.level0_slowdown_runs is not None:
+            return self.level0_slowdown_runs
+        return self.level0_runs + (self.level0_stop_runs - self.level0_runs + 1) // 2
 
     def compression_at(self, level: int) -> Compression:
         """The compression of tables written to ``level``."""
@@ -154,6 +166,13 @@ def _wanted(policy: object) -> str | None:
     return None if callable(getattr(policy, "pick", None)) else "a compaction policy, an object with a method pick(shape)"
 
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "wal_sync": ("write", "interval", "off"),
+    "memtable": ("skiplist", "sorteddict"),
+    "filter_allocation": ("monkey", "uniform"),
+}
+"""What each choice may be."""
+
 _RANGES: dict[str, tuple[type, float, float]] = {
     "wal_sync_interval_s": (float, 0.001, 86_400),
     "stall_timeout_s": (float, 0, 365 * 86_400),
@@ -167,9 +186,13 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "max_open_tables": (int, 1, 1 << 30),
     "filter_bits_per_key": (float, 0, 100),
     "level0_runs": (int, 1, 1 << 20),
+    "level0_slowdown_runs": (int, 2, 1 << 21),
     "level0_stop_runs": (int, 2, 1 << 21),
 }
 """Type, least and greatest value of each number."""
+
+_OPTIONAL = frozenset({"tombstone_age_s", "status_interval_s", "level0_slowdown_runs"})
+"""Numbers that may also be None."""
 
 _SEAMS: dict[str, type] = {"fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}
 """Objects that are called, and the protocol that says how."""

@@ -93,6 +93,8 @@ def _reason(event: Mapping[str, Any]) -> str:
             text = (
                 f"the switch is done: {human_bytes(event['paid_bytes'])} paid, {human_bytes(event['predicted_bytes'])} predicted"
             )
+        case "slowdown":
+            text = f"writes were slowed down for {event['lasted_s']:.2f} s, {event['waits']} waits: {event['why']}"
         case "stall":
             text = f"writes stalled for {event['seconds']:.2f} s: {event['why']}"
         case "open":

@@ -85,6 +85,8 @@ def gather(
         filter_checks=counters.filter_checks,
         filter_negatives=counters.filter_negatives,
         filter_false_positives=counters.filter_false_positives,
+        slowdowns=dict(gate.slow.count),
+        slowdown_seconds=dict(gate.slow.seconds),
         stalls=dict(gate.count),
         stall_seconds=dict(gate.seconds),
         background_failures=work.failures,

@@ -73,7 +73,11 @@ class Stats:
     filter_checks: int
     filter_negatives: int
     filter_false_positives: int
+    slowdowns: Mapping[str, int]
+    """Waits of writes that were slowed down, by reason: background work is behind, but has not stopped them."""
+    slowdown_seconds: Mapping[str, float]
     stalls: Mapping[str, int]
+    """Waits of writes that were stopped, by reason: until background work has made room."""
     stall_seconds: Mapping[str, float]
     background_failures: int
     last_error: str
