@@ -82,6 +82,11 @@ class Options:
     level0_stop_runs: int = 24
     """Runs at level 0 at which writes stall until a compaction has taken some away."""
 
+    background_bytes_per_s: float | None = None
+    """Bytes a second that flushes and compactions may read and write together, at least 1024; None: as fast as they can. A flush
+    goes before compactions, and is not held up while memtables press on writers; opening and closing wait for nothing
+    (docs/background-rate.md)."""
+
     # seams
     fs: FileSystem | None = None
     """File system; None: the machine's."""
@@ -188,10 +193,11 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "level0_runs": (int, 1, 1 << 20),
     "level0_slowdown_runs": (int, 2, 1 << 21),
     "level0_stop_runs": (int, 2, 1 << 21),
+    "background_bytes_per_s": (float, 1 << 10, 1 << 50),
 }
 """Type, least and greatest value of each number."""
 
-_OPTIONAL = frozenset({"tombstone_age_s", "status_interval_s", "level0_slowdown_runs"})
+_OPTIONAL = frozenset({"tombstone_age_s", "status_interval_s", "level0_slowdown_runs", "background_bytes_per_s"})
 """Numbers that may also be None."""
 
 _SEAMS: dict[str, type] = {"fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}

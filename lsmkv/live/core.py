@@ -18,6 +18,7 @@ from lsmkv.errors import PoisonedError
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import StateBox
 from lsmkv.live.tables import TableCache
+from lsmkv.live.throttle import Throttle
 from lsmkv.memtable import Memtable, new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
@@ -72,6 +73,10 @@ class Core:
     box: StateBox
     snapshots: SnapshotRegistry
     work: Work = field(default_factory=Work)
+    throttle: Throttle = field(default_factory=Throttle)
+    """The limit on background reading and writing."""
+    hurried: int = 0
+    """Calls that wait for a flush with writers behind them: it does not wait for the limit."""
     install_lock: Lock = field(default_factory=Lock)
     obsolete: set[int] = field(default_factory=set)
     """Tables no version names any more but some reader may still use."""

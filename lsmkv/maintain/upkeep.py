@@ -72,6 +72,7 @@ class Upkeep:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let a scheduler run the work (a manual one only keeps it)."""
+        self._core.throttle.serving = True
         for kind in _WORKERS:
             self._workers.append(scheduler.start(f"lsmkv-{kind}", partial(self._background, kind)))
         self.wake()

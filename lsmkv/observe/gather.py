@@ -89,6 +89,8 @@ def gather(
         slowdown_seconds=dict(gate.slow.seconds),
         stalls=dict(gate.count),
         stall_seconds=dict(gate.seconds),
+        background_waits=dict(core.throttle.count),
+        background_wait_seconds=dict(core.throttle.seconds),
         background_failures=work.failures,
         last_error=str(error) if error is not None else "",
         event_log_failures=core.events.failures if core.events is not None else 0,

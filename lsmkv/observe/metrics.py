@@ -23,6 +23,9 @@ Sample: TypeAlias = tuple[tuple[str, ...], float]
 STALL_REASONS = ("memtables", "level0")
 """Reasons that are told from the start, with zero: a rate needs a first value."""
 
+LIMITED_WORK = ("flush", "compact")
+"""What waits for the limit on background work."""
+
 NO_METRIC = {
     "path": "the label `store` says which one",
     "entries": "the sum of `lsmkv_level_entries`",
@@ -162,16 +165,26 @@ def _misses(stats: Stats) -> Row:
         yield "scan", str(number), level.scans.block_reads
 
 
-def _stalls(name: str, field: str, about: str) -> Metric:
-    """A counter by reason; reasons not met yet are zero."""
+def _waits(name: str, field: str, about: str, label: str, values: tuple[str, ...]) -> Metric:
+    """A counter of waits by reason or work; those not met yet are zero."""
 
     def read(stats: Stats) -> Iterator[Sample]:
         """Its samples."""
         told = getattr(stats, field)
-        for reason in (*STALL_REASONS, *(r for r in told if r not in STALL_REASONS)):
-            yield (reason,), told.get(reason, 0)
+        for value in (*values, *(v for v in told if v not in values)):
+            yield (value,), told.get(value, 0)
 
-    return Metric(f"lsmkv_{name}", "counter", ("reason",), about, (field,), read)
+    return Metric(f"lsmkv_{name}", "counter", (label,), about, (field,), read)
+
+
+def _stalls(name: str, field: str, about: str) -> Metric:
+    """Waits of writes, by reason."""
+    return _waits(name, field, about, "reason", STALL_REASONS)
+
+
+def _limited(name: str, field: str, about: str) -> Metric:
+    """Waits of background work, by kind."""
+    return _waits(name, field, about, "work", LIMITED_WORK)
 
 
 def _ledger(name: str, about: str, pick: Callable[[Stats], int]) -> Metric:
@@ -281,6 +294,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _stalls("slowdown_seconds_total", "slowdown_seconds", "Seconds of these waits, all writers together."),
     _stalls("stalls_total", "stalls", "Writes that were stopped until background work had made room."),
     _stalls("stall_seconds_total", "stall_seconds", "Seconds they waited; of a wait in progress, nothing yet."),
+    _limited("background_waits_total", "background_waits", "Waits of flushes and compactions for the limit on their bytes."),
+    _limited("background_wait_seconds_total", "background_wait_seconds", "Seconds of these waits."),
     _one("background_failures_total", "counter", "background_failures", "Flushes and compactions that failed and were retried."),
     _one("event_log_failures_total", "counter", "event_log_failures", "Events that could not be written to the event log."),
     # change of policy

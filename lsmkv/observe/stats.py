@@ -79,6 +79,9 @@ class Stats:
     stalls: Mapping[str, int]
     """Waits of writes that were stopped, by reason: until background work has made room."""
     stall_seconds: Mapping[str, float]
+    background_waits: Mapping[str, int]
+    """Waits of flushes and compactions ("flush", "compact") for ``background_bytes_per_s``."""
+    background_wait_seconds: Mapping[str, float]
     background_failures: int
     last_error: str
     """The latest failure of background work, empty if none."""

@@ -16,7 +16,7 @@ import math
 from lsmkv.live.state import ReadState
 from lsmkv.options import Options
 
-__all__ = ["FIRST_RATE", "LEAST_RATE", "LEAST_WAIT_S", "MOST_WAIT_S", "Pace", "allowed_rate", "pressure"]
+__all__ = ["FIRST_RATE", "LEAST_RATE", "LEAST_WAIT_S", "MOST_WAIT_S", "Pace", "allowed_rate", "crowded", "pressure"]
 
 FIRST_RATE = float(32 << 20)
 """Bytes a second that background work is taken to achieve before any of it was seen."""
@@ -53,7 +53,7 @@ def pressure(state: ReadState, options: Options) -> tuple[str, float, str] | Non
     fill = min(max(state.mem.bytes, state.mem.applied_bytes / 4) / full, 1.0)
     found: list[tuple[float, str, str]] = []
     waiting, limit = len(state.imms), options.max_immutables
-    first = limit - limit // 4
+    first = _pressing(limit)
     if waiting >= first:
         why = f"{waiting} full memtables wait for their flush (limit {limit})"
         found.append(((waiting - first + fill) / (limit - first + 1), "memtables", why))
@@ -65,6 +65,16 @@ def pressure(state: ReadState, options: Options) -> tuple[str, float, str] | Non
         return None
     most, name, why = max(found)
     return name, min(most, 1.0), why
+
+
+def crowded(state: ReadState, options: Options) -> bool:
+    """Whether memtables that wait for their flush press on writers."""
+    return len(state.imms) >= _pressing(options.max_immutables)
+
+
+def _pressing(limit: int) -> int:
+    """Full memtables from which writes are slowed down, of those that may wait."""
+    return limit - limit // 4
 
 
 class Pace:

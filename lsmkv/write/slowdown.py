@@ -21,6 +21,9 @@ __all__ = ["SlowDown"]
 SLICE_S = 0.02
 """A wait looks around after so long: is there still a reason, has the store closed?"""
 
+LEAST_S = 1e-4
+"""What is left of a wait and shorter is let go: no clock can sleep so little."""
+
 
 class SlowDown:
     """Decides whether writes are slowed down (``on``), and makes them wait."""
@@ -129,7 +132,7 @@ class SlowDown:
         if not wait:
             return
         try:
-            while self.on and (left := start + wait - now) > 0:
+            while self.on and (left := start + wait - now) > LEAST_S:
                 if self._closed:
                     raise ClosedError(self._core.path)
                 clock.sleep(min(left, SLICE_S))

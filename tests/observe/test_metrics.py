@@ -22,7 +22,7 @@ from lsmkv.observe.metrics import CATALOGUE, NO_METRIC
 from lsmkv.testing import MemoryFileSystem
 
 ROOT = Path(__file__).parents[2]
-LABELS = {"level", "cause", "policy", "reason"}
+LABELS = {"level", "cause", "policy", "reason", "work"}
 CAUSES = {"get", "scan", "flush", "compaction", "open", "wal", "manifest"}
 
 
