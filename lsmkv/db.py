@@ -43,6 +43,7 @@ from lsmkv.recover.checkpoint import write_checkpoint
 from lsmkv.recover.ending import abandon
 from lsmkv.recover.opening import Opened, open_store
 from lsmkv.snapshot import Snapshot
+from lsmkv.verbs import OwnerCalls
 from lsmkv.version.shape import TreeShape
 from lsmkv.write.commit import Committer
 from lsmkv.write.stall import StallGate
@@ -68,7 +69,7 @@ def open(path: PathArgument, options: Options | None = None) -> DB:  # noqa: A00
         raise
 
 
-class DB:
+class DB(OwnerCalls):
     """An open store. Made by :func:`open`. Each ``I/O:`` line is held against the ledger by a test; see docs/ledger.md."""
 
     __slots__ = (
@@ -117,7 +118,7 @@ class DB:
 
     @property
     def options(self) -> Options:
-        """The options it was opened with. I/O: none."""
+        """The options in force now. I/O: none."""
         return self._core.options
 
     # reading

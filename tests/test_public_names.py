@@ -73,6 +73,7 @@ DATABASE = {
     "put",
     "put_many",
     "scan",
+    "set_options",
     "set_policy",
     "settle",
     "snapshot",

@@ -286,6 +286,14 @@ class BlockCache:
                         self._remove(place, held)
                 self.heat_at[0] = WARM_HITS
 
+    def resize(self, capacity_bytes: int) -> None:
+        """Hold at most so many bytes from now on; what is too much is evicted at once."""
+        with self._lock:
+            self.capacity_bytes = capacity_bytes
+            while self.bytes > capacity_bytes:
+                self._turn()
+            self.heat_at[0] = WARM_HITS
+
     def clear(self) -> None:
         """Forget every block."""
         with self._lock:

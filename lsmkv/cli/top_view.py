@@ -208,8 +208,9 @@ def _told(event: Mapping[str, object]) -> str:
             return f"{size['paid_bytes']} paid"
         case "slowdown" | "stall":
             return f"{number(event, 'seconds'):.2f} s: {event.get('why', '')}"
-    policy = event.get("policy")  # of an opening
-    return policy_line(policy) if isinstance(policy, Mapping) else ""
+    facts = event.get("policy", event.get("changed"))  # of an opening, of new options
+    told = facts if isinstance(facts, Mapping) else {}
+    return policy_line(told) if "policy" in event else ", ".join(f"{name} = {value}" for name, value in told.items())
 
 
 def _count(n: float | None) -> str:

@@ -95,6 +95,8 @@ def _reason(event: Mapping[str, Any]) -> str:
             )
         case "slowdown":
             text = f"writes were slowed down for {event['lasted_s']:.2f} s, {event['waits']} waits: {event['why']}"
+        case "options":
+            text = "options change: " + ", ".join(f"{name} = {value}" for name, value in event["changed"].items())
         case "stall":
             text = f"writes stalled for {event['seconds']:.2f} s: {event['why']}"
         case "open":

@@ -58,6 +58,7 @@ class Core:
     fs: FileSystem
     path: str
     options: Options
+    """In force now. Whoever needs one asks here, each time: they change while the store is open."""
     policy: Policy
     """What shapes the tree; changed by a switch, with no compaction in flight."""
     clock: Clock

@@ -10,7 +10,7 @@ deletion that grows too old, data that outlives its TTL. What only a snapshot ho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from lsmkv.base.keys import MAX_SEQ
@@ -22,7 +22,9 @@ from lsmkv.maintain.compact import run_task
 from lsmkv.maintain.flush import flush_oldest
 from lsmkv.maintain.install import collect, install, remove_logs_below
 from lsmkv.maintain.look import due_task, next_due_s, released, seen_shape
+from lsmkv.maintain.settings import change
 from lsmkv.maintain.switching import switch
+from lsmkv.options import Options
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.ranges import manual_task
 from lsmkv.policy.transition import Pace, TransitionReport
@@ -216,6 +218,14 @@ class Upkeep:
             report = switch(self._core, policy, pace)
         self._installed()
         return report
+
+    def set_options(self, changes: Mapping[str, object]) -> Options:
+        """Change what may change while the store is open; see :func:`lsmkv.maintain.settings.change`."""
+        options = change(self._core, self._committer, changes)
+        if self._gate is not None:
+            self._gate.progress()
+        self.wake()
+        return options
 
     def _installed(self) -> None:
         """After an edit: unlink what died, wake who waits and who may have new work."""

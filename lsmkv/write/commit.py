@@ -17,6 +17,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable, ReadState
+from lsmkv.options import Options
 from lsmkv.wal.writer import WalBatch, WalWriter
 from lsmkv.write.stall import StallGate
 
@@ -176,6 +177,15 @@ class Committer:
         if self._deleted_since is None and any(None in batch.values for batch in batches):
             self._deleted_since = self._clock.now()
             self._on_work()
+
+    def options_changed(self, before: Options) -> None:
+        """Keep from now on what was not promised before: an age of unsynced writes, an age of deletions. Takes no lock."""
+        options = self._core.options
+        if options.wal_sync == "interval" and before.wal_sync != "interval" and self._unsynced_since is None:
+            self._unsynced_since = self._clock.monotonic()
+        state = self._box.current
+        if options.tombstone_age_s is not None and self._deleted_since is None and state is not None and state.mem.entries:
+            self._deleted_since = self._clock.now()  # there may be deletions that nobody noted
 
     def deletion_due(self) -> float | None:
         """Seconds until the oldest deletion in the active memtable is half as old as it may get; None: there is none."""

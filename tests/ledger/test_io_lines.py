@@ -122,6 +122,7 @@ CASES: dict[tuple[type, str], list[Case]] = {
         Case(lambda db: db.compact(*NARROW), bounds=NARROW, options=SMALL_TABLES),
         Case(lambda db: db.compact(b"z", None), bounds=(b"z", None)),
     ],
+    (DB, "set_options"): [Case(lambda db: db.set_options(table_bytes=BIG, block_cache_bytes=1 << 15), memtables=1)],
     (DB, "set_policy"): [Case(lambda db: db.set_policy(lsmkv.Leveled(size_ratio=3)))],
     (DB, "pending"): [Case(lambda db: db.pending()), Case(lambda db: db.pending(), **PENDING)],
     (DB, "step"): [Case(lambda db: db.step()), Case(lambda db: db.step(), **PENDING)],
@@ -145,7 +146,8 @@ CASES: dict[tuple[type, str], list[Case]] = {
 
 
 def public(owner: type) -> list[tuple[type, str]]:
-    members = [(name, member) for name, member in vars(owner).items() if not name.startswith("_")]
+    rooms = [base for base in owner.__mro__ if base is not object]
+    members = [(name, member) for base in rooms for name, member in vars(base).items() if not name.startswith("_")]
     return [(owner, name) for name, member in members if callable(member) or isinstance(member, property)]
 
 
