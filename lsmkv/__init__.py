@@ -16,6 +16,7 @@ from lsmkv.errors import (
     PoisonedError,
 )
 from lsmkv.iterator import Scan
+from lsmkv.maintain.load import LoadReport
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
@@ -44,6 +45,7 @@ __all__ = [
     "LazyLeveling",
     "LevelStats",
     "Leveled",
+    "LoadReport",
     "LockedError",
     "LsmError",
     "NoSpaceError",

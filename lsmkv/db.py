@@ -272,11 +272,8 @@ class DB(OwnerCalls):
         I/O: one table per memtable; one manifest edit per memtable; one log removed per memtable; one log begun.
         """
         with self._calls:
-            with self._committer.lock:
-                last = self._committer.wal.number
-                self._committer.rotate()
-            while any(imm.wal_number <= last for imm in self._state().imms):
-                self._upkeep.flush_one()
+            self._state()
+            self._upkeep.flush_all()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
         """Merge the tables that overlap [start, stop), and the older ones they meet further down, into the deepest level.

@@ -92,6 +92,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.update(pairs)
         self.committed(sync=False)
 
+    @rule(pairs=st.dictionaries(keys, values, max_size=30))
+    def load_sorted(self, pairs):
+        report = self.db.load_sorted(sorted(pairs.items()))
+        assert report.entries == len(pairs)
+        self.model.update(pairs)
+        self.committed(sync=bool(pairs))
+
     @rule(key=keys)
     def get(self, key):
         assert self.db.get(key) == self.model.get(key)

@@ -196,7 +196,7 @@ def _told(event: Mapping[str, object]) -> str:
         name: human_bytes(number(event, name)) for name in ("bytes", "read_bytes", "written_bytes", "debt_bytes", "paid_bytes")
     }
     match event.get("kind"):
-        case "flush":
+        case "flush" | "load":
             return f"{size['bytes']}, {number(event, 'entries'):,.0f} entries"
         case "compaction":
             work = f"{size['read_bytes']} in, {size['written_bytes']} out; " if event.get("task") == "merge" else ""
@@ -236,6 +236,7 @@ def _speed(bytes_per_s: float | None) -> str:
 
 _STYLES = {
     "flush": "cyan",
+    "load": "cyan",
     "merge": "bold blue",
     "move": "bold green",
     "drop": "bold red",

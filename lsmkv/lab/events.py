@@ -84,6 +84,8 @@ def _reason(event: Mapping[str, Any]) -> str:
     match event["kind"]:
         case "flush":
             text = f"a full memtable is flushed: {event['entries']:,} entries, {human_bytes(event['bytes'])}"
+        case "load":
+            text = f"sorted data is loaded into level {event['level']}: {event['entries']:,} entries"
         case "compaction":
             text = str(event["reason"])
         case "switch":

@@ -131,6 +131,7 @@ def _written_bytes(stats: Stats) -> Row:
     yield "flush", "0", stats.ledger.flush.written_bytes
     for number, level in enumerate(stats.ledger.levels):
         yield "compaction", str(number), level.merges.written_bytes
+    yield "load", "", stats.ledger.load.written_bytes
     yield "wal", "", stats.ledger.wal.written_bytes
     yield "manifest", "", stats.ledger.manifest.written_bytes
 
@@ -140,6 +141,7 @@ def _written_entries(stats: Stats) -> Row:
     yield "flush", "0", stats.ledger.flush.written_entries
     for number, level in enumerate(stats.ledger.levels):
         yield "compaction", str(number), level.merges.written_entries
+    yield "load", "", stats.ledger.load.written_entries
 
 
 def _syncs(stats: Stats) -> Row:
@@ -147,6 +149,7 @@ def _syncs(stats: Stats) -> Row:
     ledger = stats.ledger
     yield "flush", "", ledger.flush.syncs
     yield "compaction", "", ledger.merges.syncs
+    yield "load", "", ledger.load.syncs
     yield "wal", "", ledger.wal.syncs
     yield "manifest", "", ledger.manifest.syncs
 

@@ -122,6 +122,10 @@ CASES: dict[tuple[type, str], list[Case]] = {
         Case(lambda db: db.compact(*NARROW), bounds=NARROW, options=SMALL_TABLES),
         Case(lambda db: db.compact(b"z", None), bounds=(b"z", None)),
     ],
+    (DB, "load_sorted"): [
+        Case(lambda db: db.load_sorted(_pairs), memtables=n, options=_roomy | {"table_bytes": BIG, "level0_stop_runs": 50})
+        for n in (0, 1)
+    ],
     (DB, "set_options"): [Case(lambda db: db.set_options(table_bytes=BIG, block_cache_bytes=1 << 15), memtables=1)],
     (DB, "set_policy"): [Case(lambda db: db.set_policy(lsmkv.Leveled(size_ratio=3)))],
     (DB, "pending"): [Case(lambda db: db.pending()), Case(lambda db: db.pending(), **PENDING)],
