@@ -380,8 +380,11 @@ class DB(OwnerCalls):
 
     def forked(self) -> None:
         """In a forked child: closed, without touching what belongs to the parent. I/O: none."""
-        self._box.current = None
         self._finalizer.detach()
+        self._close_lock = Lock()
+        self._calls.forked()
+        self._core.forked()
+        self._committer.forked()
 
     def __enter__(self) -> Self:
         """Return self."""

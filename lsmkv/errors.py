@@ -85,7 +85,8 @@ class LockedError(LsmError):
 
     def __init__(self, path: str, owner: str = "") -> None:
         """Name the directory and, when known, who holds it."""
-        super().__init__(f"{path} is already open for writing" + (f" by {owner}" if owner else ""))
+        who = f" by {owner}" if owner else ""
+        super().__init__(f"{path} is already open for writing{who}: a directory has one writer at a time; close it there first")
         self.path = path
         self.owner = owner
 

@@ -98,6 +98,15 @@ class Core:
     probes_seen: dict[int, int] = field(default_factory=dict)
     """Absent keys that the filters of each level had been asked about when they were last looked at."""
 
+    def forked(self) -> None:
+        """In a forked child: nothing is current, descriptors are given back. Takes no lock, touches no file's contents."""
+        self.box.current = None
+        self.stopping = True
+        self.snapshots.forked()
+        self.tables.readers.clear()
+        self.manifest.close()
+        self.events = self.status = None
+
     def check_poison(self) -> None:
         """Raise PoisonedError if writing is unsafe."""
         if self.poison is not None:

@@ -338,6 +338,13 @@ class Committer:
         with self.lock:
             self._sync_logs()
 
+    def forked(self) -> None:
+        """In a forked child: locks may be held by threads that do not exist here. The logs are the parent's; let go of them."""
+        self.lock, self._apply_lock, self._old_lock = Lock(), Lock(), Lock()
+        self._queue.clear()
+        self._slow.forked()
+        self.close()
+
     def close(self) -> None:
         """Release the logs."""
         for wal in (*self._old, self.wal):

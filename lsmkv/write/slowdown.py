@@ -148,6 +148,10 @@ class SlowDown:
         found = pressure(state, self._core.options) if self.on and state is not None else None
         return found[2] if found is not None else ""
 
+    def forked(self) -> None:
+        """In a forked child: nobody waits here."""
+        self.on = False
+
     def close(self) -> None:
         """The store is closing: whoever waits gets ClosedError."""
         self._closed = True
