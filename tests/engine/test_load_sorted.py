@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -16,6 +17,7 @@ from lsmkv.policy.loading import place
 from lsmkv.testing import CountingFileSystem, MemoryFileSystem
 from lsmkv.testing.faults import FailOp, FaultFileSystem
 from lsmkv.version.rules import problems
+from tests.engine.test_interruptions import interrupt_at
 
 POLICIES = [
     lsmkv.Leveled(size_ratio=3),
@@ -165,6 +167,40 @@ def test_a_disk_that_fails_leaves_nothing_of_it(memory_fs, open_db, op, path):
     with open_db(fs=memory_fs.crash()) as db:
         assert contents(db) == dict(pairs(0, 10, value=b"old" * 20))
         db.check()
+
+
+MOMENTS = [
+    "build_tables",
+    "_Output.finish",
+    "Upkeep.flush_all",
+    "install_load",
+    "flush_oldest",
+    "Committer.jump",
+    "install",
+    "Manifest.append",
+    "_show",
+    "withdrawn_on_failure",
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_anywhere_leaves_all_or_nothing_and_no_lock_held(open_db, moment):
+    fs = MemoryFileSystem()
+    db = open_db(fs=fs)
+    fill(db, range(0, 40, 3))
+    before = contents(db)
+    after = before | dict(pairs(0, 900))
+    interrupt_at(lambda: db.load_sorted(pairs(0, 900)), moment)
+    assert contents(db) in (before, after)
+    with contextlib.suppress(lsmkv.PoisonedError):
+        db.put(b"zz", b"goes on")
+    db.close()
+    with open_db(fs=fs) as again:
+        found = contents(again)
+        found.pop(b"zz", None)
+        assert found in (before, after)
+        again.load_sorted(pairs(0, 900))
+        again.check()
 
 
 class _CutError(BaseException):
