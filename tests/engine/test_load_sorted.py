@@ -329,6 +329,8 @@ def test_a_policy_that_forgets_the_oldest_gets_new_data_as_the_newest(open_db):
         db.settle()
         db.load_sorted(pairs(50_000, 51_000))
         assert len(db.tree().levels[0].runs) > 1
+        seqs = [table.max_seq for table in db.tree().tables]
+        assert seqs == sorted(seqs, reverse=True), "depth is age"
         db.settle()
         assert db.get(b"50999") == b"loaded"
         db.check()
@@ -345,6 +347,39 @@ def test_a_large_load_that_meets_level_0_has_it_merged_away_first(open_db):
         assert contents(db) == dict(pairs(0, 3000))
         db.settle()
         db.check()
+
+
+def test_a_load_that_cannot_flush_first_takes_its_tables_away(open_db, memory_fs):
+    fs = FaultFileSystem(memory_fs)
+    with open_db(fs=fs) as db:
+        fill(db, range(5))
+        rule = fs.add(FailOp("open", path="*.wal", errno=28))
+        with pytest.raises(lsmkv.NoSpaceError):
+            db.load_sorted(pairs(0, 3000))
+        fs.remove(rule)
+        assert tables_on(memory_fs) == []
+        assert contents(db) == dict(pairs(0, 5, value=b"old" * 20))
+
+
+def test_what_is_written_between_the_first_flush_and_the_end_is_flushed_too(open_db, memory_fs):
+    """It would be older than the load and yet above it, and its log would have the jump of numbers in it."""
+    with open_db() as db:
+        db.put(b"00001", b"first")
+
+        def hook(op, path):
+            if op == "unlink" and path.endswith(".wal"):  # the first flush is done
+                memory_fs.on_op = None
+                db.put(b"00001", b"between")
+                db.put(b"between", b"x")
+
+        memory_fs.on_op = hook
+        db.load_sorted(pairs(0, 10))
+        assert memory_fs.on_op is None
+        assert db.get(b"00001") == b"loaded"
+        assert db.stats().memtable_entries == 0
+        db.put(b"after", b"x", sync=True)
+    with open_db(fs=memory_fs.crash()) as db:
+        assert contents(db) == dict(pairs(0, 10)) | {b"between": b"x", b"after": b"x"}
 
 
 def test_one_load_at_a_time(open_db):
