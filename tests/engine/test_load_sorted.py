@@ -113,7 +113,7 @@ NOT_PAIRS = [
     ([(b"b", b""), (b"a", b"")], "pair 1 .*sorts before"),
     ([(b"a", b""), (b"b", None)], "pair 1 .*value must be bytes"),
     ([(b"a", b""), ("b", b"")], "pair 1 .*key must be bytes"),
-    ([(b"a", b""), b"bc"], "pair 1 .*must be a tuple"),
+    ([(b"a", b""), b"bc"], "pair 1 .*pairs, not bytes"),
     ([*pairs(0, 9000), (b"00001", b"")], "pair 9000 .*sorts before"),
     ([*pairs(0, 9000), (b"x", 1), *pairs(0, 9)], "pair 9000 .*value must be bytes"),
     ([*pairs(0, 4096), (b"04095", b"")], "pair 4096 .*the same as"),
