@@ -18,6 +18,7 @@ from lsmkv.errors import (
 )
 from lsmkv.follow import Follower, FollowerStats
 from lsmkv.iterator import Scan
+from lsmkv.maintain.load import LoadReport
 from lsmkv.observe.stats import LevelStats, Stats
 from lsmkv.observe.verify import VerifyReport, verify
 from lsmkv.options import Options
@@ -48,6 +49,7 @@ __all__ = [
     "LazyLeveling",
     "LevelStats",
     "Leveled",
+    "LoadReport",
     "LockedError",
     "LsmError",
     "NoSpaceError",

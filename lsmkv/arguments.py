@@ -87,16 +87,16 @@ def checked_pairs(pairs: Sequence[tuple[bytes, bytes]]) -> tuple[Sequence[bytes]
 def check_pair(pair: object) -> None:
     """Refuse what is not a tuple (or list) of two."""
     if not isinstance(pair, tuple | list):
-        _refuse(f"put_many takes (key, value) pairs, not {type(pair).__name__}")
+        _refuse(f"expected (key, value) pairs, not {type(pair).__name__}")
     if len(pair) != 2:
-        _refuse(f"put_many takes (key, value) pairs, not a {type(pair).__name__} of {len(pair)}")
+        _refuse(f"expected (key, value) pairs, not a {type(pair).__name__} of {len(pair)}")
 
 
 def checked_iter_of_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """An iterator over what ``put_many`` was given; a mapping is refused, since iterating over it gives keys alone."""
     if isinstance(pairs, Mapping):
-        _refuse("put_many takes (key, value) pairs, not a mapping: pass d.items()")
-    return checked_iter(pairs, "put_many takes an iterable of (key, value) pairs")
+        _refuse("expected (key, value) pairs, not a mapping: pass d.items()")
+    return checked_iter(pairs, "expected an iterable of (key, value) pairs")
 
 
 def check_bounds(start: bytes | None, stop: bytes | None, prefix: bytes | None) -> None:

@@ -43,6 +43,7 @@ from lsmkv.recover.checkpoint import write_checkpoint
 from lsmkv.recover.ending import abandon
 from lsmkv.recover.opening import Opened, open_store
 from lsmkv.snapshot import Snapshot
+from lsmkv.verbs import OwnerCalls
 from lsmkv.version.shape import TreeShape
 from lsmkv.write.commit import Committer
 from lsmkv.write.stall import StallGate
@@ -83,7 +84,7 @@ def open(path: PathArgument, options: Options | None = None, *, read_only: bool 
         raise
 
 
-class DB(Reading):
+class DB(Reading, OwnerCalls):
     """An open store. Made by :func:`open`. Each ``I/O:`` line is held against the ledger by a test; see docs/ledger.md."""
 
     __slots__ = (
@@ -125,7 +126,7 @@ class DB(Reading):
 
     @property
     def options(self) -> Options:
-        """The options it was opened with. I/O: none."""
+        """The options in force now. I/O: none."""
         return self._core.options
 
     # reading (see Reading)
@@ -239,11 +240,8 @@ class DB(Reading):
         I/O: one table per memtable; one manifest edit per memtable; one log removed per memtable; one log begun.
         """
         with self._calls:
-            with self._committer.lock:
-                last = self._committer.wal.number
-                self._committer.rotate()
-            while any(imm.wal_number <= last for imm in self._state().imms):
-                self._upkeep.flush_one()
+            self._state()
+            self._upkeep.flush_all()
 
     def compact(self, start: bytes | None = None, stop: bytes | None = None) -> None:
         """Merge the tables that overlap [start, stop), and the older ones they meet further down, into the deepest level.
@@ -350,5 +348,8 @@ class DB(Reading):
 
     def forked(self) -> None:
         """In a forked child: closed, without touching what belongs to the parent. I/O: none."""
-        self._box.current = None
         self._finalizer.detach()
+        self._close_lock = Lock()
+        self._calls.forked()
+        self._core.forked()
+        self._committer.forked()

@@ -88,7 +88,8 @@ class LockedError(LsmError):
     def __init__(self, path: str, owner: str = "") -> None:
         """Name the directory and, when known, who holds it."""
         who = f" by {owner}" if owner else ""
-        super().__init__(f"{path} is already open for writing{who}: lsmkv.open(path, read_only=True) reads it meanwhile")
+        what = "a directory has one writer at a time; lsmkv.open(path, read_only=True) reads it meanwhile"
+        super().__init__(f"{path} is already open for writing{who}: {what}")
         self.path = path
         self.owner = owner
 

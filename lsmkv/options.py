@@ -6,8 +6,10 @@ the seams through which the engine reaches the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NoReturn, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
@@ -16,104 +18,125 @@ from lsmkv.env.scheduling import Scheduler
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 
-__all__ = ["Compression", "Options", "checked_options", "checked_policy"]
+__all__ = ["CHANGEABLE", "Compression", "Options", "changed_options", "checked_options", "checked_policy"]
 
 Compression: TypeAlias = Literal["none", "zstd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to open a store. All fields are fixed while it is open; all may differ from one opening to the next."""
+    """How to open a store.
+
+    Each field says whether it can change while the store is open (``db.set_options``); all may differ from one opening to the
+    next, and none but the policy is recorded.
+    """
 
     # behaviour
     policy: Policy | None = None
     """Compaction policy. None: as recorded in the store, ``Leveled()`` for a new one. Another one than recorded is a switch, as
-    by ``db.set_policy``; that changes it while the store is open, too."""
+    by ``db.set_policy``; that changes it while the store is open, too. Changeable: by ``set_policy``."""
     create: bool = True
-    """Create the store if the directory holds none; otherwise InvalidArgumentError."""
+    """Create the store if the directory holds none; otherwise InvalidArgumentError. Changeable: at the next opening."""
     wal_sync: Literal["write", "interval", "off"] = "off"
     """When the log is made durable: before every write returns, when ``wal_sync_interval_s`` have passed, or only by
     ``sync=True``, ``db.sync()``, a flush or close. Written batches reach the kernel in every mode: they survive the
-    death of the process, "off" risks the last seconds at a power cut (a prefix of the commit order always survives)."""
+    death of the process, "off" risks the last seconds at a power cut (a prefix of the commit order always survives).
+    Changeable: at run time."""
     wal_sync_interval_s: float = 0.1
-    """Seconds, at least 0.001; the age an unsynced write may reach in mode "interval"."""
+    """Seconds, at least 0.001; the age an unsynced write may reach in mode "interval". Changeable: at run time."""
     stall_timeout_s: float = 60.0
-    """Seconds a write may wait for flushes or compactions before BusyError says for what."""
+    """Seconds a write may wait for flushes or compactions before BusyError says for what. Changeable: at run time."""
     tombstone_age_s: float | None = None
     """Seconds a deletion may stay a tombstone while older versions of its key may still be on disk; then everything that it
     covers is merged, whatever the policy. Counted from the write while this is set, else from the flush. A snapshot that
-    needs the older versions is waited for. None: until compactions get there by themselves."""
+    needs the older versions is waited for. None: until compactions get there by themselves. Changeable: at run time."""
     event_log: bool = True
-    """Keep a log of flushes, compactions, switches and stalls in the directory: docs/format/events.md, at most 8 MiB."""
+    """Keep a log of flushes, compactions, switches and stalls in the directory: docs/format/events.md, at most 8 MiB.
+    Changeable: at the next opening."""
     status_interval_s: float | None = 1.0
     """Seconds, at least 0.05, between looks at the statistics; what has changed goes to the file ``STATUS`` in the directory (a
     few KiB, not synced, removed by close: docs/format/status.md). ``lsmkv top`` takes the rates of a store that another process
-    has open from it. None: no such file. A manual scheduler writes none."""
+    has open from it. None: no such file. A manual scheduler writes none. Changeable: at the next opening."""
 
     refresh_s: float | None = 0.1
     """Only for ``open(..., read_only=True)``: seconds after which a read looks again for what the writer has done since (0: every
-    read looks). None: never by itself, only ``refresh()`` looks. Of a writer it changes nothing."""
+    read looks). None: never by itself, only ``refresh()`` looks. Of a writer it changes nothing.
+    Changeable: at the next opening."""
 
     # performance
     memtable: Literal["skiplist", "sorteddict"] = "skiplist"
-    """Ordered part of the memtable; answers are the same."""
+    """Ordered part of the memtable; answers are the same. Changeable: at the next opening."""
     memtable_bytes: int = 32 << 20
     """Bytes (keys, values, bookkeeping) that a memtable takes before it is flushed. More: fewer, larger tables, less write
-    amplification, more memory (up to ``1 + max_immutables`` memtables) and a longer replay after a crash."""
+    amplification, more memory (up to ``1 + max_immutables`` memtables) and a longer replay after a crash.
+    Changeable: at run time."""
     max_immutables: int = 2
-    """Full memtables that may wait for their flush before writes stall."""
+    """Full memtables that may wait for their flush before writes stall. Changeable: at run time."""
     block_cache_bytes: int = 32 << 20
-    """Bytes of decoded blocks kept in memory; 0 keeps none."""
+    """Bytes of decoded blocks kept in memory; 0 keeps none. Changeable: at run time."""
     block_bytes: int = 4096
-    """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read."""
+    """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read.
+    Changeable: at the next opening."""
     table_bytes: int = 32 << 20
-    """Size (keys, values and 8 bytes an entry, before compression) at which a compaction starts a new table."""
+    """Size (keys, values and 8 bytes an entry, before compression) at which a compaction starts a new table.
+    Changeable: at run time."""
     max_open_tables: int = 512
-    """Table files kept open, with fences and filters in memory."""
+    """Table files kept open, with fences and filters in memory. Changeable: at run time."""
     filter_bits_per_key: float = 10.0
-    """Bloom filter bits per entry, on average (10: about 0.8 % false positives); 0 builds no filters. New tables only."""
+    """Bloom filter bits per entry, on average (10: about 0.8 % false positives); 0 builds no filters. New tables only.
+    Changeable: at run time."""
     filter_allocation: Literal["monkey", "uniform"] = "monkey"
     """How these bits are shared out. "monkey": water-filled over the runs of the tree, so that lookups of absent keys fetch the
     fewest blocks: more for small runs, less for the largest, none where they would not pay. "uniform": the same for every
-    entry. New tables only."""
+    entry. New tables only. Changeable: at run time."""
     compression: Compression | tuple[Compression, ...] = "none"
-    """For all levels, or one per level from level 0 on, the last repeating. New tables only."""
+    """For all levels, or one per level from level 0 on, the last repeating. New tables only. Changeable: at run time."""
     level0_runs: int = 4
-    """Flushed tables that may stay at level 0 before they are merged into level 1."""
+    """Flushed tables that may stay at level 0 before they are merged into level 1. Changeable: at run time."""
+    level0_slowdown_runs: int | None = None
+    """Runs at level 0 from which writes are slowed down, the more the nearer ``level0_stop_runs`` is, so that they stop late or
+    never (docs/backpressure.md). None: halfway from ``level0_runs`` to the stop. As many as the stop: never slower.
+    Changeable: at run time."""
     level0_stop_runs: int = 24
-    """Runs at level 0 at which writes stall until a compaction has taken some away."""
+    """Runs at level 0 at which writes stall until a compaction has taken some away. Changeable: at run time."""
+    background_bytes_per_s: float | None = None
+    """Bytes a second that flushes and compactions may read and write together, at least 1024; None: as fast as they can. A flush
+    goes before compactions, and is not held up while memtables press on writers; opening and closing wait for nothing
+    (docs/background-rate.md). Changeable: at run time."""
 
     # seams
     fs: FileSystem | None = None
-    """File system; None: the machine's."""
+    """File system; None: the machine's. Changeable: at the next opening."""
     clock: Clock | None = None
-    """Clock; None: the machine's."""
+    """Clock; None: the machine's. Changeable: at the next opening."""
     rng: Rng | None = None
-    """Random source; None: seeded by the system."""
+    """Random source; None: seeded by the system. Changeable: at the next opening."""
     scheduler: Scheduler | None = None
     """Who runs flushes and compactions; None: background threads of this store. A manual scheduler
     (``lsmkv.testing.ManualScheduler``) runs nothing by itself: call ``db.step()`` or ``db.settle()``, or let a full store
-    do one step inside the write that found it full."""
+    do one step inside the write that found it full. Changeable: at the next opening."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, naming the field."""
-        if self.wal_sync not in ("write", "interval", "off"):
-            _refuse("wal_sync", self.wal_sync, '"write", "interval" or "off"')
-        if self.memtable not in ("skiplist", "sorteddict"):
-            _refuse("memtable", self.memtable, '"skiplist" or "sorteddict"')
-        if self.filter_allocation not in ("monkey", "uniform"):
-            _refuse("filter_allocation", self.filter_allocation, '"monkey" or "uniform"')
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                *most, last = (f'"{word}"' for word in words)
+                _refuse(name, getattr(self, name), f"{', '.join(most)} or {last}")
         for name in ("create", "event_log"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name in ("tombstone_age_s", "status_interval_s", "refresh_s"):
+            if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
                 _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
         if self.level0_stop_runs <= self.level0_runs:
             _refuse("level0_stop_runs", self.level0_stop_runs, f"more than level0_runs ({self.level0_runs})")
+        slow = self.level0_slowdown_runs
+        if slow is not None and not self.level0_runs < slow <= self.level0_stop_runs:
+            allowed = f"more than level0_runs ({self.level0_runs}) and at most level0_stop_runs ({self.level0_stop_runs})"
+            _refuse("level0_slowdown_runs", slow, allowed)
         kinds = (self.compression,) if isinstance(self.compression, str) else self.compression
         if not isinstance(kinds, tuple) or not kinds or any(k not in ("none", "zstd") for k in kinds):
             _refuse("compression", self.compression, '"none", "zstd" or a tuple of these')
@@ -121,6 +144,13 @@ class Options:
             _refuse("policy", self.policy, wanted)
         for name, protocol in _SEAMS.items():
             _check_methods(name, getattr(self, name), protocol)
+
+    @property
+    def slowdown_runs(self) -> int:
+        """Runs at level 0 from which writes are slowed down; never below ``level0_stop_runs``: they are not."""
+        if self.level0_slowdown_runs is not None:
+            return self.level0_slowdown_runs
+        return self.level0_runs + (self.level0_stop_runs - self.level0_runs + 1) // 2
 
     def compression_at(self, level: int) -> Compression:
         """The compression of tables written to ``level``."""
@@ -137,6 +167,47 @@ def checked_options(options: Options | None) -> Options:
         msg = f"options must be an lsmkv.Options or None, not {type(options).__name__}"
         raise InvalidArgumentError(msg)
     return options
+
+
+CHANGEABLE = frozenset(
+    {
+        "background_bytes_per_s",
+        "block_cache_bytes",
+        "compression",
+        "filter_allocation",
+        "filter_bits_per_key",
+        "level0_runs",
+        "level0_slowdown_runs",
+        "level0_stop_runs",
+        "max_immutables",
+        "max_open_tables",
+        "memtable_bytes",
+        "stall_timeout_s",
+        "table_bytes",
+        "tombstone_age_s",
+        "wal_sync",
+        "wal_sync_interval_s",
+    }
+)
+"""Fields of :class:`Options` that can change while a store is open."""
+
+
+def changed_options(options: Options, changes: Mapping[str, object]) -> Options:
+    """``options`` with some fields changed, if every one of them may change while a store is open and all fit together.
+
+    Raises InvalidArgumentError naming the field: unknown (and what it may have meant), fixed, or out of its range.
+    """
+    names = [field.name for field in fields(Options)]
+    for name in changes:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            raise InvalidArgumentError(f"there is no option {name!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+        if name == "policy":
+            raise InvalidArgumentError("the policy of an open store is changed by db.set_policy(policy)")
+        if name not in CHANGEABLE:
+            raise InvalidArgumentError(f"Options.{name} cannot change while the store is open; it can be set at the next opening")
+    new: dict[str, Any] = dict(changes)
+    return replace(options, **new)
 
 
 def checked_policy(policy: Policy, pace: object = "greedy") -> Policy:
@@ -158,6 +229,13 @@ def _wanted(policy: object) -> str | None:
     return None if callable(getattr(policy, "pick", None)) else "a compaction policy, an object with a method pick(shape)"
 
 
+_WORDS: dict[str, tuple[str, ...]] = {
+    "wal_sync": ("write", "interval", "off"),
+    "memtable": ("skiplist", "sorteddict"),
+    "filter_allocation": ("monkey", "uniform"),
+}
+"""What each choice may be."""
+
 _RANGES: dict[str, tuple[type, float, float]] = {
     "wal_sync_interval_s": (float, 0.001, 86_400),
     "stall_timeout_s": (float, 0, 365 * 86_400),
@@ -172,9 +250,14 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "max_open_tables": (int, 1, 1 << 30),
     "filter_bits_per_key": (float, 0, 100),
     "level0_runs": (int, 1, 1 << 20),
+    "level0_slowdown_runs": (int, 2, 1 << 21),
     "level0_stop_runs": (int, 2, 1 << 21),
+    "background_bytes_per_s": (float, 1 << 10, 1 << 50),
 }
 """Type, least and greatest value of each number."""
+
+_OPTIONAL = frozenset({"tombstone_age_s", "status_interval_s", "refresh_s", "level0_slowdown_runs", "background_bytes_per_s"})
+"""Numbers that may also be None."""
 
 _SEAMS: dict[str, type] = {"fs": FileSystem, "clock": Clock, "rng": Rng, "scheduler": Scheduler}
 """Objects that are called, and the protocol that says how."""

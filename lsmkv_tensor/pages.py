@@ -26,7 +26,6 @@ from lsmkv.env.fs import FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import Rng, seeded
-from lsmkv.env.sync import Condition
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
@@ -101,17 +100,6 @@ class PageStoreStats:
     """Eviction callbacks that raised."""
 
 
-class _StoreGate(CallGate):
-    """A gate that is shut in forked children, whoever was inside when the fork came."""
-
-    __slots__ = ()
-
-    def forked(self) -> None:
-        """Shut, with nobody inside; the old lock may be held by a thread that does not exist here."""
-        self._open = False
-        self._state = Condition()
-
-
 class PageStore:
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
@@ -132,7 +120,7 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._registry = Registry(self._log, db.path)
         self._notifier = Notifier()
-        self._gate = _StoreGate(f"page store {path}")
+        self._gate = CallGate(f"page store {path}")
         self._in_child = False
         watch_forks(self)
 

@@ -18,6 +18,19 @@ keys = st.one_of(
 )
 values = st.one_of(st.binary(max_size=12), st.just(b"v" * 300))
 bounds = st.none() | keys
+OPTIONS = {
+    "memtable_bytes": st.sampled_from([1024, 2048, 1 << 16]),
+    "table_bytes": st.sampled_from([1024, 4096]),
+    "max_immutables": st.integers(1, 3),
+    "max_open_tables": st.sampled_from([1, 2, 500]),
+    "block_cache_bytes": st.sampled_from([0, 600, 4096, 1 << 20]),
+    "filter_bits_per_key": st.sampled_from([0.0, 3.0, 10.0]),
+    "compression": st.sampled_from(["none", "zstd"]),
+    "level0_runs": st.integers(1, 4),
+    "wal_sync": st.sampled_from(["off", "interval"]),
+    "tombstone_age_s": st.sampled_from([None, 1e6]),
+}
+"""What may change while the store is open; none of it may change an answer."""
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -92,6 +105,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.update(pairs)
         self.committed(sync=False)
 
+    @rule(pairs=st.dictionaries(keys, values, max_size=30))
+    def load_sorted(self, pairs):
+        report = self.db.load_sorted(sorted(pairs.items()))
+        assert report.entries == len(pairs)
+        self.model.update(pairs)
+        self.committed(sync=bool(pairs))
+
     @rule(key=keys)
     def get(self, key):
         assert self.db.get(key) == self.model.get(key)
@@ -148,6 +168,11 @@ class EngineMachine(RuleBasedStateMachine):
     def settle(self):
         self.db.settle()
         assert self.db.pending() is None
+
+    @rule(changes=st.fixed_dictionaries({}, optional=OPTIONS))
+    def set_options(self, changes):
+        assert self.db.set_options(**changes) == self.db.options
+        self.settings |= changes
 
     @rule(start=bounds, stop=bounds)
     def compact(self, start, stop):

@@ -1,8 +1,8 @@
 """The ledger: every block fetch, device read and byte of a store, by cause and by level.
 
 Causes: *get* and *scan* (blocks of tables, by the level the table is at when it is read), *compaction* (by the level it writes
-to), *open* (footer, index and filter of a table, by its level), *flush*, *log* (WAL) and *manifest*. A table that moves to
-another level is counted there from then on.
+to), *open* (footer, index and filter of a table, by its level), *flush*, *load* (of sorted data), *log* (WAL) and *manifest*. A
+table that moves to another level is counted there from then on.
 
 :class:`Ledger` counts while a store is open; :class:`Account` is what it says at one moment: a frozen record, so that two of
 them can be subtracted. A store begins with the totals its manifest recorded. They are recorded whenever the manifest is
@@ -107,6 +107,8 @@ class Account:
     wal: WorkCounts = NO_WORK
     """Logs: begun, appended to, synced; read when they were replayed."""
     manifest: WorkCounts = NO_WORK
+    load: WorkCounts = NO_WORK
+    """Sorted data made into tables by ``load_sorted``."""
     levels: tuple[LevelAccount, ...] = field(default=())
     """Level 0 first; levels without any count may be missing at the end."""
 
@@ -120,6 +122,7 @@ class Account:
             self.flush + other.flush,
             self.wal + other.wal,
             self.manifest + other.manifest,
+            self.load + other.load,
             tuple(a + b for a, b in _pairs(self.levels, other.levels)),
         )
 
@@ -133,6 +136,7 @@ class Account:
             self.flush - other.flush,
             self.wal - other.wal,
             self.manifest - other.manifest,
+            self.load - other.load,
             tuple(a - b for a, b in _pairs(self.levels, other.levels)),
         )
 
@@ -180,12 +184,12 @@ class Account:
     @property
     def bytes_written(self) -> dict[str, int]:
         """Bytes that went to files, by cause."""
-        parts = {"flush": self.flush, "compaction": self.merges, "wal": self.wal, "manifest": self.manifest}
+        parts = {"flush": self.flush, "compaction": self.merges, "load": self.load, "wal": self.wal, "manifest": self.manifest}
         return {cause: part.written_bytes for cause, part in parts.items()}
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, zeros left out, ready for JSON."""
-        parts = {"flush": self.flush, "wal": self.wal, "manifest": self.manifest}
+        parts = {"flush": self.flush, "wal": self.wal, "manifest": self.manifest, "load": self.load}
         told: dict[str, object] = {"absent": self.absent, "scans": self.scans}
         told |= {"entries": self.entries, "entry_bytes": self.entry_bytes}
         told |= {name: counts for name, part in parts.items() if (counts := _nonzero(part))}
@@ -204,6 +208,7 @@ class Account:
             WorkCounts.from_dict(given.get("flush")),
             WorkCounts.from_dict(given.get("wal")),
             WorkCounts.from_dict(given.get("manifest")),
+            WorkCounts.from_dict(given.get("load")),
             tuple(map(LevelAccount.from_dict, levels)) if isinstance(levels, Sequence) else (),
         )
 
@@ -229,12 +234,13 @@ class Ledger:
     ``recorded`` is what the manifest had on record when the store was opened, ``manifest`` what the manifest itself counts.
     """
 
-    __slots__ = ("_levels", "_lock", "calls", "flush", "manifest", "recorded", "wal")
+    __slots__ = ("_levels", "_lock", "calls", "flush", "load", "manifest", "recorded", "wal")
 
     def __init__(self, recorded: object = None, manifest: WorkCounters | None = None) -> None:
         self.recorded = Account.from_dict(recorded)
         self.calls = CallCounters()
         self.flush = WorkCounters()
+        self.load = WorkCounters()
         self.wal = WorkCounters()
         self.manifest = manifest if manifest is not None else WorkCounters()
         self._levels: tuple[LevelLedger, ...] = ()
@@ -259,6 +265,7 @@ class Ledger:
             self.flush.counts(),
             self.wal.counts(),
             self.manifest.counts(),
+            self.load.counts(),
             tuple(level.account() for level in self._levels),
         )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from lsmkv.env.clock import clock_face
-from lsmkv.observe.frame import Frame, Memory, Rates
+from lsmkv.observe.frame import Frame, Memory, Rates, Stall
 from lsmkv.observe.onlook import ago, number
 from lsmkv.observe.picture import bar, human_bytes, policy_line
 from lsmkv.observe.tree import COLOURS
@@ -70,7 +70,8 @@ def _doing(frame: Frame, width: int) -> list[Text]:
     if frame.memory is not None:
         lines.append(_line("memory", _memory(frame.memory, frame.rates), width))
     if frame.rates is not None and frame.rates.source != "events":
-        lines.append(_line("stalls", _stalls(frame), width))
+        lines.append(_line("slowed", _waits(frame.slowdowns, frame.rates.slowed_share, frame.slowed, "yellow"), width))
+        lines.append(_line("stalls", _waits(frame.stalls, frame.rates.stalled_share, frame.blocked, "bold red"), width))
     amplified = (("write", frame.write_amplification), ("read", frame.read_amplification))
     costs = ", ".join(f"{name} amplification {value:.2f}" for name, value in amplified if value is not None)
     if costs:
@@ -126,17 +127,16 @@ def _memory(memory: Memory, rates: Rates | None) -> Text:
     return text
 
 
-def _stalls(frame: Frame) -> Text:
-    """Waits of writes."""
+def _waits(waits: Sequence[Stall], share: float | None, now: str, style: str) -> Text:
+    """Waits of writes, slowed down or stopped."""
     text = Text()
-    share = frame.rates.stalled_share if frame.rates is not None else None
     if share:
-        text.append(f"{share:.0%} of the time", style="bold red")
+        text.append(f"{share:.0%} of the time", style=style)
         text.append("; ")
-    told = ", ".join(f"{stall.reason} {stall.count:,} ({stall.seconds:.1f} s)" for stall in frame.stalls if stall.count)
+    told = ", ".join(f"{wait.reason} {wait.count:,} ({wait.seconds:.1f} s)" for wait in waits if wait.count)
     text.append(f"{told} since opening" if told else "none since opening")
-    if frame.blocked:
-        text.append(f"; now: {frame.blocked}", style="bold red")
+    if now:
+        text.append(f"; now: {now}", style=style)
     return text
 
 
@@ -196,7 +196,7 @@ def _told(event: Mapping[str, object]) -> str:
         name: human_bytes(number(event, name)) for name in ("bytes", "read_bytes", "written_bytes", "debt_bytes", "paid_bytes")
     }
     match event.get("kind"):
-        case "flush":
+        case "flush" | "load":
             return f"{size['bytes']}, {number(event, 'entries'):,.0f} entries"
         case "compaction":
             work = f"{size['read_bytes']} in, {size['written_bytes']} out; " if event.get("task") == "merge" else ""
@@ -206,10 +206,11 @@ def _told(event: Mapping[str, object]) -> str:
             return f"to {policy_line(to) if isinstance(to, Mapping) else to}: debt {size['debt_bytes']}"
         case "switched":
             return f"{size['paid_bytes']} paid"
-        case "stall":
+        case "slowdown" | "stall":
             return f"{number(event, 'seconds'):.2f} s: {event.get('why', '')}"
-    policy = event.get("policy")  # of an opening
-    return policy_line(policy) if isinstance(policy, Mapping) else ""
+    facts = event.get("policy", event.get("changed"))  # of an opening, of new options
+    told = facts if isinstance(facts, Mapping) else {}
+    return policy_line(told) if "policy" in event else ", ".join(f"{name} = {value}" for name, value in told.items())
 
 
 def _count(n: float | None) -> str:
@@ -235,10 +236,12 @@ def _speed(bytes_per_s: float | None) -> str:
 
 _STYLES = {
     "flush": "cyan",
+    "load": "cyan",
     "merge": "bold blue",
     "move": "bold green",
     "drop": "bold red",
     "switch": "bold magenta",
     "switched": "bold magenta",
+    "slowdown": "yellow",
     "stall": "bold red",
 }

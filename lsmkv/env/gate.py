@@ -50,6 +50,12 @@ class CallGate:
             while self._inside:
                 self._state.wait()
 
+    def forked(self) -> None:
+        """In a forked child: shut for good, whoever was inside when the fork came. Takes no lock."""
+        self._state = Condition()
+        self._open = False
+        self._inside = 0
+
     def shut(self) -> bool:
         """Let no further call in and wait for those inside; whether this was the call that shut it."""
         first = self.bar()

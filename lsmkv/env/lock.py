@@ -152,7 +152,22 @@ def _read_owner(fd: int) -> str:
     if facts.get("host"):
         owner += f" on {facts['host']}"
     boot = facts.get("boot", "")
-    return owner + (" (another boot or machine)" if boot and boot != boot_id() else "")
+    if boot and boot != boot_id():
+        return f"{owner} (another boot or machine)"
+    if boot and facts.get("host") == socket.gethostname() and facts["pid"].isdecimal() and not _runs(int(facts["pid"])):
+        return f"a process that did not leave its name ({owner}, the last one that did, has ended)"
+    return owner
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine runs; True if that cannot be told."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's, but there
+        return True
+    return True
 
 
 def _forget_in_child() -> None:

@@ -56,6 +56,7 @@ WRITES = frozenset(
         "delete_many",
         "delete_range",
         "flush",
+        "load_sorted",
         "pending",
         "put",
         "put_many",

@@ -84,6 +84,8 @@ def _reason(event: Mapping[str, Any]) -> str:
     match event["kind"]:
         case "flush":
             text = f"a full memtable is flushed: {event['entries']:,} entries, {human_bytes(event['bytes'])}"
+        case "load":
+            text = f"sorted data is loaded into level {event['level']}: {event['entries']:,} entries"
         case "compaction":
             text = str(event["reason"])
         case "switch":
@@ -93,6 +95,10 @@ def _reason(event: Mapping[str, Any]) -> str:
             text = (
                 f"the switch is done: {human_bytes(event['paid_bytes'])} paid, {human_bytes(event['predicted_bytes'])} predicted"
             )
+        case "slowdown":
+            text = f"writes were slowed down for {event['lasted_s']:.2f} s, {event['waits']} waits: {event['why']}"
+        case "options":
+            text = "options change: " + ", ".join(f"{name} = {value}" for name, value in event["changed"].items())
         case "stall":
             text = f"writes stalled for {event['seconds']:.2f} s: {event['why']}"
         case "open":

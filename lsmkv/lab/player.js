@@ -244,7 +244,7 @@
   }
 
   // --- playing ---------------------------------------------------------------------------------------------------------
-  const IDLE = new Set(["flush", "stall", "close"]); // nothing is compacted
+  const IDLE = new Set(["flush", "load", "slowdown", "options", "stall", "close"]); // nothing is compacted
   const speed = () => Number($("speed").value);
   function following(index, direction) {
     let next = index + direction;

@@ -42,7 +42,7 @@ class TaskInput(NamedTuple):
 Levels = tuple[tuple[RunSize, ...], ...]
 """The runs of each level, newest first, level 0 first."""
 
-Kind = Literal["flush", "compaction", "switch", "switched", "stall", "open", "close"]
+Kind = Literal["flush", "load", "compaction", "switch", "switched", "slowdown", "stall", "options", "open", "close"]
 """Of a step. A simulation makes the first three; the others are known from the logs of live stores."""
 
 _NESTED = ("inputs", "levels", "policy")

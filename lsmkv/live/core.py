@@ -18,6 +18,7 @@ from lsmkv.errors import PoisonedError, io_failed
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import StateBox
 from lsmkv.live.tables import TableCache
+from lsmkv.live.throttle import Throttle
 from lsmkv.memtable import Memtable, new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
@@ -57,6 +58,7 @@ class Core:
     fs: FileSystem
     path: str
     options: Options
+    """In force now. Whoever needs one asks here, each time: they change while the store is open."""
     policy: Policy
     """What shapes the tree; changed by a switch, with no compaction in flight."""
     clock: Clock
@@ -72,6 +74,10 @@ class Core:
     box: StateBox
     snapshots: SnapshotRegistry
     work: Work = field(default_factory=Work)
+    throttle: Throttle = field(default_factory=Throttle)
+    """The limit on background reading and writing."""
+    hurried: int = 0
+    """Calls that wait for a flush with writers behind them: it does not wait for the limit."""
     install_lock: Lock = field(default_factory=Lock)
     logs_named: int = 0
     """Logs with smaller numbers have durable names."""
@@ -93,6 +99,15 @@ class Core:
     """What onlookers in other processes read; None: the owner wants none."""
     probes_seen: dict[int, int] = field(default_factory=dict)
     """Absent keys that the filters of each level had been asked about when they were last looked at."""
+
+    def forked(self) -> None:
+        """In a forked child: nothing is current, descriptors are given back. Takes no lock, touches no file's contents."""
+        self.box.current = None
+        self.stopping = True
+        self.snapshots.forked()
+        self.tables.readers.clear()
+        self.manifest.close()
+        self.events = self.status = None
 
     def check_poison(self) -> None:
         """Raise PoisonedError if writing is unsafe."""

@@ -72,6 +72,11 @@ class SnapshotRegistry:
         """The smallest number registered (lock held)."""
         return min(self._refs, default=MAX_SEQ)
 
+    def forked(self) -> None:
+        """In a forked child: locks may be held by threads that do not exist here; nobody is to be told of anything."""
+        self._lock, self.door = Lock(), Lock()
+        self._watch = None
+
     def floor(self) -> int:
         """The smallest registered sequence number; MAX_SEQ if there is none."""
         self.settle()

@@ -83,8 +83,11 @@ class TableCache:
             if self.crowded:  # recency matters only when there is pressure
                 self._touch(number)
             return reader
+        cache = self._cache
         reader = self._open(number)
         with self._lock:
+            if cache is not self._cache:  # another one since: this reader serves the call at hand only
+                return reader
             reader = self.readers.setdefault(number, reader)
             self._point(reader)  # it may have moved meanwhile
             while len(self.readers) > self._limit:
@@ -157,6 +160,20 @@ class TableCache:
         with self._lock:
             if number in self.readers:
                 self.readers.move_to_end(number)
+
+    def bound(self, limit: int) -> None:
+        """Keep at most so many tables open from now on; what is too much is closed at once."""
+        with self._lock:
+            self._limit = max(1, min(limit, open_files_limit() // 2))
+            while len(self.readers) > self._limit:
+                self.readers.popitem(last=False)[1].file.rest()
+            self.crowded = self.crowded or len(self.readers) == self._limit
+
+    def use(self, cache: BlockCache | None) -> None:
+        """Open tables anew, with another cache or none; who still reads from one goes on with the old."""
+        with self._lock:
+            self._cache = cache
+            self.readers.clear()
 
     def forget(self, number: int) -> None:
         """Drop a table that is about to be unlinked, and its cached blocks."""

@@ -7,7 +7,7 @@ simulator that knows the entries knows the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +18,15 @@ from lsmkv.base.order import equal_to_previous
 from lsmkv.errors import ClosedError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
+from lsmkv.live.throttle import Work
+from lsmkv.maintain.spend import spend
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["Plan", "build_tables", "discard", "withdraw"]
+
+PIECE_BYTES = 1 << 20
+"""What is written at once where a limit has to be passed."""
 
 Part = tuple[Columns, bool]
 """Sorted entries, and whether older versions of their keys may be among them (some snapshot needs them)."""
@@ -40,6 +45,8 @@ class Plan:
     """Adds what the file itself does not know: when its data was flushed."""
     counts: WorkCounters
     """Where what is written is counted."""
+    work: Work | None = "compact"
+    """Whose limit it has to pass; None: nobody's."""
 
 
 def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMeta]:
@@ -91,7 +98,9 @@ class _Output:
             filter_bits_per_key=plan.filter_bits_per_key,
         )
         self.full = False
+        self._core = core
         self._plan = plan
+        self._charged_bytes = 0
         self._taken_bytes = 0
         self._shadowed = 0
 
@@ -103,7 +112,9 @@ class _Output:
             count = _fill(columns, limit - self._taken_bytes)
             self.full = True
         mine = columns if count == len(columns) else columns.slice(0, count)
-        self.builder.add(mine)
+        for piece in _pieces(mine) if self._core.options.background_bytes_per_s is not None else (mine,):
+            self.builder.add(piece)
+            self._charge(self.builder.bytes)
         self._taken_bytes += mine.nbytes
         if versions:
             self._shadowed += int(np.count_nonzero(equal_to_previous(mine.keys)))
@@ -113,7 +124,21 @@ class _Output:
         """The durable table."""
         meta = self.builder.finish()
         self._plan.counts.wrote(meta.bytes, meta.entries)
+        self._charge(meta.bytes)
         return self._plan.stamped(replace(meta, shadowed=self._shadowed))
+
+    def _charge(self, written_bytes: int) -> None:
+        """Pass the limit with what was written since the last time."""
+        if self._plan.work is not None:
+            spend(self._core, self._plan.work, written_bytes - self._charged_bytes)
+        self._charged_bytes = max(self._charged_bytes, written_bytes)
+
+
+def _pieces(columns: Columns) -> Iterator[Columns]:
+    """The entries, about PIECE_BYTES at a time."""
+    step = max(len(columns) * PIECE_BYTES // max(columns.nbytes, 1), 1)
+    for start in range(0, len(columns), step):
+        yield columns.slice(start, min(start + step, len(columns)))
 
 
 def _fill(columns: Columns, room_bytes: int) -> int:

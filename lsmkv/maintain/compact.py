@@ -19,6 +19,7 @@ from lsmkv.maintain.build import Part, Plan, build_tables, withdraw
 from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
 from lsmkv.maintain.look import seen_shape
+from lsmkv.maintain.spend import spend
 from lsmkv.maintain.switching import paid, tell_if_done
 from lsmkv.maintain.telling import compaction_event
 from lsmkv.policy.apply import check_task, count_arrival, input_tables
@@ -100,8 +101,12 @@ def _kept(core: Core, parts: Iterator[Columns], *, bottom: bool) -> Iterator[Par
 
 
 def _read_run(core: Core, tables: list[TableMeta], chunk_bytes: int, counts: WorkCounters) -> Iterator[Columns]:
-    """The entries of disjoint tables in key order."""
-    return chain.from_iterable(core.tables.stream(table.number, chunk_bytes, counts) for table in tables)
+    """The entries of disjoint tables in key order, within the limit on background reading."""
+    read = counts.read_bytes
+    for columns in chain.from_iterable(core.tables.stream(table.number, chunk_bytes, counts) for table in tables):
+        spend(core, "compact", counts.read_bytes - read)
+        yield columns
+        read = counts.read_bytes
 
 
 def _stamped(table: TableMeta, merged: list[TableMeta]) -> TableMeta:

@@ -35,6 +35,7 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
             table, born_s=now, newest_s=now, tombstone_s=(deleted_s or now) if table.tombstones else 0.0
         ),
         counts=counts,
+        work="flush",
     )
     tables = build_tables(core, [(columns, bool(snapshots))], plan)
     counts.tasks += 1

@@ -10,20 +10,25 @@ deletion that grows too old, data that outlives its TTL. What only a snapshot ho
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from lsmkv.base.keys import MAX_SEQ
 from lsmkv.env.scheduling import Scheduler, Worker
 from lsmkv.env.sync import Lock, current_thread_id
-from lsmkv.errors import ClosedError, LsmError, PoisonedError
+from lsmkv.errors import BusyError, ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
 from lsmkv.maintain.compact import run_task
 from lsmkv.maintain.flush import flush_oldest
 from lsmkv.maintain.install import collect, install, remove_logs_below
+from lsmkv.maintain.load import GAP, LoadReport, build, install_load, needs_way, report_of, withdrawn_on_failure
 from lsmkv.maintain.look import due_task, next_due_s, released, seen_shape
+from lsmkv.maintain.settings import change
 from lsmkv.maintain.switching import switch
+from lsmkv.options import Options
 from lsmkv.policy.base import Policy, Task
+from lsmkv.policy.loading import make_way
 from lsmkv.policy.ranges import manual_task
 from lsmkv.policy.transition import Pace, TransitionReport
 from lsmkv.version.edit import VersionEdit
@@ -46,6 +51,9 @@ SHORTEST_SLEEP_S = 0.01
 SNAPSHOT_LOOK_S = 10.0
 """How often a worker that waits for a snapshot looks whether the garbage collector has dropped it unreleased."""
 
+PATIENCE_S = 0.05
+"""How long a load waits for a writer to be done before it lets compactions go on, and how long for these."""
+
 _WORKERS = ("flush", "compact")
 """The order in which they are started, and kept."""
 
@@ -59,6 +67,7 @@ class Upkeep:
         self._gate: StallGate | None = None
         self._flush_lock = Lock()
         self._compact_lock = Lock()
+        self._load_lock = Lock()
         self._workers: list[Worker] = []
         self._timers: list[Worker] = []
         self._pauses = {"flush": 0.0, "compact": 0.0}
@@ -72,6 +81,7 @@ class Upkeep:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let a scheduler run the work (a manual one only keeps it)."""
+        self._core.throttle.serving = True
         for kind in _WORKERS:
             self._workers.append(scheduler.start(f"lsmkv-{kind}", partial(self._background, kind)))
         self.wake()
@@ -165,6 +175,16 @@ class Upkeep:
         self._installed()
         return task
 
+    def flush_all(self) -> None:
+        """Put everything written before this call into tables; others write on meanwhile."""
+        core, committer = self._core, self._committer
+        assert committer is not None
+        with committer.lock:
+            last = committer.wal.number
+            committer.rotate()
+        while (state := core.box.current) is not None and any(imm.wal_number <= last for imm in state.imms):
+            self.flush_one()
+
     def compact_one(self) -> Task | None:
         """Run the task that is due, if any."""
         with self._compact_lock:
@@ -215,6 +235,70 @@ class Upkeep:
             report = switch(self._core, policy, pace)
         self._installed()
         return report
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No write commits and no compaction runs inside. Waits for the compaction in flight.
+
+        A writer that is stalled holds the commit lock while it waits for a compaction: then that comes first.
+        """
+        committer, gate = self._committer, self._gate
+        assert committer is not None
+        assert gate is not None
+        while True:
+            with self._compact_lock:
+                if self._core.stopping:
+                    raise ClosedError(self._core.path)
+                if committer.lock.acquire(timeout=PATIENCE_S):
+                    try:
+                        yield
+                    finally:
+                        committer.lock.release()
+                    return
+            with gate.changed:
+                gate.changed.wait(PATIENCE_S)
+
+    def load(self, pairs: Iterable[tuple[bytes, bytes]]) -> LoadReport:
+        """Load sorted pairs; see :mod:`lsmkv.maintain.load`."""
+        core, committer = self._core, self._committer
+        assert committer is not None
+        if not self._load_lock.acquire(blocking=False):
+            raise BusyError("another load into this store is going on: one at a time")
+        try:
+            tables = build(core, pairs, committer.last_seq + 1 + GAP)
+            if not tables:
+                return report_of(tables, None)
+            with withdrawn_on_failure(core, tables):
+                self.flush_all()  # most of what is in memory, while others write on
+                with self._compact_lock:
+                    if needs_way(core, tables):
+                        run_task(core, make_way(seen_shape(core)))
+                with self.alone():
+                    level = install_load(core, committer, tables, self._flush_quickly)
+        finally:
+            self._load_lock.release()
+        self._installed()
+        return report_of(tables, level)
+
+    def _flush_quickly(self) -> None:
+        """Put everything in memory into tables (commit lock held: writers wait, so it does not wait for the limit)."""
+        core, committer = self._core, self._committer
+        assert committer is not None
+        core.hurried += 1
+        try:
+            committer.rotate()
+            while self.flush_one() is not None:
+                pass
+        finally:
+            core.hurried -= 1
+
+    def set_options(self, changes: Mapping[str, object]) -> Options:
+        """Change what may change while the store is open; see :func:`lsmkv.maintain.settings.change`."""
+        options = change(self._core, self._committer, changes)
+        if self._gate is not None:
+            self._gate.progress()
+        self.wake()
+        return options
 
     def _installed(self) -> None:
         """After an edit: unlink what died, wake who waits and who may have new work."""

@@ -48,7 +48,9 @@ class Rates:
     level_bytes_per_s: tuple[float, ...] = ()
     """Bytes written into each level, by flushes (level 0) and merges."""
     stalled_share: float | None = None
-    """Seconds writes waited, per second."""
+    """Seconds writes were stopped, per second."""
+    slowed_share: float | None = None
+    """Seconds writes were slowed down, all writers together, per second."""
     cache_hit_ratio: float | None = None
     """Of the blocks fetched in this time, the share that the cache had; None: none was fetched."""
 
@@ -97,8 +99,11 @@ class Frame:
     rates: Rates | None
     memory: Memory | None
     stalls: tuple[Stall, ...]
+    slowdowns: tuple[Stall, ...]
     blocked: str
     """What stands in the way of the next full memtable; empty: nothing."""
+    slowed: str
+    """What makes writes slower; empty: nothing."""
     failures: int
     last_error: str
     write_amplification: float | None
@@ -159,16 +164,19 @@ def _stats(status: Mapping[str, object]) -> Mapping[str, object]:
     return stats if isinstance(stats, Mapping) else {}
 
 
-def _waited(status: Mapping[str, object]) -> float:
+def _waited(status: Mapping[str, object], field: str) -> float:
     """Seconds that writes waited since opening."""
-    seconds = _stats(status).get("stall_seconds")
+    seconds = _stats(status).get(field)
     return sum(s for s in seconds.values() if isinstance(s, int | float)) if isinstance(seconds, Mapping) else 0.0
 
 
 def _between(before: Mapping[str, object] | None, now: Mapping[str, object], over_s: float) -> Rates:
     """Rates between two statuses; without a first one, since opening."""
     done = _account(now) - (_account(before) if before is not None else Account())
-    waited = _waited(now) - (_waited(before) if before is not None else 0.0)
+    stalled, slowed = (
+        _waited(now, field) - (_waited(before, field) if before is not None else 0.0)
+        for field in ("stall_seconds", "slowdown_seconds")
+    )
     fetched = done.gets + done.range_reads
     levels = [level.merges.written_bytes for level in done.levels] or [0]
     levels[0] += done.flush.written_bytes
@@ -184,7 +192,8 @@ def _between(before: Mapping[str, object] | None, now: Mapping[str, object], ove
         compaction_read_bytes_per_s=done.merges.read_bytes / over_s,
         compaction_written_bytes_per_s=done.merges.written_bytes / over_s,
         level_bytes_per_s=tuple(size / over_s for size in levels),
-        stalled_share=waited / over_s,
+        stalled_share=stalled / over_s,
+        slowed_share=slowed / over_s,
         cache_hit_ratio=fetched.cache_hits / fetched.block_fetches if fetched.block_fetches else None,
     )
 
@@ -234,8 +243,10 @@ def _frame(seen: Look, rates: Rates | None) -> Frame:
         logs=len(logs),
         rates=rates,
         memory=_memory(status) if status is not None and live else None,
-        stalls=_stalls(stats),
+        stalls=_waits(stats, "stalls", "stall_seconds"),
+        slowdowns=_waits(stats, "slowdowns", "slowdown_seconds"),
         blocked=str(status.get("blocked", "")) if status is not None and live else "",
+        slowed=str(status.get("slowed", "")) if status is not None and live else "",
         failures=int(number(stats, "background_failures")),
         last_error=str(stats.get("last_error", "")),
         write_amplification=number(stats, "write_amplification") or None,
@@ -251,9 +262,9 @@ def _transition(stats: Mapping[str, object], recorded: Mapping[str, object]) -> 
     return told if isinstance(told, Mapping) else recorded or None
 
 
-def _stalls(stats: Mapping[str, object]) -> tuple[Stall, ...]:
+def _waits(stats: Mapping[str, object], count: str, time: str) -> tuple[Stall, ...]:
     """Waits by reason."""
-    counts, seconds = stats.get("stalls"), stats.get("stall_seconds")
+    counts, seconds = stats.get(count), stats.get(time)
     if not isinstance(counts, Mapping) or not isinstance(seconds, Mapping):
         return ()
     return tuple(Stall(str(reason), int(number(counts, reason)), number(seconds, reason)) for reason in counts)

@@ -23,6 +23,9 @@ Sample: TypeAlias = tuple[tuple[str, ...], float]
 STALL_REASONS = ("memtables", "level0")
 """Reasons that are told from the start, with zero: a rate needs a first value."""
 
+LIMITED_WORK = ("flush", "compact")
+"""What waits for the limit on background work."""
+
 NO_METRIC = {
     "path": "the label `store` says which one",
     "entries": "the sum of `lsmkv_level_entries`",
@@ -128,6 +131,7 @@ def _written_bytes(stats: Stats) -> Row:
     yield "flush", "0", stats.ledger.flush.written_bytes
     for number, level in enumerate(stats.ledger.levels):
         yield "compaction", str(number), level.merges.written_bytes
+    yield "load", "", stats.ledger.load.written_bytes
     yield "wal", "", stats.ledger.wal.written_bytes
     yield "manifest", "", stats.ledger.manifest.written_bytes
 
@@ -137,6 +141,7 @@ def _written_entries(stats: Stats) -> Row:
     yield "flush", "0", stats.ledger.flush.written_entries
     for number, level in enumerate(stats.ledger.levels):
         yield "compaction", str(number), level.merges.written_entries
+    yield "load", "", stats.ledger.load.written_entries
 
 
 def _syncs(stats: Stats) -> Row:
@@ -144,6 +149,7 @@ def _syncs(stats: Stats) -> Row:
     ledger = stats.ledger
     yield "flush", "", ledger.flush.syncs
     yield "compaction", "", ledger.merges.syncs
+    yield "load", "", ledger.load.syncs
     yield "wal", "", ledger.wal.syncs
     yield "manifest", "", ledger.manifest.syncs
 
@@ -162,16 +168,26 @@ def _misses(stats: Stats) -> Row:
         yield "scan", str(number), level.scans.block_reads
 
 
-def _stalls(name: str, field: str, about: str) -> Metric:
-    """A counter by reason; reasons not met yet are zero."""
+def _waits(name: str, field: str, about: str, label: str, values: tuple[str, ...]) -> Metric:
+    """A counter of waits by reason or work; those not met yet are zero."""
 
     def read(stats: Stats) -> Iterator[Sample]:
         """Its samples."""
         told = getattr(stats, field)
-        for reason in (*STALL_REASONS, *(r for r in told if r not in STALL_REASONS)):
-            yield (reason,), told.get(reason, 0)
+        for value in (*values, *(v for v in told if v not in values)):
+            yield (value,), told.get(value, 0)
 
-    return Metric(f"lsmkv_{name}", "counter", ("reason",), about, (field,), read)
+    return Metric(f"lsmkv_{name}", "counter", (label,), about, (field,), read)
+
+
+def _stalls(name: str, field: str, about: str) -> Metric:
+    """Waits of writes, by reason."""
+    return _waits(name, field, about, "reason", STALL_REASONS)
+
+
+def _limited(name: str, field: str, about: str) -> Metric:
+    """Waits of background work, by kind."""
+    return _waits(name, field, about, "work", LIMITED_WORK)
 
 
 def _ledger(name: str, about: str, pick: Callable[[Stats], int]) -> Metric:
@@ -277,8 +293,12 @@ CATALOGUE: tuple[Metric, ...] = (
     _counted("compactions_total", "Merges into a level.", lambda level: level.merges.tasks, "compactions"),
     _one("moved_tables_total", "counter", "moved_tables", "Tables that changed their level without being read or written."),
     _counted("dropped_tables_total", "Tables of a level deleted as they were (FIFO).", lambda level: level.merges.drops),
-    _stalls("stalls_total", "stalls", "Writes that had to wait for background work."),
+    _stalls("slowdowns_total", "slowdowns", "Waits of writes that were slowed down because background work was behind."),
+    _stalls("slowdown_seconds_total", "slowdown_seconds", "Seconds of these waits, all writers together."),
+    _stalls("stalls_total", "stalls", "Writes that were stopped until background work had made room."),
     _stalls("stall_seconds_total", "stall_seconds", "Seconds they waited; of a wait in progress, nothing yet."),
+    _limited("background_waits_total", "background_waits", "Waits of flushes and compactions for the limit on their bytes."),
+    _limited("background_wait_seconds_total", "background_wait_seconds", "Seconds of these waits."),
     _one("background_failures_total", "counter", "background_failures", "Flushes and compactions that failed and were retried."),
     _one("event_log_failures_total", "counter", "event_log_failures", "Events that could not be written to the event log."),
     # change of policy

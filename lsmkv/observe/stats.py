@@ -73,8 +73,15 @@ class Stats:
     filter_checks: int
     filter_negatives: int
     filter_false_positives: int
+    slowdowns: Mapping[str, int]
+    """Waits of writes that were slowed down, by reason: background work is behind, but has not stopped them."""
+    slowdown_seconds: Mapping[str, float]
     stalls: Mapping[str, int]
+    """Waits of writes that were stopped, by reason: until background work has made room."""
     stall_seconds: Mapping[str, float]
+    background_waits: Mapping[str, int]
+    """Waits of flushes and compactions ("flush", "compact") for ``background_bytes_per_s``."""
+    background_wait_seconds: Mapping[str, float]
     background_failures: int
     last_error: str
     """The latest failure of background work, empty if none."""

@@ -37,12 +37,20 @@ LONGEST_ERROR = 300
 class StatusReporter:
     """Writes what ``stats`` says (None: the store is closed) to ``file`` whenever :meth:`tick` is called and it has changed."""
 
-    def __init__(self, core: Core, file: StatusFile, stats: Callable[[], Stats | None], blocked: Callable[[], str]) -> None:
-        """``blocked`` is what stands in the way of the next full memtable, in words; empty: nothing."""
+    def __init__(
+        self,
+        core: Core,
+        file: StatusFile,
+        stats: Callable[[], Stats | None],
+        blocked: Callable[[], str],
+        slowed: Callable[[], str],
+    ) -> None:
+        """``blocked`` and ``slowed``: what stops writes at the next full memtable, and what slows them down; empty: nothing."""
         self._core = core
         self._file = file
         self._stats = stats
         self._blocked = blocked
+        self._slowed = slowed
         self._opened_s = round(core.clock.now(), 6)
         self._start = core.clock.monotonic()
         self._told: dict[str, object] = {}
@@ -54,7 +62,7 @@ class StatusReporter:
         if stats is None:
             return
         now = self._core.clock.monotonic()
-        told = {"blocked": self._blocked(), "recovered": len(stats.recovery), "stats": _plain(stats)}
+        told = {"blocked": self._blocked(), "slowed": self._slowed(), "recovered": len(stats.recovery), "stats": _plain(stats)}
         if told == self._told and now - self._at < HEARTBEAT_S:
             return
         options = self._core.options
@@ -68,6 +76,7 @@ class StatusReporter:
             "memtable_limit_bytes": options.memtable_bytes,
             "max_immutables": options.max_immutables,
             "level0_runs": options.level0_runs,
+            "level0_slowdown_runs": options.slowdown_runs,
             "level0_stop_runs": options.level0_stop_runs,
         }
         if self._file.write(head | told):
@@ -87,7 +96,7 @@ def report_to(
         state = core.box.current
         return gather(core, state, committer, gate, upkeep, recovery, walk=False) if state is not None else None
 
-    reporter = StatusReporter(core, file, now, lambda: (gate.reason() or ("", ""))[1])
+    reporter = StatusReporter(core, file, now, lambda: (gate.reason() or ("", ""))[1], gate.slow.reason)
     upkeep.every(interval_s, scheduler, "lsmkv-status", reporter.tick)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lsmkv.base.keys import MAX_SEQ
 from lsmkv.errors import InvalidArgumentError
@@ -36,6 +37,9 @@ class FIFO:
 
     capacity_bytes: int
     ttl_s: float | None = None
+
+    forgets_oldest: ClassVar[bool] = True
+    """Depth is age: nothing new may be placed below what is older."""
 
     def __post_init__(self) -> None:
         """Refuse what would drop everything."""

@@ -17,6 +17,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import ClosedError, LsmError, PoisonedError
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable, ReadState
+from lsmkv.options import Options
 from lsmkv.wal.writer import WalBatch, WalWriter
 from lsmkv.write.stall import StallGate
 
@@ -57,12 +58,12 @@ class Committer:
     def __init__(self, core: Core, gate: StallGate, last_seq: int, on_work: Callable[[], None]) -> None:
         self._core = core
         self._path = core.path
-        self._options = core.options
         self._clock = core.clock
         self._calls = core.ledger.calls
         self._box = core.box
         self._snapshots = core.snapshots
         self._gate = gate
+        self._slow = gate.slow
         self._on_work = on_work
         self._queue: deque[_Request] = deque()
         self._old: list[WalWriter] = []
@@ -79,16 +80,19 @@ class Committer:
         with self._box.lock:
             state = self._usable()
             self._box.swap(state._replace(wal_number=self.wal.number))
+        self._slow.look()
 
     def commit(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
         """Make one batch visible, and durable if ``sync`` (or the options) say so.
 
         Raises ClosedError, PoisonedError, NoSpaceError and IOFailedError (nothing of the batch is then visible),
-        BusyError after a stall that lasted too long.
+        BusyError after a stall that lasted too long. While background work is behind it waits first, with no lock held.
 
         I/O: one gathered write for all batches queued at that moment, two if there are several; one fdatasync per log not yet
         durable if syncing.
         """
+        if self._slow.on:
+            self._slow.delay(nbytes)
         request = _Request(keys, values, nbytes, sync)
         self._queue.append(request)
         try:
@@ -137,12 +141,12 @@ class Committer:
             seq += len(request.keys)
         self._logging = True
         self.wal.append(batches)
-        mode = self._options.wal_sync
+        mode = self._core.options.wal_sync
         if mode == "write" or any(request.sync for request in group):
             self._sync_logs()
         elif mode == "interval":
             self._sync_in_time()
-        if self._options.tombstone_age_s is not None:
+        if self._core.options.tombstone_age_s is not None:
             self._note_deletions(batches)
         mem = state.mem
         with self._apply_lock:
@@ -160,13 +164,22 @@ class Committer:
             self._snapshots.acquire(self.last_seq)
             return self.last_seq
 
+    def jump(self, seq: int, install: Callable[[], None]) -> None:
+        """Have ``install`` show entries numbered up to ``seq``, in one moment for whoever takes a snapshot.
+
+        With the commit lock and the install lock held, and nothing in the active log.
+        """
+        with self._snapshots.door, self._apply_lock:
+            install()
+            self.last_seq = seq
+
     def _sync_in_time(self) -> None:
         """Mode "interval": sync when the oldest unsynced write is old enough, else have a worker do it when it is."""
         now = self._clock.monotonic()
         if self._unsynced_since is None:
             self._unsynced_since = now
             self._on_work()
-        elif now - self._unsynced_since >= self._options.wal_sync_interval_s:
+        elif now - self._unsynced_since >= self._core.options.wal_sync_interval_s:
             self._sync_logs()
 
     def _note_deletions(self, batches: Sequence[WalBatch]) -> None:
@@ -175,9 +188,18 @@ class Committer:
             self._deleted_since = self._clock.now()
             self._on_work()
 
+    def options_changed(self, before: Options) -> None:
+        """Keep from now on what was not promised before: an age of unsynced writes, an age of deletions. Takes no lock."""
+        options = self._core.options
+        if options.wal_sync == "interval" and before.wal_sync != "interval" and self._unsynced_since is None:
+            self._unsynced_since = self._clock.monotonic()
+        state = self._box.current
+        if options.tombstone_age_s is not None and self._deleted_since is None and state is not None and state.mem.entries:
+            self._deleted_since = self._clock.now()  # there may be deletions that nobody noted
+
     def deletion_due(self) -> float | None:
         """Seconds until the oldest deletion in the active memtable is half as old as it may get; None: there is none."""
-        bound, since = self._options.tombstone_age_s, self._deleted_since
+        bound, since = self._core.options.tombstone_age_s, self._deleted_since
         return None if bound is None or since is None else since + bound / 2 - self._clock.now()
 
     def rotate_if_overdue(self) -> None:
@@ -200,7 +222,7 @@ class Committer:
     def _ready(self) -> ReadState:
         """The state to write into, with room in its memtable."""
         state = self._usable()
-        full = self._options.memtable_bytes
+        full = self._core.options.memtable_bytes
         if state.mem.bytes >= full or state.mem.applied_bytes >= LOG_FACTOR * full:
             self._gate.wait()
             self.rotate()
@@ -230,6 +252,7 @@ class Committer:
         except BaseException as error:  # Ctrl-C: a new log may say where this one ended, so this one must not go on
             self._core.poisoned(error)
             raise
+        self._slow.look()
         self._on_work()
 
     def _begin_log(self, state: ReadState) -> None:
@@ -269,8 +292,8 @@ class Committer:
 
         I/O: as :meth:`sync`.
         """
-        interval = self._options.wal_sync_interval_s
-        if self._options.wal_sync != "interval" or self._unsynced_since is None:
+        interval = self._core.options.wal_sync_interval_s
+        if self._core.options.wal_sync != "interval" or self._unsynced_since is None:
             return None
         if not self.lock.acquire(blocking=False):
             return interval
@@ -315,6 +338,13 @@ class Committer:
         """Make the logs durable although the store is sealed. I/O: one fdatasync per log."""
         with self.lock:
             self._sync_logs()
+
+    def forked(self) -> None:
+        """In a forked child: locks may be held by threads that do not exist here. The logs are the parent's; let go of them."""
+        self.lock, self._apply_lock, self._old_lock = Lock(), Lock(), Lock()
+        self._queue.clear()
+        self._slow.forked()
+        self.close()
 
     def close(self) -> None:
         """Release the logs."""

@@ -1,7 +1,8 @@
-"""When a write has to wait, for what, and for how long at most.
+"""When a write has to stop, for what, and for how long at most.
 
 Writes outrun flushes and compactions whenever the disk is slower than memory. Instead of growing without bound the store
-stops the writer where it stands, says why, and gives up with :class:`~lsmkv.errors.BusyError` after the allowed time.
+first slows writers down (:mod:`lsmkv.write.slowdown`), then stops them where they stand, says why, and gives up with
+:class:`~lsmkv.errors.BusyError` after the allowed time.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from lsmkv.env.sync import Condition
 from lsmkv.errors import BusyError, ClosedError, LsmError
 from lsmkv.live.core import Core
+from lsmkv.write.slowdown import SlowDown
 
 __all__ = ["StallGate"]
 
@@ -32,22 +34,23 @@ class StallGate:
         "_core",
         "_failures",
         "_inline",
-        "_options",
         "_wake",
         "changed",
         "count",
         "seconds",
+        "slow",
     )
 
     def __init__(self, core: Core, wake: Callable[[], None], inline: Callable[[], bool] | None) -> None:
         self._core = core
         self._box = core.box
-        self._options = core.options
         self._clock = core.clock
         self._wake = wake
         self._inline = inline
         self._failures: dict[str, tuple[int, LsmError]] = {}
         self._closed = False
+        self.slow = SlowDown(core, manual=inline is not None)
+        """What makes writes slower before they stop."""
         self.changed = Condition()
         self.count: Counter[str] = Counter()
         """Stalls so far, by reason."""
@@ -59,10 +62,10 @@ class StallGate:
         state = self._box.current
         if state is None:
             return None
-        waiting, limit = len(state.imms), self._options.max_immutables
+        waiting, limit = len(state.imms), self._core.options.max_immutables
         if waiting >= limit:
             return "memtables", f"{waiting} full memtables wait for their flush (limit {limit})"
-        runs, stop = len(state.view.shape.levels[0].runs), self._options.level0_stop_runs
+        runs, stop = len(state.view.shape.levels[0].runs), self._core.options.level0_stop_runs
         if runs >= stop:
             return "level0", f"level 0 holds {runs} runs (limit {stop}): compaction is behind"
         return None
@@ -104,16 +107,18 @@ class StallGate:
         with self.changed:
             if self.reason() is not None:
                 self.changed.wait(POLL_S)
-        if self.reason() is not None and self._clock.monotonic() - start > self._options.stall_timeout_s:
+        if self.reason() is not None and self._clock.monotonic() - start > self._core.options.stall_timeout_s:
             raise BusyError(sentence)
 
     def progress(self) -> None:
         """Background work installed something: let waiters look again."""
+        self.slow.look()
         with self.changed:
             self.changed.notify_all()
 
     def close(self) -> None:
         """The store is closing: nobody will make room any more, waiters get ClosedError."""
+        self.slow.close()
         with self.changed:
             self._closed = True
             self.changed.notify_all()

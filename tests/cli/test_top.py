@@ -20,6 +20,7 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.frame import Watcher
 from lsmkv.testing import ManualClock
 from tests.observe.test_frame import World
+from tests.observe.test_status import Steps
 
 ROOT = Path(__file__).parents[2]
 ALTERNATE, BACK, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
@@ -121,6 +122,22 @@ def test_a_stalled_writer_is_seen_to_be_stalled(monkeypatch: pytest.MonkeyPatch)
     world.clock.advance(1)
     world.tell()
     assert any("wait for their flush" in line for line in drawn(world.frame(), 120))
+
+
+def test_a_writer_that_is_slowed_down_is_seen_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Steps, "manual", False)  # it runs nothing by itself, and a store takes it for one that does
+    world = World(monkeypatch, level0_slowdown_runs=3)
+    for i in range(4):
+        world.db.put(b"%05d" % i, bytes(2 << 20))
+        world.db.flush()
+    world.clock.advance(1)
+    world.tell()
+    frame = world.frame()
+    assert frame.rates.slowed_share > frame.rates.stalled_share == 0
+    assert [(wait.reason, wait.count) for wait in frame.slowdowns] == [("level0", 1)]
+    lines = [line for line in drawn(frame, 120) if line.startswith("slowed")]
+    assert "level0 1 (" in lines[0]
+    assert "now: level 0 holds 4 runs (slower from 3, limit 24)" in lines[0]
 
 
 def test_a_missing_store_has_a_frame(tmp_path: Path) -> None:

@@ -104,6 +104,32 @@ def test_another_process_is_refused_by_name_and_its_death_frees_the_lock(fs, pat
         fs.lock(path).release()
 
 
+def test_the_message_says_what_to_do(fs, path, tmp_path):
+    lock = fs.lock(path)
+    with pytest.raises(LockedError) as caught:
+        fs.lock(path)
+    who = f"this process ({os.getpid()})"
+    assert str(caught.value) == (
+        f"{tmp_path} is already open for writing by {who}: a directory has one writer at a time; close it there first"
+    )
+    lock.release()
+
+
+def test_a_dead_process_is_not_blamed(fs, path, tmp_path):
+    """The holder could not write its name (a full disk, say), so the file still names one that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    with run(TAKE_AND_WAIT, path) as owner:
+        assert owner.stdout.readline() == "locked\n"
+        text = (tmp_path / "LOCK").read_text()
+        (tmp_path / "LOCK").write_text(text.replace(f"pid {owner.pid}\n", f"pid {ended.pid}\n"))
+        with pytest.raises(LockedError, match="did not leave its name") as caught:
+            fs.lock(path)
+        assert f"process {ended.pid} on " in caught.value.owner
+        assert "has ended" in caught.value.owner
+        owner.kill()
+
+
 def test_process_started_while_locked_does_not_inherit_the_lock(fs, path):
     lock = fs.lock(path)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as other:

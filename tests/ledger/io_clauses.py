@@ -125,6 +125,8 @@ CLAUSES: dict[str, Callable[[Seen], dict[str, float]]] = {
     r"one flush or one compaction": _one_task,
     r"one link per table \(a copy where links are refused\)": lambda s: {"links": len(s.shape.tables) + s.case.memtables},
     r"one manifest written": lambda s: {"manifests": 1},
+    r"the data written once": lambda s: {"tables": s.told.tables},
+    r"level 0 merged if it meets the data and has no room": lambda s: {},  # no case of ours is so large
     r"one listing of the directory": lambda s: {},
 }
 CAPS: dict[str, Callable[[Seen], dict[str, float]]] = {

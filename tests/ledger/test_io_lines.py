@@ -17,6 +17,7 @@ from lsmkv.maintain import upkeep
 from lsmkv.policy.ranges import manual_task
 from lsmkv.reading import Reading
 from lsmkv.testing import CountingFileSystem, MemoryFileSystem
+from lsmkv.verbs import OwnerCalls
 from tests.ledger.conftest import open_small
 from tests.ledger.io_clauses import REPEATED, Case, Seen, check, clauses_of, done
 
@@ -123,6 +124,11 @@ CASES: dict[tuple[type, str], list[Case]] = {
         Case(lambda db: db.compact(*NARROW), bounds=NARROW, options=SMALL_TABLES),
         Case(lambda db: db.compact(b"z", None), bounds=(b"z", None)),
     ],
+    (DB, "load_sorted"): [
+        Case(lambda db: db.load_sorted(_pairs), memtables=n, options=_roomy | {"table_bytes": BIG, "level0_stop_runs": 50})
+        for n in (0, 1)
+    ],
+    (DB, "set_options"): [Case(lambda db: db.set_options(table_bytes=BIG, block_cache_bytes=1 << 15), memtables=1)],
     (DB, "set_policy"): [Case(lambda db: db.set_policy(lsmkv.Leveled(size_ratio=3)))],
     (DB, "pending"): [Case(lambda db: db.pending()), Case(lambda db: db.pending(), **PENDING)],
     (DB, "step"): [Case(lambda db: db.step()), Case(lambda db: db.step(), **PENDING)],
@@ -147,7 +153,8 @@ CASES: dict[tuple[type, str], list[Case]] = {
 
 def public(owner: type) -> list[tuple[type, str]]:
     abstract = getattr(owner, "__abstractmethods__", frozenset())
-    members = [(name, member) for name, member in vars(owner).items() if not name.startswith("_") and name not in abstract]
+    rooms = [owner, OwnerCalls] if issubclass(owner, OwnerCalls) else [owner]
+    members = [(n, member) for room in rooms for n, member in vars(room).items() if not n.startswith("_") and n not in abstract]
     return [(owner, name) for name, member in members if callable(member) or isinstance(member, property)]
 
 

@@ -22,8 +22,8 @@ from lsmkv.observe.metrics import CATALOGUE, NO_METRIC
 from lsmkv.testing import MemoryFileSystem
 
 ROOT = Path(__file__).parents[2]
-LABELS = {"level", "cause", "policy", "reason"}
-CAUSES = {"get", "scan", "flush", "compaction", "open", "wal", "manifest"}
+LABELS = {"level", "cause", "policy", "reason", "work"}
+CAUSES = {"get", "scan", "flush", "compaction", "load", "open", "wal", "manifest"}
 
 
 def a_store(path: str = "/db", **more: object) -> lsmkv.DB:

@@ -1,0 +1,59 @@
+"""Changing the options of an open store: checked as a whole, then in force everywhere at once.
+
+All parts ask ``core.options`` whenever they need one, so that one assignment is the change. What has to be done beside it is
+here: parts that hold a size of their own are told, and what was not promised so far begins to be kept.
+
+No lock of the write path is taken: more room may be just what a stalled writer, who holds it, is waiting for. A merge in flight
+finishes with what it began with, except that each of its tables takes the compression of the moment it is begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lsmkv.cache.blockcache import BlockCache
+from lsmkv.live.core import Core
+from lsmkv.live.state import View
+from lsmkv.options import Options, changed_options
+from lsmkv.write.commit import Committer
+
+__all__ = ["change"]
+
+
+def change(core: Core, committer: Committer | None, changes: Mapping[str, object]) -> Options:
+    """The options in force after ``changes``; InvalidArgumentError, and nothing has changed, if one of them cannot be."""
+    with core.install_lock:
+        before = core.options
+        options = changed_options(before, changes)
+        core.options = options
+        _shape(core, options)
+        _cache(core, before, options)
+        if options.max_open_tables != before.max_open_tables:
+            core.tables.bound(options.max_open_tables)
+    if committer is not None:
+        committer.options_changed(before)
+    if changes:
+        core.note("options", {"changed": dict(changes)})
+    return options
+
+
+def _shape(core: Core, options: Options) -> None:
+    """The tree that the manifest's state carries knows how many runs may stay at level 0 (install lock held)."""
+    core.state = replace(core.state, shape=replace(core.state.shape, level0_runs=options.level0_runs))
+
+
+def _cache(core: Core, before: Options, options: Options) -> None:
+    """Resize the block cache; begin with one, or do without (install lock held)."""
+    size = options.block_cache_bytes
+    if size == before.block_cache_bytes:
+        return
+    if core.cache is not None and size:
+        core.cache.resize(size)
+        return
+    core.cache = BlockCache(size) if size else None
+    core.tables.use(core.cache)
+    with core.box.lock:
+        now = core.box.current
+        if now is not None:  # a view keeps readers at hand: these have the old cache
+            core.box.swap(now._replace(view=View(core.state.shape)))
