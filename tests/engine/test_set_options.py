@@ -43,6 +43,7 @@ OTHER = {
     "create": False,
     "event_log": False,
     "status_interval_s": 3.0,
+    "refresh_s": 1.0,
     "memtable": "sorteddict",
     "block_bytes": 512,
     "policy": lsmkv.Tiered(size_ratio=3),
