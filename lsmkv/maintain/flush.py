@@ -45,7 +45,8 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
 def flush_oldest(core: Core) -> int | None:
     """Flush one memtable; the number of the oldest log still needed, or None if none was waiting.
 
-    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table.
+    The table, the range deletes of its log and the new floor of the logs become official in one edit: a log is never
+    replayed over its own table.
 
     I/O: writes one table, one manifest edit.
     """
@@ -59,13 +60,10 @@ def flush_oldest(core: Core) -> int | None:
     try:
         with core.install_lock:
             run = core.state.next_run
-            edit = VersionEdit(
-                added=tuple((0, run + i, t) for i, t in enumerate(tables)),
-                wal_floor=floor,
-                next_run=run + len(tables),
-                last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
-            )
-            install(core, edit, flushed=frozenset([oldest.wal_number]))
+            last_seq = max([core.state.last_seq, *(t.max_seq for t in tables), *(one.seq for one in oldest.ranges)])
+            added = tuple((0, run + i, t) for i, t in enumerate(tables))
+            edit = VersionEdit(added=added, wal_floor=floor, next_run=run + len(tables), last_seq=last_seq)
+            install(core, edit, flushed=frozenset([oldest.wal_number]), deletes=oldest.ranges)
             core.note("flush", flush_event(tables))
     except BaseException:
         withdraw(core, [t.number for t in tables])

@@ -170,7 +170,7 @@ def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Problem]:
     if judged is None or judged.findings:
         return list(judged.findings) if judged is not None else []
     assert judged.meta is not None, "a sound table has entries"
-    times = {name: getattr(table, name) for name in ("born_s", "newest_s", "tombstone_s", "shadowed")}
+    times = {name: getattr(table, name) for name in ("born_s", "newest_s", "tombstone_s", "shadowed", "swept")}
     if replace(judged.meta, **times) == table:
         return []
     return [Problem(judged.file, -1, "a sound table, but not the one that the manifest describes")]
