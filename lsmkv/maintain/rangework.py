@@ -25,9 +25,9 @@ def commit_ranged(core: Core, committer: Committer, upkeep: Upkeep, batch: Write
 
     Raises as ``DB.write``. I/O: see ``DB.delete_range``.
     """
-    narrow = partial(as_points, core.tables, tuple(batch.keys), tuple(batch.values), tuple(batch.ranges))
-    state = core.box.current
-    small = state is not None and narrow(state) is not None
+    limit, state = core.options.range_delete_keys, core.box.current
+    narrow = partial(as_points, core.tables, tuple(batch.keys), tuple(batch.values), tuple(batch.ranges), limit)
+    small = limit > 0 and state is not None and narrow(state) is not None
     if not small:
         _make_room(core, upkeep)
     frame = tuple(batch.keys), tuple(batch.values), batch.nbytes

@@ -17,22 +17,24 @@ from lsmkv.read.merge import merge_chunks
 from lsmkv.read.scan import sources
 from lsmkv.wal.batch import RangeAt
 
-__all__ = ["SMALL_BLOCKS", "SMALL_KEYS", "as_points"]
-
-SMALL_KEYS = 256
-"""Most keys of a batch's ranges that are deleted one by one: about 0.3 ms under the commit lock."""
+__all__ = ["SMALL_BLOCKS", "as_points"]
 
 SMALL_BLOCKS = 32
-"""Most blocks that are read to find them."""
+"""Most blocks that are read to find the live keys of a range."""
 
 _CHUNKS = 64
 """Most chunks of the merged scan that are looked at: memtables full of tombstones are not small either."""
 
 
 def as_points(
-    tables: TableCache, keys: Sequence[bytes], values: Sequence[bytes | None], ranges: Sequence[RangeAt], state: ReadState
+    tables: TableCache,
+    keys: Sequence[bytes],
+    values: Sequence[bytes | None],
+    ranges: Sequence[RangeAt],
+    limit: int,
+    state: ReadState,
 ) -> Frame | None:
-    """A batch with a delete of each live key in place of each range delete; None if that takes too many.
+    """A batch with a delete of each live key in place of each range delete; None if that takes more than ``limit``.
 
     I/O: at most SMALL_BLOCKS blocks for each range, and opening the tables of the range.
     """
@@ -43,13 +45,13 @@ def as_points(
         new_keys += keys[after:at]
         new_values += values[after:at]
         after = at + 1
-        live = _live_keys(state, tables, start, stop, SMALL_KEYS - deletes)
+        live = _live_keys(state, tables, start, stop, limit - deletes)
         if live is None:
             return None
         own = {key for key in new_keys if key >= start and (stop is None or key < stop)}
         gone = sorted(own.union(live))
         deletes += len(gone)
-        if deletes > SMALL_KEYS:
+        if deletes > limit:
             return None
         new_keys += gone
         new_values += [None] * len(gone)

@@ -166,6 +166,7 @@ class Committer:
                 return
             only.keys, only.values, size = frame
             if not only.keys:
+                self._log((), only.sync)  # nothing to delete; what was written before is still to be made durable
                 return
         seq = self.last_seq + 1
         batches: list[WalBatch] = []
