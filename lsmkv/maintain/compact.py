@@ -164,6 +164,7 @@ class _ReadError(Exception):
 
 def _drop(core: Core, task: Task, merged: list[TableMeta]) -> bool:
     """Let go of tables as they are; False if some snapshot reads them."""
+    ranges = core.state.shape.ranges
     try:
         with core.install_lock:
             _install(core, task, merged, [])
@@ -171,4 +172,5 @@ def _drop(core: Core, task: Task, merged: list[TableMeta]) -> bool:
         return False
     for one in task.inputs:
         core.ledger.level(one.level).merges.drops += len(one.tables)
+    core.work.range_deleted += sum(t.entries for t in merged if ranges.hides(t.smallest, t.largest, t.max_seq))
     return True

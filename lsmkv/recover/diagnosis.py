@@ -11,20 +11,19 @@ from dataclasses import dataclass, replace
 from posixpath import join
 
 from lsmkv.base.filenames import Kind, parse_name
-from lsmkv.base.frames import parse_file_header, read_whole, scan
 from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
-from lsmkv.policy.leveled import Leveled
-from lsmkv.policy.registry import describe_policy
+from lsmkv.live.batches import range_deletes
 from lsmkv.recover.arrange import groups
 from lsmkv.recover.repair_report import Loss, ManifestFate, Range
 from lsmkv.recover.replay import replay
 from lsmkv.recover.salvage import Judged, judge, written_as
 from lsmkv.recover.salvage_logs import SalvagedLogs, live_chain, salvage_logs
-from lsmkv.recover.survivors import Source, log_source, table_source
-from lsmkv.version.edit import decode
-from lsmkv.version.journal import MAGIC, MARK, VERSION, read_manifest
+from lsmkv.recover.shreds import recorded_deletes, recorded_policy
+from lsmkv.recover.survivors import Source, holds_entries, log_source, table_source
+from lsmkv.version.journal import read_manifest
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.version.rules import check_level_rule
 from lsmkv.version.shape import TableMeta
 from lsmkv.version.state import ManifestState
@@ -80,6 +79,8 @@ class Diagnosis:
     doubts: tuple[str, ...]
     deletions_lost: bool
     tally: Tally
+    deletes: tuple[RangeDelete, ...] = ()
+    """Range deletes that the new manifest must hold beside those of ``state``: of logs, and of a manifest that is given up."""
 
 
 def diagnose(fs: FileSystem, path: str, *, rebuild: bool) -> Diagnosis:
@@ -146,7 +147,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         losses += _loss_of(join(path, f"{number:06d}.sst"), table, best)
         deletions_lost |= table.tombstones > (kept.tombstones if kept is not None else 0)
     logs, dropped = _damaged_logs(fs, path, state, findings)
-    if logs is not None and logs.batches:
+    if logs is not None and holds_entries(logs.batches):
         jobs.append(Job((log_source(logs.batches),), (0, state.next_run, None)))
     replayed = sum(len(b.keys) for b in logs.batches) if logs is not None else 0
     return Diagnosis(
@@ -162,6 +163,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState) -> Diagnosis
         doubts=(),
         deletions_lost=deletions_lost or bool(findings and (logs.losses if logs is not None else dropped)),
         tally=replace(tally, entries_replayed=replayed),
+        deletes=tuple(one for b in (logs.batches if logs is not None else ()) for one in range_deletes(b)),
     )
 
 
@@ -226,11 +228,13 @@ def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
     sources = [table_source(fs, one) for one in judged if one.meta is not None]
     top = max((source.meta.max_seq for source in sources), default=0)
     logs = _live_logs(fs, path, top, damaged=bool(losses))
+    deletes = sorted(recorded_deletes(fs, path).union(logs.deletes), key=lambda one: one.seq)
     doubts = [MISSING_TABLES]
     if logs.batches and logs.first_seq > top + 1:
         doubts.append(f"the tables end at sequence number {top}, the logs begin at {logs.first_seq}: deletions that had done "
                       "their work were between, or commits that are lost")  # fmt: skip
-    last_seq = max([top, *(b.first_seq + len(b.keys) - 1 for b in logs.batches)])
+    ends = [b.first_seq + len(b.keys) - 1 for b in logs.batches]
+    last_seq = max([top, *ends, *(one.seq for one in deletes)])  # what is written later must be newer than any range delete
     tally = Tally(
         found=len(judged),
         sound=sum(source.sound for source in sources),
@@ -239,13 +243,13 @@ def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
         entries_salvaged=sum(source.meta.entries for source in sources if not source.sound),
         entries_replayed=sum(len(b.keys) for b in logs.batches),
     )
-    if logs.batches:
+    if holds_entries(logs.batches):
         sources.append(log_source(logs.batches))
     sets = [[sources[i] for i in group] for group in groups([source.meta for source in sources])]
     alone = [one[0].meta for one in sets if len(one) == 1 and one[0].sound]
     return Diagnosis(
         manifest="rebuilt",
-        state=ManifestState(policy=_recorded_policy(fs, path)),
+        state=ManifestState(policy=recorded_policy(fs, path)),
         removed=(),
         kept=tuple(alone),
         jobs=tuple(Job(tuple(one)) for one in sets if len(one) > 1 or not one[0].sound),
@@ -256,6 +260,7 @@ def _from_tables(fs: FileSystem, path: str, first: Problem) -> Diagnosis:
         doubts=tuple(doubts),
         deletions_lost=True,
         tally=tally,
+        deletes=tuple(deletes),
     )
 
 
@@ -278,20 +283,3 @@ def _live_logs(fs: FileSystem, path: str, top: int, *, damaged: bool) -> Salvage
     """
     chain = live_chain(fs, path, numbered(fs, path, "wal"))
     return salvage_logs(fs, path, chain, 0 if damaged else top, adjoining=False)
-
-
-def _recorded_policy(fs: FileSystem, path: str) -> dict[str, object]:
-    """The last policy that an intact frame of the manifest names; the default if there is none."""
-    manifest = join(path, MANIFEST)
-    policy = describe_policy(Leveled())
-    if not fs.exists(manifest):
-        return policy
-    data = read_whole(fs, manifest)
-    try:
-        number = parse_file_header(data, manifest, MAGIC, VERSION).number
-        for frame in scan(data, number).frames:
-            if frame.kind != MARK:
-                policy = decode(bytes(frame.payload), manifest, frame.offset).policy or policy
-    except CorruptionError:
-        return policy
-    return policy

@@ -124,6 +124,7 @@ def _state(diagnosis: Diagnosis, added: list[Added], loose: list[TableMeta], num
         next_file=number + 1,
         last_seq=diagnosis.last_seq,
         next_run=run,
+        ranges=state.shape.ranges.added(diagnosis.deletes) if diagnosis.deletes else None,
     )
     state = apply_edit(state, edit)
     check_level_rule(state.shape)
@@ -154,7 +155,13 @@ def _write(fs: FileSystem, path: str, numbers: Iterable[int], job: Job) -> list[
     if before is None:
         return done
     return [
-        replace(t, born_s=before.born_s, newest_s=before.newest_s, tombstone_s=before.tombstone_s if t.tombstones else 0.0)
+        replace(
+            t,
+            born_s=before.born_s,
+            newest_s=before.newest_s,
+            tombstone_s=before.tombstone_s if t.tombstones else 0.0,
+            swept=before.swept,
+        )
         for t in done
     ]
 

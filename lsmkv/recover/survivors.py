@@ -74,14 +74,21 @@ def _all_of(fs: FileSystem, file: str, number: int) -> Iterator[Columns]:
         reader.close()
 
 
+def holds_entries(batches: Sequence[WalBatch]) -> bool:
+    """Whether logs hold anything but range deletes."""
+    return any(len(batch.keys) > len(batch.ranges) for batch in batches)
+
+
 def log_source(batches: Sequence[WalBatch]) -> Source:
-    """The entries of logs; they are held in memory."""
+    """The entries of logs, of which there is at least one; they are held in memory. Range deletes are none."""
     parts: list[Columns] = []
     for batch in batches:
         kinds = np.array([DELETE if value is None else PUT for value in batch.values], np.uint64)
         tags = (np.arange(len(batch.keys), dtype=np.uint64) + np.uint64(batch.first_seq) << np.uint64(8)) | kinds
         values = ByteColumn.from_list([b"" if value is None else value for value in batch.values])
-        parts.append(Columns(ByteColumn.from_list(batch.keys), tags, values))
+        columns = Columns(ByteColumn.from_list(batch.keys), tags, values)
+        ranges = [at for at, _, _ in batch.ranges]
+        parts.append(columns.take(np.delete(np.arange(len(columns)), ranges)) if ranges else columns)
     columns = in_order(Columns.concat(parts))
     seqs = columns.tags >> np.uint64(8)
     meta = TableMeta(

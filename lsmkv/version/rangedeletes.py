@@ -159,7 +159,7 @@ class RangeDeletes:
         return tuple(fragment for fragment in self.meeting(low, high) if fragment.seqs[0] > floor)
 
     def added(self, deletes: Iterable[RangeDelete]) -> RangeDeletes:
-        """With these range deletes, which are newer than all before them and come in order."""
+        """With these range deletes, which come in order and are older than none before them."""
         fragments = list(self.fragments)
         for start, stop, seq in deletes:
             fragments = list(_covered(fragments, start, stop, seq))
@@ -208,14 +208,19 @@ def _covered(fragments: list[Fragment], start: bytes, stop: bytes | None, seq: i
             yield Fragment(at, one.start, (seq,))
         low = max(one.start, start)
         if stop is not None and (one.stop is None or one.stop > stop):
-            yield Fragment(low, stop, (seq, *one.seqs))
+            yield Fragment(low, stop, _upon(seq, one.seqs))
             yield Fragment(stop, one.stop, one.seqs)
             at = None
         else:
-            yield Fragment(low, one.stop, (seq, *one.seqs))
+            yield Fragment(low, one.stop, _upon(seq, one.seqs))
             at = one.stop if one.stop != stop else None
     if at is not None:
         yield Fragment(at, stop, (seq,))
+
+
+def _upon(seq: int, seqs: tuple[int, ...]) -> tuple[int, ...]:
+    """The numbers with one more on top, unless it is there (a range delete may come in pieces that overlap)."""
+    return seqs if seqs[0] == seq else (seq, *seqs)
 
 
 def _joined(fragments: Sequence[Fragment]) -> tuple[Fragment, ...]:
