@@ -79,6 +79,10 @@ class Options:
     level0_stop_runs: int = 24
     """Runs at level 0 at which writes stall until a compaction has taken some away."""
 
+    range_delete_keys: int = 256
+    """Most keys that a range delete removes one by one, if it finds no more (0: it never looks). More: fewer range deletes that
+    every read has to consult, and other writers wait longer for one."""
+
     # seams
     fs: FileSystem | None = None
     """File system; None: the machine's."""
@@ -168,6 +172,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "filter_bits_per_key": (float, 0, 100),
     "level0_runs": (int, 1, 1 << 20),
     "level0_stop_runs": (int, 2, 1 << 21),
+    "range_delete_keys": (int, 0, 1 << 12),
 }
 """Type, least and greatest value of each number."""
 

@@ -13,8 +13,9 @@ from lsmkv.base.ledger import Ledger
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import BusyError, LsmError
+from lsmkv.live.batches import memtables_of
 from lsmkv.live.snapshots import Pin, SnapshotRegistry
-from lsmkv.live.state import ReadState, View
+from lsmkv.live.state import Immutable, ReadState, View
 from lsmkv.live.tables import TableCache
 from lsmkv.memtable import new_memtable
 from lsmkv.observe.files import list_files, load_manifest
@@ -57,16 +58,17 @@ class Peek:
         """Choose the moment: open the tables of ``state`` and replay the logs above its floor."""
         self.manifest = state
         numbers = sorted(n for n in list_files(self._fs, self.path).logs if n >= state.wal_floor)
-        mem = new_memtable("skiplist", seeded())
-        for batch in replay(self._fs, self.path, numbers, state.last_seq).batches:
-            mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=False)
-        self.log_entries = mem.entries
+        rng = seeded()
+        batches = replay(self._fs, self.path, numbers, state.last_seq).batches
+        mems = list(memtables_of(batches, lambda: new_memtable("skiplist", rng), MAX_SEQ))
+        self.log_entries = sum(mem.entries for mem, _ in mems)
         """Entries that only the logs hold."""
         tables = state.shape.tables
         self._tables = TableCache(self._fs, self.path, None, Ledger(), max(len(tables), 1))
         for table in tables:
             self._tables.get(table.number)
-        self._state = ReadState(mem, (), View(state.shape), 0)
+        imms = tuple(Immutable(mem, 0, ranges=ranges) for mem, ranges in reversed(mems))
+        self._state = ReadState(new_memtable("skiplist", rng), imms, View(state.shape), 0).ranged()
 
     def scan(
         self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None
