@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsmkv.base.keys import check_key, check_value
+from lsmkv.base.keys import check_key, check_value, checked_range
 from lsmkv.errors import InvalidArgumentError
 
 __all__ = ["BATCH_BYTES", "WriteBatch", "check_batch"]
@@ -12,16 +12,18 @@ BATCH_BYTES = 1 << 30
 
 
 class WriteBatch:
-    """Puts and deletes in order; give it to ``db.write`` or use ``with db.batch() as b``.
+    """Puts, deletes and range deletes in order; give it to ``db.write`` or use ``with db.batch() as b``.
 
     Later operations on the same key win. A batch may be written more than once, to more than one store.
     """
 
-    __slots__ = ("keys", "nbytes", "values")
+    __slots__ = ("keys", "nbytes", "ranges", "values")
 
     def __init__(self) -> None:
         self.keys: list[bytes] = []
         self.values: list[bytes | None] = []
+        self.ranges: list[tuple[int, bytes, bytes | None]] = []
+        """Which operations are range deletes: (position, start, stop); their key is the start, their value None."""
         self.nbytes = 0
 
     def put(self, key: bytes, value: bytes) -> WriteBatch:
@@ -41,9 +43,22 @@ class WriteBatch:
         self.nbytes += len(key)
         return self
 
+    def delete_range(self, start: bytes | None, stop: bytes | None) -> WriteBatch:
+        """Add a delete of every key with start <= key < stop, as in ``DB.delete_range``.
+
+        What this batch put into the range before goes too, what it puts there later stays.
+        """
+        low = checked_range(start, stop)
+        self.ranges.append((len(self.keys), low, stop))
+        self.keys.append(low)
+        self.values.append(None)
+        self.nbytes += len(low) + len(stop or b"")
+        return self
+
     def clear(self) -> None:
         """Forget everything added so far."""
         self.keys.clear()
+        self.ranges.clear()
         self.values.clear()
         self.nbytes = 0
 

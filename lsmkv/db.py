@@ -18,7 +18,7 @@ from lsmkv.env.gate import CallGate
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock
-from lsmkv.errors import InvalidArgumentError, LsmError
+from lsmkv.errors import InvalidArgumentError
 from lsmkv.follow import Follower
 from lsmkv.framing import Frame, frames_of_keys, frames_of_pairs, only_frame
 from lsmkv.iterator import Scan
@@ -26,6 +26,7 @@ from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
 from lsmkv.maintain.look import seen_shape
+from lsmkv.maintain.rangework import commit_ranged
 from lsmkv.maintain.scheduler import ThreadedScheduler
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.observe.gather import gather
@@ -40,7 +41,7 @@ from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
 from lsmkv.reading import Reading
 from lsmkv.recover.checkpoint import write_checkpoint
-from lsmkv.recover.ending import abandon
+from lsmkv.recover.ending import abandon, flush_finally
 from lsmkv.recover.opening import Opened, open_store
 from lsmkv.snapshot import Snapshot
 from lsmkv.verbs import OwnerCalls
@@ -204,6 +205,17 @@ class DB(Reading, OwnerCalls):
         self._state()
         self._commit_all(frames_of_keys(keys), sync)
 
+    def delete_range(self, start: bytes | None, stop: bytes | None, *, sync: bool = False) -> None:
+        """Remove every key with start <= key < stop (None: unbounded), at a cost that does not grow with their number.
+
+        What is written later stays; snapshots taken before keep seeing what was there. InvalidArgumentError if the range is
+        empty (start at or beyond stop), BusyError also when as many ranges as may be are held for snapshots; else as ``put``.
+
+        I/O: as ``put``; one log begun; each block of a small range twice, when it is needed; clearing older ranges if there
+        are many.
+        """
+        self.write(WriteBatch().delete_range(start, stop), sync=sync)
+
     def _commit_all(self, frames: Iterable[Frame], sync: bool) -> None:
         """Commit frames as they come, then sync once if asked."""
         written = False
@@ -214,10 +226,16 @@ class DB(Reading, OwnerCalls):
             self._committer.sync()
 
     def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
-        """Apply a batch: all of it or nothing, also across a crash. Errors as ``put``. I/O: as ``put``."""
+        """Apply a batch: all of it or nothing, also across a crash. Errors as ``put``.
+
+        I/O: as ``put``, or as ``delete_range`` if it holds a range delete.
+        """
         self._state()
         check_batch(batch)
-        if batch.keys:
+        if batch.ranges:
+            with self._calls:
+                commit_ranged(self._core, self._committer, self._upkeep, batch, sync=sync)
+        elif batch.keys:
             self._committer.commit(tuple(batch.keys), tuple(batch.values), batch.nbytes, sync)
 
     @contextmanager
@@ -333,18 +351,9 @@ class DB(Reading, OwnerCalls):
             self._upkeep.stop()
             self._calls.drain()
             try:
-                self._flush_finally()
+                flush_finally(self._core, self._committer, self._upkeep)
             finally:
                 self._finalizer()
-
-    def _flush_finally(self) -> None:
-        """Put what is in memory where the next opening finds it."""
-        try:
-            self._committer.seal()
-            self._upkeep.finish()
-        except LsmError:
-            if self._core.poison is None:
-                self._committer.sync_logs_finally()
 
     def forked(self) -> None:
         """In a forked child: closed, without touching what belongs to the parent. I/O: none."""

@@ -104,6 +104,10 @@ class Options:
     goes before compactions, and is not held up while memtables press on writers; opening and closing wait for nothing
     (docs/background-rate.md). Changeable: at run time."""
 
+    range_delete_keys: int = 256
+    """Most keys that a range delete removes one by one, if it finds no more (0: it never looks). More: fewer range deletes that
+    every read has to consult, and other writers wait longer for one. Changeable: at the next opening."""
+
     # seams
     fs: FileSystem | None = None
     """File system; None: the machine's. Changeable: at the next opening."""
@@ -253,6 +257,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "level0_slowdown_runs": (int, 2, 1 << 21),
     "level0_stop_runs": (int, 2, 1 << 21),
     "background_bytes_per_s": (float, 1 << 10, 1 << 50),
+    "range_delete_keys": (int, 0, 1 << 12),
 }
 """Type, least and greatest value of each number."""
 

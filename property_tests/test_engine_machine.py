@@ -44,8 +44,9 @@ class EngineMachine(RuleBasedStateMachine):
         bits=st.sampled_from([0.0, 10.0]),
         cache=st.sampled_from([0, 4096, 1 << 20]),
         ratio=st.sampled_from([2, 3, 10]),
+        points=st.sampled_from([0, 0, 3, 256]),
     )
-    def start(self, memtable, compression, bits, cache, ratio):
+    def start(self, memtable, compression, bits, cache, ratio, points):
         self.fs = MemoryFileSystem()
         self.settings = {
             "memtable": memtable,
@@ -58,6 +59,7 @@ class EngineMachine(RuleBasedStateMachine):
             "table_bytes": 1024,
             "level0_runs": 2,
             "level0_stop_runs": 5,
+            "range_delete_keys": points,
         }
         self.model: dict[bytes, bytes] = {}
         self.history: list[dict[bytes, bytes]] = [{}]
@@ -86,11 +88,27 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.pop(key, None)
         self.committed(sync=sync)
 
-    @rule(ops=st.lists(st.tuples(keys, st.none() | values), max_size=20), sync=st.booleans())
+    def forget(self, start, stop):
+        for key in [k for k in self.model if (start is None or k >= start) and (stop is None or k < stop)]:
+            del self.model[key]
+
+    @rule(ends=st.tuples(bounds, bounds), sync=st.booleans())
+    def delete_range(self, ends, sync):
+        start, stop = ends if None in ends else sorted(ends)
+        if stop is not None and (start or b"") >= stop:
+            stop = (start or b"") + b"\0"
+        self.db.delete_range(start, stop, sync=sync)
+        self.forget(start, stop)
+        self.committed(sync=sync)
+
+    @rule(ops=st.lists(st.tuples(keys, st.none() | values | st.just("range")), max_size=20), sync=st.booleans())
     def batch(self, ops, sync):
         batch = lsmkv.WriteBatch()
         for key, value in ops:
-            if value is None:
+            if value == "range":
+                batch.delete_range(key, key + b"\xff")
+                self.forget(key, key + b"\xff")
+            elif value is None:
                 batch.delete(key)
                 self.model.pop(key, None)
             else:

@@ -6,7 +6,7 @@ descending, so the newest version of a key comes first. ``tag = seq << 8 | kind`
 
 from __future__ import annotations
 
-__all__ = ["DELETE", "MAX_KEY_BYTES", "MAX_SEQ", "MAX_VALUE_BYTES", "PUT", "Entry", "check_key", "check_value"]
+__all__ = ["DELETE", "MAX_KEY_BYTES", "MAX_SEQ", "MAX_VALUE_BYTES", "PUT", "Entry", "check_key", "check_value", "checked_range"]
 
 from typing import TypeAlias
 
@@ -46,3 +46,19 @@ def check_value(value: object) -> None:
     if len(value) > MAX_VALUE_BYTES:
         msg = f"value has {len(value)} bytes, the limit is {MAX_VALUE_BYTES}: store a reference instead"
         raise InvalidArgumentError(msg)
+
+
+def checked_range(start: object, stop: object) -> bytes:
+    """The first key of the range [start, stop) that is to be deleted; None: unbounded.
+
+    Raises InvalidArgumentError for bounds that are no keys, and for an empty range.
+    """
+    low = start if start is not None else b""
+    for bound in (low, stop):
+        if bound is not None:
+            check_key(bound)
+    assert isinstance(low, bytes)
+    if isinstance(stop, bytes) and low >= stop:
+        msg = f"delete_range from {start!r} to {stop!r}: start must be below stop (None: unbounded)"
+        raise InvalidArgumentError(msg)
+    return low

@@ -43,6 +43,7 @@ def tree(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
                     "policy": state.policy,
                     "entries": state.shape.entries,
                     "bytes": state.shape.bytes,
+                    "range_deletes": len(state.shape.ranges.fragments),
                     "levels": [
                         asdict(row) | {"sorted_runs": asdict(level)["runs"]}
                         for row, level in zip(rows(state.shape, state.policy), state.shape.levels, strict=True)

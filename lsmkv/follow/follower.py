@@ -22,7 +22,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import BusyError, CorruptionError, IOFailedError, LsmError, ReadOnlyError
 from lsmkv.follow.moment import Moment, tables_between
 from lsmkv.follow.stats import FollowerStats
-from lsmkv.follow.trail import Trail, UnsettledError
+from lsmkv.follow.trail import Part, Trail, UnsettledError
 from lsmkv.live.snapshots import Pin, SnapshotRegistry
 from lsmkv.live.state import Immutable, ReadState, StateBox, View
 from lsmkv.live.tables import TableCache
@@ -32,7 +32,6 @@ from lsmkv.observe.gather import level_stats
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv.options import Options
 from lsmkv.reading import Reading
-from lsmkv.recover.replay import apply_batch
 from lsmkv.snapshot import Snapshot
 from lsmkv.version.rules import check_level_rule
 from lsmkv.version.shape import TreeShape
@@ -275,7 +274,7 @@ class Follower(Reading):
             what = f"ends at sequence number {last}, but {self._last_seq} was read before: not the same store any more"
             raise CorruptionError(trail.manifest.path, -1, what)
         news = last > self._last_seq or manifest != self._manifest
-        if news or [trail.mem(log.number) for log in logs[-1:]] != [state.mem][: len(logs)]:
+        if news or [trail.parts(log.number)[-1].mem for log in logs[-1:]] != [state.mem][: len(logs)]:
             self._show(manifest, logs, last)
         self._looked_s = now
         self._counts[1] += news
@@ -287,20 +286,19 @@ class Follower(Reading):
         with self._apply_lock:
             keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
             for log in logs:
-                mem = self._trail.mem(log.number)
                 while log.fresh:  # each makes a longer prefix of the commits, also for who reads it while it is applied
-                    apply_batch(mem, log.fresh[0], keep_versions=keep)
+                    self._trail.apply(log.number, log.fresh[0], keep_versions=keep)
                     log.fresh.popleft()
-            mems = [Immutable(mem, log.number) for log in reversed(logs) if (mem := self._trail.mem(log.number)).entries]
-            newest = logs[-1].number if logs else 0
-            mem = self._trail.mem(newest) if logs else self._new_mem()
-            imms = tuple(imm for imm in mems if imm.mem is not mem)
+            parts = [(part, log.number) for log in logs for part in self._trail.parts(log.number)]
+            newest, number = parts.pop() if parts else (Part(self._new_mem(), ()), 0)
+            filled = [(part, of) for part, of in reversed(parts) if part.mem.entries or part.ranges]
+            imms = tuple(Immutable(part.mem, of, ranges=part.ranges) for part, of in filled)
             view = before.view if before.view.shape == manifest.shape else View(manifest.shape)
             if view is not before.view:
                 self._tables.place(manifest.as_edit().added)
             with self._box.lock:
                 if self._box.current is not None:
-                    self._box.swap(ReadState(mem, imms, view, newest))
+                    self._box.swap(ReadState(newest.mem, imms, view, number, mem_ranges=newest.ranges).ranged())
             self._last_seq = last
             self._manifest = manifest
 

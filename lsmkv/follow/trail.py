@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from lsmkv.base.filenames import parse_name
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import io_failed
+from lsmkv.live.batches import apply_batch, range_deletes
 from lsmkv.live.core import wal_path
 from lsmkv.memtable import Memtable
 from lsmkv.recover.replay import Chain
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.version.tail import ManifestTail
+from lsmkv.wal.batch import WalBatch
 from lsmkv.wal.tail import LogTail
 
 __all__ = ["Trail", "UnsettledError"]
@@ -20,13 +24,20 @@ class UnsettledError(Exception):
     """A log that the manifest still needs was gone when it was to be opened. Never leaves this package."""
 
 
+class Part(NamedTuple):
+    """A memtable of what was read of a log, and the range deletes in the log that are older than its entries."""
+
+    mem: Memtable
+    ranges: tuple[RangeDelete, ...]
+
+
 class Trail:
     """Manifest and logs as far as they were read, a memtable for each log. One thread at a time.
 
     After any error it is unknown how far it got: begin a new one.
     """
 
-    __slots__ = ("_begun", "_fs", "_logs", "_mems", "_new_mem", "_path", "manifest")
+    __slots__ = ("_begun", "_fs", "_logs", "_new_mem", "_parts", "_path", "manifest")
 
     def __init__(self, fs: FileSystem, path: str, new_mem: Callable[[], Memtable]) -> None:
         """Nothing is read yet; ``new_mem`` makes an empty memtable."""
@@ -34,7 +45,7 @@ class Trail:
         self._path = path
         self._new_mem = new_mem
         self._logs: dict[int, LogTail] = {}
-        self._mems: dict[int, Memtable] = {}
+        self._parts: dict[int, list[Part]] = {}
         self._begun = False
         self.manifest = ManifestTail(fs, path)
 
@@ -99,7 +110,7 @@ class Trail:
     def _drop(self, number: int) -> None:
         """Forget a log and its memtable."""
         self._logs.pop(number).close()
-        self._mems.pop(number, None)
+        self._parts.pop(number, None)
 
     def logs(self) -> list[LogTail]:
         """The logs to be shown, oldest first: up to the first hole (:class:`lsmkv.recover.replay.Chain`)."""
@@ -107,12 +118,22 @@ class Trail:
         logs = (self._logs[number] for number in sorted(self._logs))
         return [log for log in logs if chain.takes(log.path, log)]
 
-    def mem(self, number: int) -> Memtable:
-        """The memtable of a log."""
-        mem = self._mems.get(number)
-        if mem is None:
-            mem = self._mems[number] = self._new_mem()
-        return mem
+    def parts(self, number: int) -> list[Part]:
+        """The memtables of a log with the range deletes that each begins with, oldest first; mostly there is one."""
+        return self._parts.setdefault(number, [Part(self._new_mem(), ())])
+
+    def apply(self, number: int, batch: WalBatch, *, keep_versions: bool) -> None:
+        """Put a batch of a log into its newest memtable.
+
+        A range delete begins a memtable that no reader has seen: nothing that comes after it shows before it does.
+        """
+        parts = self.parts(number)
+        if batch.ranges:
+            mem, ranges = parts[-1]
+            if not mem.entries:
+                parts.pop()
+            parts.append(Part(self._new_mem(), (*(() if mem.entries else ranges), *range_deletes(batch))))
+        apply_batch(parts[-1].mem, batch, keep_versions=keep_versions)
 
     def close(self) -> None:
         """Close the logs."""

@@ -49,6 +49,8 @@ class Work:
     """Read and written by compactions."""
     failures: int = 0
     unlinked: int = 0
+    range_deleted: int = 0
+    """Entries that compactions dropped because a range delete covers them, those of tables dropped whole included."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from lsmkv.env.sync import Lock
 from lsmkv.memtable import Memtable
 from lsmkv.sstable.reader import TableReader
+from lsmkv.version.rangedeletes import RangeDelete, RangeDeletes
 from lsmkv.version.shape import Run, TableMeta, TreeShape
 
 __all__ = ["Immutable", "ReadState", "RunView", "StateBox", "View"]
@@ -24,6 +25,8 @@ class Immutable(NamedTuple):
     wal_number: int
     deleted_s: float = 0.0
     """When the first deletion in it was written (wall time of the store's clock); 0.0: there is none, or nobody asked."""
+    ranges: tuple[RangeDelete, ...] = ()
+    """The range deletes in its log: older than its entries, newer than all in memtables before it."""
 
 
 class RunView:
@@ -60,6 +63,16 @@ class ReadState(NamedTuple):
     imms: tuple[Immutable, ...]
     view: View
     wal_number: int
+    ranges: RangeDeletes | None = None
+    """All range deletes, those of logs included; None: there are none. They are older than any entry in ``mem``."""
+    mem_ranges: tuple[RangeDelete, ...] = ()
+    """Those of the active log."""
+
+    def ranged(self) -> ReadState:
+        """The same with ``ranges`` made anew from the tree and the memtables."""
+        in_logs = [one for imm in reversed(self.imms) for one in imm.ranges]
+        ranges = self.view.shape.ranges.added([*in_logs, *self.mem_ranges])
+        return self._replace(ranges=ranges or None)
 
 
 class StateBox:

@@ -1,9 +1,9 @@
 """Running one compaction task: read the inputs in order, merge, write, install.
 
 Which tables to merge is the policy's business (:mod:`lsmkv.policy`); here is how. Entries that nobody can see any more are
-dropped on the way: versions shadowed by a newer one, and tombstones when nothing older lies below, both only as far as no
-snapshot needs them (LevelDB's rule). A run that meets nothing at its target only changes its level; a task that drops its
-inputs writes nothing and waits for snapshots.
+dropped on the way: versions shadowed by a newer one, what range deletes cover, and tombstones when nothing older lies below,
+all only as far as no snapshot needs them (LevelDB's rule). A run that meets nothing at its target only changes its level; a
+task that drops its inputs writes nothing and waits for snapshots.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lsmkv.maintain.telling import compaction_event
 from lsmkv.policy.apply import check_task, count_arrival, input_tables
 from lsmkv.policy.base import Task
 from lsmkv.policy.ranges import is_move, older_overlaps
-from lsmkv.read.merge import merge_streams, visible
+from lsmkv.read.merge import merge_streams, uncovered, visible
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.shape import TableMeta
 
@@ -83,21 +83,41 @@ def _merge(core: Core, task: Task, merged: list[TableMeta], *, bottom: bool, by_
     streams = [_read_run(core, [t for t in merged if t.number in one.tables], chunk_bytes, counts) for one in newest_first]
     entries = sum(t.entries for t in merged)
     gone = {t.number for t in merged}
+    sweep = _Sweep(core)
     plan = Plan(
         level=task.output_level,
         table_bytes=core.options.table_bytes if task.output_level else None,  # a run of level 0 is one table
         filter_bits_per_key=bits_per_key(core, task.output_level, entries, gone, task.output_run, at_rest=by_hand),
-        stamped=lambda table: _stamped(table, merged),
+        stamped=lambda table: replace(_stamped(table, merged), swept=sweep.upto),
         counts=counts,
     )
-    return build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), bottom=bottom), plan)
+    return build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), sweep, bottom=bottom), plan)
 
 
-def _kept(core: Core, parts: Iterator[Columns], *, bottom: bool) -> Iterator[Part]:
+class _Sweep:
+    """What range deletes take out of a merge: those of the manifest when it began, as far as no snapshot is in the way."""
+
+    def __init__(self, core: Core) -> None:
+        self._work = core.work
+        self._ranges = core.state.shape.ranges
+        self.upto = self._ranges.newest
+        """No entry that a range delete up to this number covers has passed."""
+
+    def through(self, part: Columns, snapshots: list[int]) -> Columns:
+        """A part without what is covered."""
+        if not self._ranges:
+            return part
+        self.upto = min([self.upto, *snapshots[:1]])
+        left = uncovered(part, self._ranges, snapshots)
+        self._work.range_deleted += len(part) - len(left)
+        return left
+
+
+def _kept(core: Core, parts: Iterator[Columns], sweep: _Sweep, *, bottom: bool) -> Iterator[Part]:
     """What somebody may still read."""
     for part in parts:
         snapshots = core.snapshots.numbers()
-        yield visible(part, snapshots, bottom=bottom), bool(snapshots)
+        yield visible(sweep.through(part, snapshots), snapshots, bottom=bottom), bool(snapshots)
 
 
 def _read_run(core: Core, tables: list[TableMeta], chunk_bytes: int, counts: WorkCounters) -> Iterator[Columns]:
@@ -149,6 +169,7 @@ class _ReadError(Exception):
 
 def _drop(core: Core, task: Task, merged: list[TableMeta]) -> bool:
     """Let go of tables as they are; False if some snapshot reads them."""
+    ranges = core.state.shape.ranges
     try:
         with core.install_lock:
             _install(core, task, merged, [])
@@ -156,4 +177,5 @@ def _drop(core: Core, task: Task, merged: list[TableMeta]) -> bool:
         return False
     for one in task.inputs:
         core.ledger.level(one.level).merges.drops += len(one.tables)
+    core.work.range_deleted += sum(t.entries for t in merged if ranges.hides(t.smallest, t.largest, t.max_seq))
     return True

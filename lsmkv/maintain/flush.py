@@ -46,8 +46,9 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
 def flush_oldest(core: Core) -> int | None:
     """Flush one memtable; the number of the oldest log still needed, or None if none was waiting.
 
-    The table and the new floor of the logs become official in one edit: a log is never replayed over its own table. The log's
-    name is durable before its table is begun, so that after a crash a table without its log tells of an old manifest.
+    The table, the range deletes of its log and the new floor of the logs become official in one edit: a log is never
+    replayed over its own table. The log's name is durable before its table is begun, so that after a crash a table without
+    its log tells of an old manifest.
 
     I/O: writes one table, one manifest edit; before the first flush one sync of the directory.
     """
@@ -64,13 +65,10 @@ def flush_oldest(core: Core) -> int | None:
     try:
         with core.install_lock:
             run = core.state.next_run
-            edit = VersionEdit(
-                added=tuple((0, run + i, t) for i, t in enumerate(tables)),
-                wal_floor=floor,
-                next_run=run + len(tables),
-                last_seq=max([core.state.last_seq, *(t.max_seq for t in tables)]),
-            )
-            install(core, edit, flushed=frozenset([oldest.wal_number]))
+            last_seq = max([core.state.last_seq, *(t.max_seq for t in tables), *(one.seq for one in oldest.ranges)])
+            added = tuple((0, run + i, t) for i, t in enumerate(tables))
+            edit = VersionEdit(added=added, wal_floor=floor, next_run=run + len(tables), last_seq=last_seq)
+            install(core, edit, flushed=frozenset([oldest.wal_number]), deletes=oldest.ranges)
             core.logs_named = floor + 1 if tables else core.logs_named  # new names of tables: the edit synced the directory
             core.note("flush", flush_event(tables))
     except BaseException:

@@ -11,17 +11,22 @@ from dataclasses import replace
 from lsmkv.base.filenames import parse_name
 from lsmkv.errors import LsmError, PoisonedError
 from lsmkv.live.core import Core, wal_path
-from lsmkv.live.state import ReadState, View
+from lsmkv.live.state import View
 from lsmkv.maintain.build import discard
 from lsmkv.version.edit import VersionEdit
+from lsmkv.version.rangedeletes import RangeDelete, RangeDeletes
+from lsmkv.version.shape import TreeShape
 from lsmkv.version.version import apply_edit
 
 __all__ = ["collect", "install", "remove_logs_below"]
 
 
-def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozenset()) -> None:
+def install(
+    core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozenset(), deletes: tuple[RangeDelete, ...] = ()
+) -> None:
     """Record ``edit`` and show it to readers, dropping the memtables whose logs are in ``flushed``.
 
+    ``deletes``: the range deletes in those logs. Those of the tree that no table owes anything retire.
     Call with ``core.install_lock`` held. Raises PoisonedError once the manifest's contents are unknown.
 
     I/O: appends to the manifest, one fdatasync; sometimes rewrites it.
@@ -31,6 +36,10 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
     if core.closing:
         edit = replace(edit, ledger=core.ledger.totals().to_dict())
     after = replace(apply_edit(core.state, edit), ledger=core.ledger.totals().to_dict())
+    ranges = _ranges(core, after.shape, deletes)
+    if ranges != core.state.shape.ranges:
+        edit = replace(edit, ranges=ranges)
+        after = replace(after, shape=replace(after.shape, ranges=ranges))
     payload = edit.encode()  # what cannot be recorded fails here, where it is certain that nothing was
     try:
         core.manifest.append(edit, after, payload)
@@ -46,6 +55,15 @@ def install(core: Core, edit: VersionEdit, *, flushed: frozenset[int] = frozense
         raise
 
 
+def _ranges(core: Core, shape: TreeShape, deletes: tuple[RangeDelete, ...]) -> RangeDeletes:
+    """The range deletes of the tree ``shape`` and ``deletes``, as far as anybody may still need them."""
+    ranges = shape.ranges.added(deletes)
+    if not ranges:
+        return ranges
+    owed = {one for t in shape.tables for one in ranges.owed(t.smallest, t.largest, t.min_seq, t.swept)}
+    return ranges.only(owed).kept(core.snapshots.numbers())
+
+
 def _show(core: Core, view: View, edit: VersionEdit, flushed: frozenset[int]) -> None:
     """Let readers see the new tree, and keep the books of files."""
     core.tables.place(edit.added)
@@ -53,7 +71,8 @@ def _show(core: Core, view: View, edit: VersionEdit, flushed: frozenset[int]) ->
         now = core.box.current
         if now is not None:
             kept = tuple(imm for imm in now.imms if imm.wal_number not in flushed)
-            core.box.swap(ReadState(now.mem, kept, view, now.wal_number))
+            after = now._replace(imms=kept, view=view)
+            core.box.swap(after.ranged() if now.ranges is not None or view.shape.ranges else after)
     core.obsolete.update(edit.removed)
     core.obsolete.difference_update(view.numbers)
     core.building.difference_update(view.numbers)

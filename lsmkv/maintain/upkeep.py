@@ -30,6 +30,7 @@ from lsmkv.options import Options
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.loading import make_way
 from lsmkv.policy.ranges import manual_task
+from lsmkv.policy.sweep import hidden_tables, sweep
 from lsmkv.policy.transition import Pace, TransitionReport
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.shape import TreeShape
@@ -177,13 +178,25 @@ class Upkeep:
 
     def flush_all(self) -> None:
         """Put everything written before this call into tables; others write on meanwhile."""
-        core, committer = self._core, self._committer
+        committer, box = self._committer, self._core.box
         assert committer is not None
         with committer.lock:
             last = committer.wal.number
             committer.rotate()
-        while (state := core.box.current) is not None and any(imm.wal_number <= last for imm in state.imms):
+        while (state := box.current) is not None and any(imm.wal_number <= last for imm in state.imms):
             self.flush_one()
+        if state is None:
+            raise ClosedError(self._core.path)
+
+    def clear_ranges(self) -> bool:
+        """Do one piece of the work that lets a range delete retire; whether there was any that can be done now."""
+        with self._compact_lock:
+            shape = seen_shape(self._core)
+            task = hidden_tables(shape) or sweep(shape)
+            done = task is not None and run_task(self._core, task)
+        if done:
+            self._installed()
+        return done
 
     def compact_one(self) -> Task | None:
         """Run the task that is due, if any."""

@@ -62,6 +62,11 @@ class Memtable:
         self._feeding = Lock()
         self._plain = PlainBatches()
 
+    @property
+    def last_seq(self) -> int:
+        """The largest sequence number written to it; 0: none."""
+        return self._last_seq
+
     def apply(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int, *, keep_versions: bool) -> None:
         """Write a batch: entry i gets sequence number ``first_seq + i``; value None deletes.
 

@@ -80,9 +80,18 @@ def dump_log(fs: FileSystem, path: str) -> Iterator[Record]:
             "first_seq": batch.first_seq,
             "durable": frame.durable,
         }
+        ranges = {at: stop for at, _, stop in batch.ranges}
         for i, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
-            yield entry_record(frame.offset, key, batch.first_seq + i, value)
+            if i in ranges:
+                yield _range_record(frame.offset, key, ranges[i], [batch.first_seq + i])
+            else:
+                yield entry_record(frame.offset, key, batch.first_seq + i, value)
     yield from _rest(path, data, found)
+
+
+def _range_record(offset: int, start: bytes, stop: bytes | None, seqs: list[int]) -> Record:
+    """One range delete, or one fragment of several; stop None: the end of all keys."""
+    return {"offset": offset, "record": "range delete", "start": start, "stop": stop, "seqs": seqs}
 
 
 def _rest(path: str, data: bytes, found: Scan) -> Iterator[Record]:
@@ -104,6 +113,10 @@ def _edit(frame: Frame, edit: VersionEdit) -> Iterator[Record]:
         if getattr(edit, name) is not None
     }
     yield {"offset": frame.offset, "record": kind, "bytes": frame.end - frame.offset, **scalars}
+    if edit.ranges is not None:
+        yield {"offset": frame.offset, "record": "range deletes", "fragments": len(edit.ranges.fragments)}
+        for start, stop, seqs in edit.ranges.fragments:
+            yield _range_record(frame.offset, start, stop, list(seqs))
     for number in edit.removed:
         yield {"offset": frame.offset, "record": "remove", "number": number}
     for level, run, table in edit.added:

@@ -63,6 +63,8 @@ def gather(
         memtable_entries=state.mem.entries,
         memtable_bytes=state.mem.bytes,
         immutable_memtables=len(state.imms),
+        range_deletes=len(state.ranges.fragments) if state.ranges is not None else 0,
+        range_deleted_entries=work.range_deleted,
         snapshots=core.snapshots.settle(),
         open_tables=len(core.tables),
         wal_bytes=since.wal.written_bytes,

@@ -13,7 +13,7 @@ __all__ = ["check_store"]
 
 
 def check_store(core: Core, state: ReadState) -> None:
-    """Level rule, every named table present at its size, nothing on disk unnamed, memtables sound.
+    """Level rule, list of range deletes, every named table present at its size, nothing on disk unnamed, memtables sound.
 
     I/O: lists the directory, asks the size of every table.
     """
@@ -22,6 +22,8 @@ def check_store(core: Core, state: ReadState) -> None:
     with core.install_lock:
         shape = core.state.shape
         check_level_rule(shape)
+        for problem in (*shape.ranges.problems(), *(state.ranges.problems() if state.ranges is not None else ())):
+            raise CorruptionError("tree", -1, problem)
         try:
             for table in shape.tables:
                 size = core.fs.size(table_path(core.path, table.number))

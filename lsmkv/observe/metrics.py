@@ -242,6 +242,8 @@ CATALOGUE: tuple[Metric, ...] = (
     _one("memtable_entries", "gauge", "memtable_entries", "Entries in the memtable that takes writes."),
     _one("memtable_bytes", "gauge", "memtable_bytes", "Bytes in the memtable that takes writes."),
     _one("immutable_memtables", "gauge", "immutable_memtables", "Full memtables that wait for their flush."),
+    _one("range_deletes", "gauge", "range_deletes", "Fragments of the key space that range deletes cover and reads ask about."),
+    _one("range_deleted_entries_total", "counter", "range_deleted_entries", "Entries that range deletes let compactions drop."),
     _one("snapshots", "gauge", "snapshots", "Snapshots and scans alive."),
     _one("open_tables", "gauge", "open_tables", "Table files kept open."),
     _one("last_sequence_number", "gauge", "last_seq", "Sequence number of the last write; a clean restart does not reset it."),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lsmkv.version.shape import Level, Run, TreeShape
 
-__all__ = ["LevelRow", "bar", "draw", "human_bytes", "policy_line", "rows", "strip_lines", "text_picture"]
+__all__ = ["LevelRow", "bar", "draw", "human_bytes", "policy_line", "range_line", "rows", "strip_lines", "text_picture"]
 
 SHADES = ("█", "▓")
 STRIP_CELLS = 60
@@ -134,7 +134,7 @@ def text_picture(shape: TreeShape, policy: Mapping[str, object]) -> str:
     """The whole picture as plain text of about 96 columns, as documentation and pipes want it."""
     head = (
         f"{_count(len(shape.tables), 'table')}, {shape.entries:,} entries, {human_bytes(shape.bytes)}, "
-        f"policy {policy_line(policy)}"
+        f"policy {policy_line(policy)}{range_line(shape)}"
     )
     lines = [head, "", f"level    runs  tables      entries       bytes  {'fill':<{BAR_CELLS}}         bits/key"]
     for row in rows(shape, policy):
@@ -149,6 +149,12 @@ def text_picture(shape: TreeShape, policy: Mapping[str, object]) -> str:
         lines += ["", "level  key space, newest run on top"]
         lines += [f"{level:>5}  {strip}  {note}".rstrip() for level, strip, note in strips]
     return "\n".join(lines)
+
+
+def range_line(shape: TreeShape) -> str:
+    """What to add about range deletes; empty if there are none."""
+    held = len(shape.ranges.fragments)
+    return f"; {_count(held, 'range delete')} held" if held else ""
 
 
 def _count(n: int, noun: str) -> str:

@@ -31,6 +31,8 @@ class StoreReport:
     entries: int
     """Entries in tables, tombstones and shadowed versions included; what is only in logs is not counted."""
     tombstones: int
+    range_deletes: int
+    """Fragments of the key space that range deletes cover and tables may still hold something of."""
     table_bytes: int
     raw_bytes: int
     """Keys and values before compression and without any bookkeeping."""
@@ -83,6 +85,7 @@ def survey(path: str, fs: FileSystem) -> StoreReport:
         tables=len(tables),
         entries=shape.entries,
         tombstones=sum(t.tombstones for t in tables),
+        range_deletes=len(shape.ranges.fragments),
         table_bytes=shape.bytes,
         raw_bytes=sum(t.raw_bytes for t in tables),
         filter_bytes=sum(t.filter_bits for t in tables) // 8,

@@ -44,6 +44,10 @@ class Stats:
     memtable_entries: int
     memtable_bytes: int
     immutable_memtables: int
+    range_deletes: int
+    """Fragments of the key space that range deletes cover and tables may still hold something of: every read asks them."""
+    range_deleted_entries: int
+    """Entries that compactions dropped because a range delete covers them."""
     snapshots: int
     """Snapshots and scans alive."""
     open_tables: int

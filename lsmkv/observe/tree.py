@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lsmkv.observe.picture import LevelRow, bar, human_bytes, policy_line, rows, strip_lines
+from lsmkv.observe.picture import LevelRow, bar, human_bytes, policy_line, range_line, rows, strip_lines
 from lsmkv.version.shape import TreeShape
 
 __all__ = ["render_tree"]
@@ -30,6 +30,7 @@ def render_tree(shape: TreeShape, policy: Mapping[str, object], *, title: str = 
     if title:
         head.append(f"{title}: ", style="bold")
     head.append(f"{shape.entries:,} entries in {len(shape.tables):,} tables, {human_bytes(shape.bytes)}; {policy_line(policy)}")
+    head.append(range_line(shape))
     parts: list[RenderableType] = [head, _levels(rows(shape, policy))]
     strips = strip_lines(shape)
     if strips:

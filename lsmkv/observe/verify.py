@@ -163,6 +163,7 @@ def _check_table(fs: FileSystem, path: str, table: TableMeta, findings: _Finding
             newest_s=table.newest_s,
             tombstone_s=table.tombstone_s,
             shadowed=table.shadowed,
+            swept=table.swept,
         )
         if not found and meta != table:
             found = [CorruptionError(file, -1, f"is not the table the manifest describes: {_difference(table, meta)}")]

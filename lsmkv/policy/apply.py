@@ -6,6 +6,7 @@ The engine's installation does the same with real tables through an edit; a simu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Task
@@ -37,7 +38,8 @@ def apply(shape: TreeShape, task: Task, outputs: Sequence[TableMeta] | None = No
     if task.drops:
         return rebuild(shape, frozenset(t.number for t in merged), ())
     if outputs is None:
-        outputs = [merged_table(merged, max(t.number for t in shape.tables) + 1)]
+        one = merged_table(merged, max(t.number for t in shape.tables) + 1)
+        outputs = [replace(one, swept=shape.ranges.newest)]
     run = task.output_run
     if run is None:
         run = run_id if run_id is not None else max(r.id for level in shape.levels for r in level.runs) + 1
@@ -81,7 +83,8 @@ def check_task(shape: TreeShape, task: Task) -> None:
     if len({(one.level, one.run) for one in task.inputs}) < len(task.inputs):
         raise InvalidArgumentError("task names one run in several inputs")
     if task.drops:
-        if older_overlaps(shape, task, merged):
+        hidden = all(shape.ranges.hides(t.smallest, t.largest, t.max_seq) for t in merged)
+        if not hidden and older_overlaps(shape, task, merged):
             raise InvalidArgumentError("task drops tables, but leaves older ones that meet them: old values would come back")
         return
     if task.output_level < 0 or (task.output_run is not None and task.output_run not in _runs_at(shape, task.output_level)):
@@ -156,6 +159,7 @@ def merged_table(tables: Sequence[TableMeta], number: int) -> TableMeta:
         newest_s=max(t.newest_s for t in tables),
         tombstone_s=min((t.tombstone_s for t in tables if t.tombstones), default=0.0),
         shadowed=sum(t.shadowed for t in tables),
+        swept=min(t.swept for t in tables),
     )
 
 

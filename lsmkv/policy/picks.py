@@ -11,9 +11,10 @@ on one table at a time:
 A rule is a pure function of the two runs. Round robin has no cursor of its own: the table written last in the next level
 has the highest number there, and its last key is where the previous pass ended.
 
-Two kinds of work do not depend on the policy. *Expired tombstones*: with a bound on the age of tombstones, a table whose
+Three kinds of work do not depend on the policy. *Expired tombstones*: with a bound on the age of tombstones, a table whose
 oldest one is past it is merged to the bottom, where the tombstone has done its work. *Garbage at the bottom*: a table with
-entries that only a snapshot needed, closed since, is rewritten where it is. Both are chores: they do not count as arrivals.
+entries that only a snapshot needed, closed since, is rewritten where it is. *What range deletes cover* goes too
+(:mod:`lsmkv.policy.sweep`). All are chores: they do not count as arrivals.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 
 from lsmkv.policy.base import Policy, RunInput, Task
 from lsmkv.policy.ranges import overlapping, runs_in_order, sinking_task
+from lsmkv.policy.sweep import hidden_tables, sweep
 from lsmkv.version.shape import Run, TableMeta, TreeShape
 
 __all__ = ["RULES", "bottom_garbage", "expired_tombstones", "next_expiry", "next_task"]
@@ -31,8 +33,11 @@ Rule = Callable[[Run, Run | None], TableMeta]
 
 
 def next_task(policy: Policy, shape: TreeShape) -> Task | None:
-    """What is to be done next: expired tombstones, else what the policy picks, else garbage; None when all is at rest."""
-    return expired_tombstones(shape) or policy.pick(shape) or bottom_garbage(shape)
+    """What is to be done next: hidden tables dropped, expired tombstones, else what the policy picks, else what else is garbage.
+
+    None when all is at rest.
+    """
+    return hidden_tables(shape) or expired_tombstones(shape) or policy.pick(shape) or sweep(shape) or bottom_garbage(shape)
 
 
 def expired_tombstones(shape: TreeShape) -> Task | None:

@@ -12,6 +12,7 @@ from lsmkv.base.hashing import hash_key
 from lsmkv.base.keys import Entry
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
+from lsmkv.read.covered import entry_above, value_above
 
 __all__ = ["find_at", "value_below"]
 
@@ -21,6 +22,8 @@ def value_below(state: ReadState, tables: TableCache, key: bytes) -> bytes | Non
 
     I/O: at most one block per run whose filter passes; with filters about one in all for a present key.
     """
+    if state.ranges is not None and (cover := state.ranges.cover(key)):
+        return value_above(state, tables, key, cover)
     for imm in state.imms:
         entry = imm.mem.newest.get(key)
         if entry is not None:
@@ -45,6 +48,8 @@ def find_at(state: ReadState, tables: TableCache, key: bytes, seq: int) -> Entry
     entry = state.mem.get_at(key, seq)
     if entry is not None:
         return entry
+    if state.ranges is not None and (cover := state.ranges.cover(key, seq)):
+        return entry_above(state, tables, key, seq, cover)
     for imm in state.imms:
         entry = imm.mem.get_at(key, seq)
         if entry is not None:

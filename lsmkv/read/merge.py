@@ -18,8 +18,9 @@ import numpy as np
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.order import equal_to_previous, sort_order
+from lsmkv.version.rangedeletes import RangeDeletes
 
-__all__ = ["merge_chunks", "merge_columns", "merge_scans", "merge_streams", "visible"]
+__all__ = ["merge_chunks", "merge_columns", "merge_scans", "merge_streams", "uncovered", "visible"]
 
 Pair = tuple[bytes, bytes | None]
 
@@ -65,6 +66,23 @@ def visible(columns: Columns, snapshots: Sequence[int], bottom: bool) -> Columns
     drop = same
     if bottom:
         drop |= tombstone
+    return columns.take(np.flatnonzero(~drop)) if drop.any() else columns
+
+
+def uncovered(columns: Columns, ranges: RangeDeletes, snapshots: Sequence[int]) -> Columns:
+    """Drop from a sorted run what range deletes cover, unless a snapshot lies between an entry and the range delete."""
+    if not len(columns):
+        return columns
+    keys = columns.keys
+    drop = np.zeros(len(columns), np.bool_)
+    pinned = np.array(snapshots, np.uint64)
+    for start, stop, seqs in ranges.meeting(keys[0], keys[len(keys) - 1]):
+        low = bisect_left(keys, start)
+        high = len(keys) if stop is None else bisect_left(keys, stop, low)
+        older = columns.tags[low:high] >> np.uint64(8)
+        stripe = pinned.searchsorted(older, "left")
+        for seq in seqs:
+            drop[low:high] |= (older < np.uint64(seq)) & (stripe == bisect_left(snapshots, seq))
     return columns.take(np.flatnonzero(~drop)) if drop.any() else columns
 
 

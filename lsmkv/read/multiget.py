@@ -14,6 +14,7 @@ from lsmkv.base.hashing import KeyBatch
 from lsmkv.base.keys import MAX_SEQ
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
+from lsmkv.read.covered import settle_covered, without_covered
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.values import neighbours
 
@@ -32,8 +33,11 @@ def find_many(
 
     I/O: each block that may hold one of the keys is read once per run.
     """
-    found = _in_memory(state, keys, seq)
-    if found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys)) is not None:
+    covers = state.ranges.covers(keys, seq) if state.ranges is not None else None
+    found = _in_memory(state, keys, seq, covers)
+    if covers is not None:
+        found = settle_covered(state, tables, keys, seq, covers, found)
+    elif found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys)) is not None:
         return found  # type: ignore[return-value]  # all were found
     if found is None:
         found = _in_tables(state, tables, keys, seq, bare)
@@ -46,13 +50,15 @@ def find_many(
     return found  # type: ignore[return-value]  # no False is left
 
 
-def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int) -> list[Value] | None:
+def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int, covers: Sequence[int] | None) -> list[Value] | None:
     """What the memtables say of each key, newest first, False where nothing; None if they hold none of them."""
     found: list[Value] | None = None
     for mem in (state.mem, *(imm.mem for imm in state.imms)):
         if not mem.newest:
             continue
         entries = list(map(mem.newest.get, keys)) if seq == MAX_SEQ else [mem.get_at(key, seq) for key in keys]
+        if covers is not None and mem is not state.mem:
+            entries = without_covered(entries, covers)
         if found is None:
             if any(entries):
                 found = [False if entry is None else entry[1] for entry in entries]

@@ -11,9 +11,10 @@ from lsmkv.errors import ClosedError, LsmError
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState, RunView, StateBox
 from lsmkv.live.tables import TableCache
+from lsmkv.read.covered import covered_sources
 from lsmkv.read.merge import merge_chunks
 
-__all__ = ["prefix_range", "scan"]
+__all__ = ["prefix_range", "scan", "sources"]
 
 Chunks = Iterator[list[tuple[bytes, bytes | None]]]
 
@@ -56,11 +57,19 @@ def scan(
     I/O: about one block per run for the first entry, then each block of the range once.
     """
     tables.calls.scans += 1
-    seq = pin.seq
+    found = sources(state, tables, start, stop, reverse=reverse, seq=pin.seq)
+    return chain.from_iterable(_pinned(merge_chunks(found, reverse), pin, box))
+
+
+def sources(
+    state: ReadState, tables: TableCache, start: bytes | None, stop: bytes | None, *, reverse: bool, seq: int
+) -> list[Chunks]:
+    """The chunks of each memtable and run in a range, newest first, as visible at ``seq``."""
+    if state.ranges is not None and state.ranges.meeting(start, stop, open_end=True):
+        return covered_sources(state, tables, start, stop, reverse=reverse, seq=seq)
     mems = [mem for mem in (state.mem, *(imm.mem for imm in state.imms)) if mem.entries]
-    sources: list[Chunks] = [mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for mem in mems]
-    sources += [_scan_run(run, tables, start, stop, reverse, seq) for run in state.view.runs]
-    return chain.from_iterable(_pinned(merge_chunks(sources, reverse), pin, box))
+    found: list[Chunks] = [mem.scan_chunks(start, stop, reverse=reverse, seq=seq) for mem in mems]
+    return found + [_scan_run(run, tables, start, stop, reverse, seq) for run in state.view.runs]
 
 
 def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin, box: StateBox | None) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -14,6 +14,7 @@ from lsmkv.base.filenames import parse_name
 from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
+from lsmkv.live.batches import range_deletes
 from lsmkv.recover.foreign import strangers
 from lsmkv.recover.orphans import unexplained
 from lsmkv.recover.plan import MANIFEST, Diagnosis, Job, Tally, numbered
@@ -22,7 +23,7 @@ from lsmkv.recover.repair_report import Loss
 from lsmkv.recover.replay import replay
 from lsmkv.recover.salvage import Judged, judge, written_as
 from lsmkv.recover.salvage_logs import SalvagedLogs, salvage_logs
-from lsmkv.recover.survivors import Source, covers, log_source, table_source, within
+from lsmkv.recover.survivors import Source, covers, holds_entries, log_source, table_source, within
 from lsmkv.recover.without_manifest import from_tables
 from lsmkv.version.journal import read_manifest
 from lsmkv.version.rules import check_level_rule
@@ -121,7 +122,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float
     logs, dropped = _damaged_logs(fs, path, state, findings)
     batches = logs.batches if logs is not None else ()
     given_up = logs.losses if logs is not None else dropped
-    if batches:
+    if holds_entries(batches):
         source = log_source(batches)
         jobs.append(Job((replace(source, meta=aged(source.meta, {}, now_s)),), (0, state.next_run, None)))
     return Diagnosis(
@@ -137,6 +138,7 @@ def _from_manifest(fs: FileSystem, path: str, state: ManifestState, now_s: float
         doubts=(),
         deletions_lost=deletions_lost or bool(given_up),
         tally=replace(tally, entries_replayed=tally.entries_replayed + sum(len(b.keys) for b in batches)),
+        deletes=(*(old.deletes if old is not None else ()), *(one for b in batches for one in range_deletes(b))),
     )
 
 
@@ -161,7 +163,7 @@ def _not_the_table(judged: Judged | None, table: TableMeta) -> list[Problem]:
     if judged is None or judged.findings:
         return list(judged.findings) if judged is not None else []
     assert judged.meta is not None, "a sound table has entries"
-    times = {name: getattr(table, name) for name in ("born_s", "newest_s", "tombstone_s", "shadowed")}
+    times = {name: getattr(table, name) for name in ("born_s", "newest_s", "tombstone_s", "shadowed", "swept")}
     if replace(judged.meta, **times) == table:
         return []
     return [Problem(judged.file, -1, "a sound table, but not the one that the manifest describes")]

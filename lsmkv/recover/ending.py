@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from lsmkv.env.sync import start_thread
-from lsmkv.errors import io_failed
+from lsmkv.errors import LsmError, io_failed
+from lsmkv.live.core import Core
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.recover.opening import Opened
 from lsmkv.write.commit import Committer
 
-__all__ = ["abandon"]
+__all__ = ["abandon", "flush_finally"]
+
+
+def flush_finally(core: Core, committer: Committer, upkeep: Upkeep) -> None:
+    """Put what is in memory where the next opening finds it: into tables, or if that fails into synced logs.
+
+    I/O: a table for each memtable; one manifest edit each, one if there is none.
+    """
+    try:
+        committer.seal()
+        upkeep.finish()
+    except LsmError:
+        if core.poison is None:
+            committer.sync_logs_finally()
 
 
 def abandon(upkeep: Upkeep, committer: Committer, opened: Opened) -> None:

@@ -8,7 +8,7 @@ engine gives (:mod:`lsmkv.base.filenames`) are read or removed.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -22,6 +22,7 @@ from lsmkv.env.fs import FileLock, FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, InvalidArgumentError, io_failed
+from lsmkv.live.batches import memtables_of
 from lsmkv.live.core import Core, wal_path
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import ReadState, StateBox, View
@@ -30,16 +31,17 @@ from lsmkv.maintain.build import withdraw
 from lsmkv.maintain.flush import memtable_to_table
 from lsmkv.maintain.install import install, remove_logs_below
 from lsmkv.maintain.switching import planned, switch_event, tell_if_done
-from lsmkv.memtable import Memtable, new_memtable
+from lsmkv.memtable import new_memtable
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy, from_description
 from lsmkv.policy.transition import TransitionReport
 from lsmkv.recover.orphans import unexplained
-from lsmkv.recover.replay import Replayed, apply_batch, replay
+from lsmkv.recover.replay import Replayed, replay
 from lsmkv.version.edit import VersionEdit
 from lsmkv.version.manifest import Manifest, ManifestState
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["Opened", "open_store"]
@@ -154,7 +156,7 @@ def _assembled(
         manifest=manifest,
         state=state,
         numbers=itertools.count(first),
-        box=StateBox(ReadState(new_memtable(options.memtable, rng), (), view, 0)),
+        box=StateBox(ReadState(new_memtable(options.memtable, rng), (), view, 0).ranged()),
         snapshots=SnapshotRegistry(),
         transition=TransitionReport.from_dict(state.transition) if state.transition else None,
         events=EventLog(fs, path, clock) if options.event_log else None,
@@ -241,9 +243,11 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool
     """Put replayed batches into tables and make that official in one edit, with the policy; the last sequence number."""
     report = _switched(core)  # before anything is written: it may refuse the policy
     tables: list[TableMeta] = []
+    deletes: list[RangeDelete] = []
     try:
-        for mem in _replayed_memtables(core, replayed):
+        for mem, ranges in memtables_of(replayed.batches, core.new_mem, core.options.memtable_bytes):
             tables += memtable_to_table(core, mem)
+            deletes += ranges
         last_seq = max([last_seq, *(batch.first_seq + len(batch.keys) - 1 for batch in replayed.batches)])
         floor = next(core.numbers)
         with core.install_lock:
@@ -256,7 +260,7 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool
                 policy=describe_policy(core.policy),
                 transition=report.to_dict() if report is not None else None,
             )
-            install(core, edit)
+            install(core, edit, deletes=tuple(deletes))
             core.transition = report if report is not None else core.transition
             _tell(core, report, created=created)
     except BaseException:
@@ -264,18 +268,6 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool
         raise
     remove_logs_below(core, floor)
     return last_seq
-
-
-def _replayed_memtables(core: Core, replayed: Replayed) -> Iterator[Memtable]:
-    """The replayed batches in memtables of the usual size."""
-    mem = core.new_mem()
-    for batch in replayed.batches:
-        apply_batch(mem, batch, keep_versions=False)
-        if mem.bytes >= core.options.memtable_bytes:
-            yield mem
-            mem = core.new_mem()
-    if mem.entries:
-        yield mem
 
 
 def _tell(core: Core, report: TransitionReport | None, *, created: bool) -> None:

@@ -10,6 +10,7 @@ from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
 from lsmkv.recover.repair_report import Loss, ManifestFate
 from lsmkv.recover.survivors import Source
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.version.shape import TableMeta
 from lsmkv.version.state import ManifestState
 
@@ -60,6 +61,8 @@ class Diagnosis:
     doubts: tuple[str, ...]
     deletions_lost: bool
     tally: Tally
+    deletes: tuple[RangeDelete, ...] = ()
+    """Range deletes that the new manifest must hold beside those of ``state``: of logs, and of a manifest that is given up."""
 
 
 def numbered(fs: FileSystem, path: str, kind: Kind) -> list[int]:

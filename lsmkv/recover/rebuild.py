@@ -153,6 +153,7 @@ def _state(diagnosis: Diagnosis, added: list[Added], loose: list[TableMeta], num
         next_file=number + 1,
         last_seq=diagnosis.last_seq,
         next_run=run,
+        ranges=state.shape.ranges.added(diagnosis.deletes) if diagnosis.deletes else None,
     )
     state = apply_edit(state, edit)
     check_level_rule(state.shape)
@@ -180,7 +181,8 @@ def _write(fs: FileSystem, path: str, numbers: Iterable[int], job: Job) -> list[
         if builder is not None:
             builder.abandon()
     before = job.slot[2] if job.slot is not None else None
-    return [_with_times(table, [before] if before is not None else [source.meta for source in job.sources]) for table in done]
+    times = [before] if before is not None else [source.meta for source in job.sources]
+    return [_with_times(table, times) for table in done]
 
 
 def _with_times(table: TableMeta, origins: list[TableMeta]) -> TableMeta:

@@ -15,6 +15,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
 from lsmkv.version.edit import decode
 from lsmkv.version.journal import MAGIC, MARK, VERSION
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["Recorded", "aged", "contains", "recorded"]
@@ -30,6 +31,8 @@ class Recorded:
     """None: no policy."""
     tables: dict[int, TableMeta] = field(default_factory=dict)
     """Every table that was ever named, by number."""
+    deletes: set[RangeDelete] = field(default_factory=set)
+    """Every range delete that was ever recorded, in the pieces that it was cut into: what they cover was gone from then on."""
     named: set[int] = field(default_factory=set)
     """Tables of the tree as of the last intact edit."""
 
@@ -48,6 +51,8 @@ def recorded(fs: FileSystem, path: str) -> Recorded:
             edit = decode(bytes(frame.payload), manifest, frame.offset)
             told.policy = edit.policy or told.policy
             told.named.difference_update(edit.removed)
+            for one in edit.ranges.fragments if edit.ranges is not None else ():
+                told.deletes.update(RangeDelete(one.start, one.stop, seq) for seq in one.seqs)
             for _, _, table in edit.added:
                 told.tables[table.number] = table
                 told.named.add(table.number)

@@ -20,11 +20,10 @@ from typing import NamedTuple, Protocol
 
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
-from lsmkv.memtable import Memtable
 from lsmkv.wal.batch import WalBatch
 from lsmkv.wal.reader import read_wal
 
-__all__ = ["Chain", "Dropped", "Log", "Replayed", "apply_batch", "replay"]
+__all__ = ["Chain", "Dropped", "Log", "Replayed", "replay"]
 
 
 class Dropped(NamedTuple):
@@ -152,11 +151,6 @@ def replay(fs: FileSystem, directory: str, numbers: Sequence[int], last_seq: int
             dropped.append(Dropped(path, lost, f"dropped {lost} bytes{after}: {why}"))
     read = sum(log.valid_length + log.dropped_bytes for _, log in contents)
     return Replayed(batches, tuple(dropped), read)
-
-
-def apply_batch(mem: Memtable, batch: WalBatch, *, keep_versions: bool) -> None:
-    """Put a batch that was read from a log into a memtable, where readers see all of it or nothing."""
-    mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep_versions)
 
 
 def _hole(path: str, log: Log, before: Log | None, last_seq: int) -> str | None:

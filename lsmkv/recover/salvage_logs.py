@@ -15,7 +15,9 @@ from posixpath import join
 from lsmkv.base.frames import FILE_HEADER_BYTES, FileHeader, Frame, parse_file_header, read_whole, scan
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import CorruptionError
+from lsmkv.live.batches import range_deletes
 from lsmkv.recover.repair_report import Loss
+from lsmkv.version.rangedeletes import RangeDelete
 from lsmkv.wal.batch import WalBatch, decode_batch
 from lsmkv.wal.writer import MAGIC, VERSION
 
@@ -32,6 +34,8 @@ class SalvagedLogs:
     """One for each log of which something was given up."""
     first_seq: int
     """Sequence number of the first entry in the logs; 0: they hold none."""
+    deletes: tuple[RangeDelete, ...] = ()
+    """The range deletes in them, and in the commits that were passed over: what they removed must not come back."""
 
 
 def live_chain(fs: FileSystem, path: str, numbers: Sequence[int]) -> list[int]:
@@ -56,6 +60,7 @@ def salvage_logs(fs: FileSystem, path: str, numbers: Sequence[int], after: int, 
     """
     batches: list[WalBatch] = []
     losses: list[Loss] = []
+    deletes: list[RangeDelete] = []
     broken: str | None = None
     last, first = after if adjoining else None, 0
     for number in numbers:
@@ -72,6 +77,7 @@ def salvage_logs(fs: FileSystem, path: str, numbers: Sequence[int], after: int, 
                 broken = f"its frame at byte {frame.offset} makes no sense"
             elif broken is None and batch is not None and not batches and batch.first_seq + len(batch.keys) - 1 <= after:
                 end = frame.end
+                deletes += range_deletes(batch)
                 continue
             elif broken is None and batch is not None and last is not None and batch.first_seq != last + 1:
                 broken = f"it goes on at sequence number {batch.first_seq}, the commits before it end at {last}"
@@ -79,6 +85,7 @@ def salvage_logs(fs: FileSystem, path: str, numbers: Sequence[int], after: int, 
                 lost += frame.entries
                 continue
             batches.append(batch)
+            deletes += range_deletes(batch)
             first = first or batch.first_seq
             last, end = batch.first_seq + len(batch.keys) - 1, frame.end
         if broken is None and why is not None:
@@ -87,7 +94,7 @@ def salvage_logs(fs: FileSystem, path: str, numbers: Sequence[int], after: int, 
             what = f"gave up {len(data) - end} bytes from byte {end} on: {broken}"
             losses.append(Loss(log, what, ((None, None),), lost if why is None else None))
             broken = f"it comes behind a hole ({log.rpartition('/')[2]})"
-    return SalvagedLogs(tuple(batches), tuple(losses), first)
+    return SalvagedLogs(tuple(batches), tuple(losses), first, tuple(deletes))
 
 
 def _log(path: str, number: int) -> str:

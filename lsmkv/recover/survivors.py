@@ -74,6 +74,11 @@ def _all_of(fs: FileSystem, file: str, number: int) -> Iterator[Columns]:
         reader.close()
 
 
+def holds_entries(batches: Sequence[WalBatch]) -> bool:
+    """Whether logs hold anything but range deletes."""
+    return any(len(batch.keys) > len(batch.ranges) for batch in batches)
+
+
 def log_source(batches: Sequence[WalBatch]) -> Source:
     """The entries of logs; they are held in memory."""
     return _in_memory(_logged(batches), 0)
@@ -84,7 +89,7 @@ def within(batches: Sequence[WalBatch], table: TableMeta) -> Source | None:
 
     The place of the table takes them all: nothing there is newer than the table, and nothing lies outside of its keys.
     """
-    if not batches:
+    if not holds_entries(batches):
         return None
     columns = _logged(batches)
     seqs = columns.tags >> np.uint64(8)
@@ -107,12 +112,14 @@ def _logged(batches: Sequence[WalBatch]) -> Columns:
         kinds = np.array([DELETE if value is None else PUT for value in batch.values], np.uint64)
         tags = (np.arange(len(batch.keys), dtype=np.uint64) + np.uint64(batch.first_seq) << np.uint64(8)) | kinds
         values = ByteColumn.from_list([b"" if value is None else value for value in batch.values])
-        parts.append(Columns(ByteColumn.from_list(batch.keys), tags, values))
+        columns = Columns(ByteColumn.from_list(batch.keys), tags, values)
+        ranges = [at for at, _, _ in batch.ranges]
+        parts.append(columns.take(np.delete(np.arange(len(columns)), ranges)) if ranges else columns)
     return in_order(Columns.concat(parts))
 
 
 def _in_memory(columns: Columns, number: int) -> Source:
-    """A source of entries at hand (at least one)."""
+    """A source of entries at hand (at least one). Range deletes are none."""
     seqs = columns.tags >> np.uint64(8)
     meta = TableMeta(
         number=number,

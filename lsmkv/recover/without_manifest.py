@@ -19,7 +19,7 @@ from lsmkv.recover.recorded import Recorded, aged, contains, recorded
 from lsmkv.recover.repair_report import Loss, Range
 from lsmkv.recover.salvage import Judged, judge
 from lsmkv.recover.salvage_logs import SalvagedLogs, live_chain, salvage_logs
-from lsmkv.recover.survivors import Source, log_source, table_source
+from lsmkv.recover.survivors import Source, holds_entries, log_source, table_source
 from lsmkv.version.state import ManifestState
 
 __all__ = ["from_tables"]
@@ -50,6 +50,7 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
     gone = told.named - {one.number for one in judged}
     top = max((source.meta.max_seq for source in sources), default=0)
     logs = _live_logs(fs, path, top, damaged=bool(losses or gone))
+    deletes = sorted(told.deletes.union(logs.deletes), key=lambda one: one.seq)
     tally = Tally(
         found=len(judged),
         sound=sum(source.sound for source in sources),
@@ -59,7 +60,7 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
         entries_replayed=sum(len(b.keys) for b in logs.batches),
     )
     doubts = _doubts(told, sources, gone, logs, top)
-    if logs.batches:
+    if holds_entries(logs.batches):
         sources.append(log_source(logs.batches))
     sources = [replace(source, meta=aged(source.meta, told.tables, now_s)) for source in sources]
     sets = [[sources[i] for i in group] for group in groups([source.meta for source in sources])]
@@ -70,12 +71,13 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
         kept=tuple(one[0].meta for one in sets if len(one) == 1 and one[0].sound),
         jobs=tuple(Job(tuple(one)) for one in sets if len(one) > 1 or not one[0].sound),
         settled=True,
-        last_seq=max([top, *(b.first_seq + len(b.keys) - 1 for b in logs.batches)]),
+        last_seq=max([top, *(b.first_seq + len(b.keys) - 1 for b in logs.batches), *(one.seq for one in deletes)]),
         findings=(*why, *(finding for one in judged for finding in one.findings)),
         losses=(*losses, *logs.losses),
         doubts=doubts,
         deletions_lost=True,
         tally=tally,
+        deletes=tuple(deletes),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,10 +11,13 @@ from lsmkv.base.columns import U64, ByteColumn, Columns
 from lsmkv.sstable.block import MIXED, TAG_DTYPES, Block
 from lsmkv.sstable.quick import Value
 
-__all__ = ["Pair", "to_columns", "values_in", "visible_pairs"]
+__all__ = ["Hidden", "Pair", "to_columns", "values_in", "visible_pairs"]
 
 Pair = tuple[bytes, bytes | None]
 """Key and value; None is a tombstone."""
+
+Hidden: TypeAlias = Callable[[bytes, int], bool]
+"""Whether a range delete covers the entry of a key with a sequence number."""
 
 FEW = 4
 """Fewer keys than this are looked up one by one."""
@@ -41,21 +45,22 @@ def values_in(block: Block, keys: Sequence[bytes], *, uniform: bool, bare: bool)
     return [rows.get(key, False) for key in keys]
 
 
-def visible_pairs(block: Block, start: int, stop: int, seq: int | None) -> list[Pair]:
-    """Of entries start..stop-1 the newest version of each key that is <= ``seq`` (None: every version is).
+def visible_pairs(block: Block, start: int, stop: int, seq: int | None, hidden: Hidden | None = None) -> list[Pair]:
+    """Of entries start..stop-1 the newest version of each key that is <= ``seq`` (None: every version is), if not ``hidden``.
 
     The keys of start and stop must begin there: a version left of ``start`` is not looked at.
     """
     keys, values = block.keys_list(start, stop), block.values_list(start, stop)
-    if seq is None and not block.repeats:
+    if seq is None and hidden is None and not block.repeats:
         return list(zip(keys, values, strict=True))
     pairs: list[Pair] = []
     last: bytes | None = None
     limit = MAX_TAG if seq is None else seq << 8 | 0xFF
     for key, value, tag in zip(keys, values, block.tags_list(start, stop), strict=True):
         if tag <= limit and key != last:
-            pairs.append((key, value))
             last = key
+            if hidden is None or not hidden(key, tag >> 8):
+                pairs.append((key, value))
     return pairs
 
 

@@ -13,7 +13,7 @@ from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
-from lsmkv.sstable.decode import Pair, to_columns, visible_pairs
+from lsmkv.sstable.decode import Hidden, Pair, to_columns, visible_pairs
 from lsmkv.sstable.quick import pairs_from, row_in, rows_of
 
 __all__ = ["backward", "everything", "forward"]
@@ -30,8 +30,12 @@ def _extent(block: Block, start: bytes | None, stop: bytes | None) -> tuple[int,
     return low, (block.entries if stop is None else block.lower(stop))
 
 
-def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None) -> Iterator[list[Pair]]:
-    """Ascending chunks of the keys in [start, stop) as visible at ``seq`` (None: every version is).
+def forward(
+    table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None, hidden: Hidden | None = None
+) -> Iterator[list[Pair]]:
+    """Ascending chunks of the keys in [start, stop) as visible at ``seq`` (None: every version is), without what is ``hidden``.
+
+    Hidden with an entry are all older ones of its key.
 
     I/O: one read per block, when the consumer gets there.
     """
@@ -41,7 +45,7 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
     while index < table.blocks:
         last = stop is not None and table.fences[index] >= stop
         found = table.look(index, table.scans)
-        layout = found.layout if seq is None and not last else None
+        layout = found.layout if seq is None and hidden is None and not last else None
         low = -1 if layout is None else 0 if start is None else row_in(found.payload, layout, start)
         if layout is not None and low >= 0:  # nothing to leave out, nothing twice: keys and values as they lie
             block, high = None, rows_of(layout)
@@ -52,7 +56,7 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
         while low < high:
             end = high if block is not None and block.repeats else min(low + left, high)
             if block is not None:
-                pairs = visible_pairs(block, low, end, seq)
+                pairs = visible_pairs(block, low, end, seq, hidden)
             else:
                 assert layout is not None
                 pairs = pairs_from(found.payload, layout, low, end)
@@ -70,7 +74,9 @@ def forward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: in
         index += 1
 
 
-def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None) -> Iterator[list[Pair]]:
+def backward(
+    table: TableAccess, start: bytes | None, stop: bytes | None, seq: int | None, hidden: Hidden | None = None
+) -> Iterator[list[Pair]]:
     """Descending chunks; as :func:`forward`."""
     fences = table.fences
     index = table.blocks - 1 if stop is None else min(bisect_left(fences, stop), table.blocks - 1)
@@ -83,7 +89,7 @@ def backward(table: TableAccess, start: bytes | None, stop: bytes | None, seq: i
         continued = index > 0 and low == 0 and fences[index - 1] == block.key(0)
         while low < high:
             begin = low if block.repeats else max(high - left, low)
-            pairs = visible_pairs(block, begin, high, seq)
+            pairs = visible_pairs(block, begin, high, seq, hidden)
             if waiting and not (pairs and pairs[-1][0] == waiting[0][0]):
                 pairs += waiting
             waiting = []

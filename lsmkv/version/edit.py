@@ -5,17 +5,19 @@ Payload of an edit (little-endian; a snapshot is the edit that leads from nothin
     present u32 | added u32 | removed u32 | policy bytes u32
     wal_floor u64 | next_file u64 | last_seq u64 | next_run u64 | arrivals count u64 | arrivals entries u64
     transition bytes u32 | ledger bytes u32
-    policy, transition, ledger, each UTF-8 JSON
+    range deletes bytes u32 | range deletes u32
+    policy, transition, ledger, each UTF-8 JSON | range deletes (:mod:`lsmkv.version.rangebytes`)
     removed file numbers, u64 each
     added tables as 12 columns of u64: level, run, number, bytes, entries, tombstones, min_seq, max_seq, raw_bytes,
       filter_bits, length of smallest key, length of largest key
-    and 3 columns of f64: born_s, newest_s, tombstone_s, and one of u64: shadowed
+    and 3 columns of f64: born_s, newest_s, tombstone_s, and two of u64: shadowed, swept
     smallest keys end to end | largest keys end to end
 
 ``present`` has one bit per optional field in the order of the second line (both arrivals share bit 4), bits 5 to 7 for the
-policy, the transition and the ledger. Bit 8 says that the third line and the last 4 columns are there: version 1 of the
-format had neither. Columns, because opening reads all tables at once: 1,000 tables take a few milliseconds, nearly all of
-it the records.
+policy, the transition and the ledger. Bit 8 says that the third line and 4 of the last 5 columns are there: version 1 of the
+format had neither. Bit 9 says the same of the fourth line and the last column, which version 2 had not; bit 10 is for the
+range deletes. Columns, because opening reads all tables at once: 1,000 tables take a few milliseconds, nearly all of it the
+records.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from lsmkv.errors import CorruptionError
+from lsmkv.version.rangebytes import decode_ranges, encode_ranges
+from lsmkv.version.rangedeletes import NO_RANGES, RangeDeletes
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["Added", "VersionEdit", "decode", "encode"]
@@ -37,8 +41,9 @@ Added = tuple[int, int, TableMeta]
 
 _HEAD = struct.Struct("<IIII6Q")
 _MORE = struct.Struct("<II")
-_COLUMNS, _TIMES, _LATER = 12, 3, 4
-_EXTENDED = 1 << 8
+_COLUMNS, _TIMES, _LATER, _LATEST = 12, 3, 4, 5
+_EXTENDED, _WITH_RANGES = 1 << 8, 1 << 9
+_RANGES_GIVEN = 10
 _SECTIONS = ("policy", "transition", "ledger")
 
 
@@ -64,6 +69,8 @@ class VersionEdit:
     """The report of a change of policy; empty: there is none any more."""
     ledger: dict[str, object] | None = None
     """Counts since the store was created."""
+    ranges: RangeDeletes | None = None
+    """All range deletes there are from now on."""
 
     def encode(self) -> bytes:
         """See :func:`encode`."""
@@ -75,7 +82,10 @@ def encode(edit: VersionEdit) -> bytes:
     numbers = (edit.wal_floor, edit.next_file, edit.last_seq, edit.next_run)
     sections = (edit.policy, edit.transition, edit.ledger)
     given = (*numbers, edit.arrivals, *sections)
-    present = _EXTENDED | sum(1 << i for i, value in enumerate(given) if value is not None)
+    present = _EXTENDED | _WITH_RANGES | sum(1 << i for i, value in enumerate(given) if value is not None)
+    present |= (edit.ranges is not None) << _RANGES_GIVEN
+    ranges = edit.ranges if edit.ranges is not None else NO_RANGES
+    section = encode_ranges(ranges)
     arrivals = edit.arrivals if edit.arrivals is not None else (0, 0)
     texts = [b"" if one is None else json.dumps(one, separators=(",", ":")).encode() for one in sections]
     head = _HEAD.pack(present, len(edit.added), len(edit.removed), len(texts[0]), *(v or 0 for v in numbers), *arrivals)
@@ -98,10 +108,11 @@ def encode(edit: VersionEdit) -> bytes:
     ]
     columns = np.array(rows, "<u8").T.tobytes()
     times = np.array([(t.born_s, t.newest_s, t.tombstone_s) for *_, t in edit.added], "<f8").T.tobytes()
-    shadowed = np.array([t.shadowed for *_, t in edit.added], "<u8").tobytes()
+    later = np.array([(t.shadowed, t.swept) for *_, t in edit.added], "<u8").T.tobytes()
     keys = [t.smallest for *_, t in edit.added] + [t.largest for *_, t in edit.added]
-    more = _MORE.pack(len(texts[1]), len(texts[2]))
-    return b"".join([head, more, *texts, np.array(edit.removed, "<u8").tobytes(), columns, times, shadowed, *keys])
+    more = _MORE.pack(len(texts[1]), len(texts[2])) + _MORE.pack(len(section), len(ranges.fragments))
+    gone = np.array(edit.removed, "<u8").tobytes()
+    return b"".join([head, more, *texts, section, gone, columns, times, later, *keys])
 
 
 def decode(data: bytes, path: str, offset: int) -> VersionEdit:
@@ -112,25 +123,30 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
     if len(data) < _HEAD.size:
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes is shorter than its head")
     present, added, removed, policy_bytes, *numbers = _HEAD.unpack_from(data)
-    at, lengths, later = _HEAD.size, [policy_bytes, 0, 0], 0
-    if present & _EXTENDED and len(data) >= _HEAD.size + _MORE.size:
-        lengths[1:], later = _MORE.unpack_from(data, at), _LATER
+    at, lengths, later, fragments = _HEAD.size, [policy_bytes, 0, 0, 0], 0, 0
+    if present & _EXTENDED and len(data) >= at + _MORE.size:
+        lengths[1:3], later = _MORE.unpack_from(data, at), _LATER
         at += _MORE.size
+        if present & _WITH_RANGES and len(data) >= at + _MORE.size:
+            (lengths[3], fragments), later = _MORE.unpack_from(data, at), _LATEST
+            at += _MORE.size
     starts = list(accumulate(lengths, initial=at))
     at_columns = starts[-1] + 8 * removed
     at_times = at_columns + 8 * _COLUMNS * added
     at_keys = at_times + 8 * later * added
-    if present >> 9 or bool(later) != bool(present & _EXTENDED) or at_keys > len(data):
+    if later != _later_columns(present) or at_keys > len(data):
         raise CorruptionError(path, offset, f"an edit of {len(data)} bytes cannot hold {added} tables and {removed} removals")
     sections = [
         _section(name, data[a:b], path, offset) if present >> bit & 1 else None
-        for name, bit, (a, b) in zip(_SECTIONS, (5, 6, 7), pairwise(starts), strict=True)
+        for name, bit, (a, b) in zip(_SECTIONS, (5, 6, 7), pairwise(starts[:4]), strict=True)
     ]
+    ranges = decode_ranges(data[starts[3] : starts[4]], fragments, path, offset) if later == _LATEST else NO_RANGES
     gone = np.frombuffer(data, "<u8", removed, starts[-1]).tolist()
     columns = np.frombuffer(data, "<u8", _COLUMNS * added, at_columns).reshape(_COLUMNS, added).tolist()
     ages = np.frombuffer(data, "<f8", _TIMES * added, at_times).reshape(_TIMES, added).tolist() if later else []
     if later:
-        ages.append(np.frombuffer(data, "<u8", added, at_keys - 8 * added).tolist())
+        counts = later - _TIMES
+        ages += np.frombuffer(data, "<u8", counts * added, at_keys - 8 * counts * added).reshape(counts, added).tolist()
     ends = list(accumulate([*columns[10], *columns[11]], initial=at_keys))
     if ends[-1] != len(data):
         raise CorruptionError(path, offset, f"an edit's keys end at byte {ends[-1]} of {len(data)}")
@@ -148,7 +164,19 @@ def decode(data: bytes, path: str, offset: int) -> VersionEdit:
         arrivals=(numbers[4], numbers[5]) if present >> 4 & 1 else None,
         transition=sections[1],
         ledger=sections[2],
+        ranges=ranges if present >> _RANGES_GIVEN & 1 else None,
     )
+
+
+def _later_columns(present: int) -> int:
+    """How many columns an edit has beside the first 12, by its bits; -1 for bits that no version gives."""
+    if present >> (_RANGES_GIVEN + 1):
+        return -1
+    if not present & _EXTENDED:
+        return -1 if present >> 9 else 0
+    if not present & _WITH_RANGES:
+        return -1 if present >> _RANGES_GIVEN else _LATER
+    return _LATEST
 
 
 _table = TableMeta  # its fields are in the order in which decode() lays out the columns

@@ -19,8 +19,9 @@ __all__ = ["ManifestContents", "applied", "edit_of", "judge_tail", "parse_manife
 
 NAME = "MANIFEST"
 MAGIC = b"lsmkvMAN"
-VERSION = 2
-"""Newest format this library writes and knows. Version 1 had no times of tables, no transition and no ledger."""
+VERSION = 3
+"""Newest format this library writes and knows. Version 1 had no times of tables, no transition and no ledger, version 2 no
+range deletes."""
 
 SNAPSHOT, EDIT, MARK = 1, 2, 3
 """Kinds of frames."""

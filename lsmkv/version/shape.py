@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from lsmkv.base.keys import MAX_SEQ
+from lsmkv.version.rangedeletes import NO_RANGES, RangeDeletes
 
 __all__ = ["Level", "Run", "TableMeta", "TreeShape"]
 
@@ -46,6 +47,8 @@ class TableMeta:
     """When the oldest tombstone in it was flushed; 0.0: it holds none, or it is unknown."""
     shadowed: int = 0
     """Entries with a newer version of their key in the same table: kept for a snapshot."""
+    swept: int = 0
+    """Range deletes up to this sequence number cover nothing in it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,8 @@ class Level:
 class TreeShape:
     """All levels, shallow first, and the mean entries of one arrival at level 1 (``buffer_entries``).
 
-    The fields from ``level0_runs`` on are facts of whoever opened the store and of the moment, not of the files: the
-    engine (or a simulator) fills them in before it asks a policy.
+    The fields from ``level0_runs`` to ``patient`` are facts of whoever opened the store and of the moment, not of the files:
+    the engine (or a simulator) fills them in before it asks a policy.
     """
 
     levels: tuple[Level, ...] = (Level(),)
@@ -106,6 +109,8 @@ class TreeShape:
     """Bound on how long a tombstone may stay; None: no bound."""
     patient: bool = False
     """Whether a tree left by another policy is brought in line as its levels fill (True) or now (False)."""
+    ranges: RangeDeletes = NO_RANGES
+    """The range deletes that some table may still hold something of."""
 
     @property
     def entries(self) -> int:

@@ -43,6 +43,7 @@ class ManifestState:
             arrivals=self.arrivals,
             transition=self.transition,
             ledger=self.ledger,
+            ranges=self.shape.ranges or None,
         )
 
 

@@ -32,6 +32,8 @@ def apply_edit(state: ManifestState, edit: VersionEdit) -> ManifestState:
     """
     arrivals = edit.arrivals if edit.arrivals is not None else state.arrivals
     shape = replace(apply(state.shape, edit), buffer_entries=mean_arrival(arrivals))
+    if edit.ranges is not None:
+        shape = replace(shape, ranges=edit.ranges)
     return ManifestState(
         shape=shape,
         wal_floor=edit.wal_floor if edit.wal_floor is not None else state.wal_floor,

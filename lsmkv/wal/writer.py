@@ -23,8 +23,8 @@ from lsmkv.wal.batch import WalBatch, encode_batch
 __all__ = ["MAGIC", "VERSION", "WalBatch", "WalWriter"]
 
 MAGIC = b"lsmkvWAL"
-VERSION = 1
-"""Newest format this library writes and knows."""
+VERSION = 2
+"""Newest format this library writes and knows. Version 1 had no range deletes."""
 
 COPY_BYTES = 64 << 10
 """Up to this size the buffers of a write are joined: one copy costs less than the bookkeeping of a gathered write."""

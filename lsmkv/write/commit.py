@@ -12,12 +12,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from lsmkv.env.sync import Lock
-from lsmkv.errors import ClosedError, LsmError, PoisonedError
+from lsmkv.errors import BusyError, ClosedError, LsmError, PoisonedError
+from lsmkv.framing import Frame
+from lsmkv.live.batches import apply_batch, range_deletes
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable, ReadState
 from lsmkv.options import Options
+from lsmkv.version.rangedeletes import NO_RANGES
+from lsmkv.wal.batch import RangeAt
 from lsmkv.wal.writer import WalBatch, WalWriter
 from lsmkv.write.stall import StallGate
 
@@ -33,16 +38,24 @@ GROUP_BYTES = 8 << 20
 class _Request:
     """One writer's batch on its way through the queue."""
 
-    __slots__ = ("cancelled", "done", "error", "keys", "nbytes", "sync", "values")
+    __slots__ = ("cancelled", "done", "error", "keys", "narrow", "nbytes", "ranges", "sync", "values")
 
-    def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
+    def __init__(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool, ranges: Sequence[RangeAt] = ()
+    ) -> None:
         self.keys = keys
         self.values = values
         self.nbytes = nbytes
         self.sync = sync
+        self.ranges = ranges
+        self.narrow: Narrow | None = None
         self.done = False
         self.cancelled = False
         self.error: LsmError | None = None
+
+
+Narrow: TypeAlias = Callable[[ReadState], Frame | None]
+"""Given what readers see at the moment of a commit: the batch as point operations alone; None: there are too many."""
 
 
 def _answer(group: Sequence[_Request], error: LsmError | None) -> None:
@@ -82,6 +95,17 @@ class Committer:
             self._box.swap(state._replace(wal_number=self.wal.number))
         self._slow.look()
 
+    def commit_ranged(self, frame: Frame, ranges: Sequence[RangeAt], narrow: Narrow | None, sync: bool) -> None:
+        """:meth:`commit` of a batch with range deletes; ``narrow`` is asked at its turn, None: not at all.
+
+        Raises also BusyError when there are as many range deletes as may be, and what ``narrow`` raises.
+
+        I/O: as :meth:`commit`, one log begun, and what ``narrow`` reads.
+        """
+        request = _Request(*frame, sync, ranges)
+        request.narrow = narrow
+        self._enter(request)
+
     def commit(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
         """Make one batch visible, and durable if ``sync`` (or the options) say so.
 
@@ -91,9 +115,12 @@ class Committer:
         I/O: one gathered write for all batches queued at that moment, two if there are several; one fdatasync per log not yet
         durable if syncing.
         """
+        self._enter(_Request(keys, values, nbytes, sync))
+
+    def _enter(self, request: _Request) -> None:
+        """Queue a request and see it through."""
         if self._slow.on:
-            self._slow.delay(nbytes)
-        request = _Request(keys, values, nbytes, sync)
+            self._slow.delay(request.nbytes)
         self._queue.append(request)
         try:
             with self.lock:
@@ -110,11 +137,13 @@ class Committer:
         queue = self._queue
         group: list[_Request] = []
         size = 0
-        while queue and size < GROUP_BYTES:
+        while queue and size < GROUP_BYTES and not (group and queue[0].ranges):
             request = queue.popleft()
             if not request.cancelled:
                 group.append(request)
                 size += request.nbytes
+                if request.ranges:
+                    break
         self._logging = False
         try:
             self._write(group, size)
@@ -132,31 +161,75 @@ class Committer:
             _answer(group, None)
 
     def _write(self, group: list[_Request], size: int) -> None:
-        """Log a group of ``size`` bytes, make it durable if asked, show it."""
+        """Log a group of ``size`` bytes, make it durable if asked, show it; one with range deletes is alone in its group."""
         state = self._ready()
+        if group and group[0].ranges:
+            only = group[0]
+            frame = only.narrow(state) if only.narrow is not None else None
+            if frame is None:
+                self._write_ranged(only)
+                return
+            only.keys, only.values, size = frame
+            if not only.keys:
+                self._log((), only.sync)  # nothing to delete; what was written before is still to be made durable
+                return
         seq = self.last_seq + 1
         batches: list[WalBatch] = []
         for request in group:
             batches.append(WalBatch(seq, request.keys, request.values))
             seq += len(request.keys)
-        self._logging = True
-        self.wal.append(batches)
-        mode = self._core.options.wal_sync
-        if mode == "write" or any(request.sync for request in group):
-            self._sync_logs()
-        elif mode == "interval":
-            self._sync_in_time()
-        if self._core.options.tombstone_age_s is not None:
-            self._note_deletions(batches)
+        self._log(batches, any(request.sync for request in group))
         mem = state.mem
         with self._apply_lock:
             keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
             for batch in batches:
                 mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
-            calls = self._calls
-            calls.entries += seq - 1 - self.last_seq
-            calls.entry_bytes += size
-            self.last_seq = seq - 1
+            self._applied(seq - 1, size)
+
+    def _write_ranged(self, request: _Request) -> None:
+        """:meth:`_write` of a batch with range deletes: it begins a memtable, and is shown by one swap of the state."""
+        state = self._usable()
+        batch = WalBatch(self.last_seq + 1, request.keys, request.values, request.ranges)
+        deletes = range_deletes(batch)
+        if (state.ranges or NO_RANGES).added(deletes).kept(self._snapshots.numbers()).full:
+            raise BusyError(
+                "as many range deletes are held as may be: snapshots and scans keep them, or compaction is behind; "
+                "close those or compact(), then try again"
+            )
+        if state.mem.entries:
+            self._gate.wait()
+            self.rotate()
+        self._log([batch], request.sync)
+        mem = self._core.new_mem()
+        with self._apply_lock:
+            apply_batch(mem, batch, keep_versions=self._snapshots.settle() > 0)
+            snapshots = self._snapshots.numbers()
+            with self._box.lock:
+                now = self._box.current
+                if now is None:
+                    raise ClosedError(self._path)
+                ranges = (now.ranges or NO_RANGES).added(deletes).kept(snapshots)
+                self._box.swap(now._replace(mem=mem, ranges=ranges, mem_ranges=(*now.mem_ranges, *deletes)))
+            self._applied(batch.first_seq + len(batch.keys) - 1, request.nbytes)
+
+    def _log(self, batches: Sequence[WalBatch], sync: bool) -> None:
+        """Write batches to the log, and make them durable if asked or if the options say so."""
+        self._logging = True
+        self.wal.append(batches)
+        mode = self._core.options.wal_sync
+        if mode == "write" or sync:
+            self._sync_logs()
+        elif mode == "interval":
+            self._sync_in_time()
+        if self._core.options.tombstone_age_s is not None:
+            self._note_deletions(batches)
+
+    def _applied(self, last_seq: int, size: int) -> None:
+        """Count what became visible, up to ``last_seq`` (apply lock held)."""
+        calls = self._calls
+        calls.entries += last_seq - self.last_seq
+        calls.entry_bytes += size
+        self.last_seq = last_seq
 
     def register_snapshot(self) -> int:
         """Register the newest visible sequence number for reading; no write is half applied at that moment."""
@@ -243,10 +316,10 @@ class Committer:
         I/O: creates the next log.
         """
         state = self._usable()
-        if not state.mem.entries:
+        if not state.mem.entries and not state.mem_ranges:
             return
         try:
-            self._begin_log(state)
+            self._begin_log()
         except LsmError:  # no new log
             raise
         except BaseException as error:  # Ctrl-C: a new log may say where this one ended, so this one must not go on
@@ -255,7 +328,7 @@ class Committer:
         self._slow.look()
         self._on_work()
 
-    def _begin_log(self, state: ReadState) -> None:
+    def _begin_log(self) -> None:
         """The next log and memtable."""
         old = self.wal
         mem = self._core.new_mem()
@@ -267,8 +340,8 @@ class Committer:
         with self._box.lock:
             now = self._box.current
             assert now is not None
-            full = (Immutable(state.mem, old.number, deleted or 0.0), *now.imms)
-            self._box.swap(ReadState(mem, full, now.view, wal.number))
+            full = (Immutable(now.mem, old.number, deleted or 0.0, now.mem_ranges), *now.imms)
+            self._box.swap(now._replace(mem=mem, imms=full, wal_number=wal.number, mem_ranges=()))
 
     def forget_logs_below(self, floor: int) -> None:
         """Logs whose entries are in tables need no sync any more; their files close with the last reference."""
@@ -327,12 +400,15 @@ class Committer:
         with self.lock:
             if self._sealed:
                 return
-            state = self._usable()
+            self._usable()
             self._sealed = True
             with self._box.lock:
-                if state.mem.entries:
-                    full = (Immutable(state.mem, self.wal.number, self._deleted_since or 0.0), *state.imms)
-                    self._box.swap(ReadState(self._core.new_mem(), full, state.view, self.wal.number + 1))
+                now = self._box.current
+                assert now is not None
+                if now.mem.entries or now.mem_ranges:
+                    full = (Immutable(now.mem, self.wal.number, self._deleted_since or 0.0, now.mem_ranges), *now.imms)
+                    after = now._replace(mem=self._core.new_mem(), imms=full, wal_number=self.wal.number + 1, mem_ranges=())
+                    self._box.swap(after)
 
     def sync_logs_finally(self) -> None:
         """Make the logs durable although the store is sealed. I/O: one fdatasync per log."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lsmkv.errors import CorruptionError
 from lsmkv.version.edit import VersionEdit, decode, encode
+from lsmkv.version.rangedeletes import NO_RANGES, Fragment, RangeDelete, RangeDeletes
 from lsmkv.version.shape import TableMeta
 
 COUNTS = st.integers(0, 2**63)
@@ -29,6 +30,11 @@ TABLES = st.builds(
     newest_s=TIMES,
     tombstone_s=TIMES,
     shadowed=COUNTS,
+    swept=COUNTS,
+)
+KEYS = st.binary(max_size=6)
+DELETES = st.lists(st.tuples(KEYS, st.none() | st.binary(min_size=1, max_size=6)), max_size=8).map(
+    lambda ends: [RangeDelete(a, None if b is None else a + b, seq) for seq, (a, b) in enumerate(ends, 5)]
 )
 EDITS = st.builds(
     VersionEdit,
@@ -42,6 +48,7 @@ EDITS = st.builds(
     transition=SECTIONS,
     ledger=SECTIONS,
     arrivals=st.none() | st.tuples(COUNTS, COUNTS),
+    ranges=st.none() | DELETES.map(NO_RANGES.added),
 )
 
 
@@ -66,7 +73,7 @@ def test_a_cut_or_longer_edit_is_refused(edit, data):
 @pytest.mark.parametrize("text", [b"{", b"[1]", b"\xff\xfe"])
 @pytest.mark.parametrize(("section", "at"), [("policy", 12), ("transition", 64), ("ledger", 68)])
 def test_a_section_that_is_no_json_object_is_refused(section, at, text):
-    head = bytearray(encode(VersionEdit(**{section: {}}))[:72])
+    head = bytearray(encode(VersionEdit(**{section: {}}))[:80])
     head[at : at + 4] = len(text).to_bytes(4, "little")
     with pytest.raises(CorruptionError, match=section):
         decode(bytes(head) + text, "MANIFEST", 64)
@@ -77,11 +84,59 @@ def test_an_edit_of_version_1_is_read():
     table = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432)
     edit = VersionEdit(added=((1, 7, table),), removed=(3,), last_seq=43, policy={"name": "x"})
     new = encode(edit)
-    times = len(new) - 6 - 32
-    old = (int.from_bytes(new[:4], "little") & 0xFF).to_bytes(4, "little") + new[4:64] + new[72:times] + new[-6:]
+    times = len(new) - 6 - 40
+    old = (int.from_bytes(new[:4], "little") & 0xFF).to_bytes(4, "little") + new[4:64] + new[80:times] + new[-6:]
     assert decode(old, "MANIFEST", 64) == edit
     with pytest.raises(CorruptionError):
         decode(old[:-1], "MANIFEST", 64)
+
+
+def test_an_edit_of_version_2_is_read():
+    """It has no range deletes, and its tables do not say up to where they were swept."""
+    table = TableMeta(5, 4160, 43, 1, b"cat", b"dog", 1, 43, 512, 432, 1.5, 2.5, 2.0, 7)
+    edit = VersionEdit(added=((1, 7, table),), removed=(3,), last_seq=43, policy={"name": "x"}, ledger={})
+    new = encode(edit)
+    old = (int.from_bytes(new[:4], "little") & 0x1FF).to_bytes(4, "little") + new[4:72] + new[80:-14] + new[-6:]
+    assert decode(old, "MANIFEST", 64) == edit
+    with pytest.raises(CorruptionError):
+        decode(old[:-1], "MANIFEST", 64)
+
+
+@pytest.mark.parametrize("bits", [1 << 11, 1 << 10, 1 << 9, 1 << 8 | 1 << 10])
+def test_bits_that_no_version_gives_are_refused(bits):
+    whole = encode(VersionEdit())
+    with pytest.raises(CorruptionError):
+        decode(bits.to_bytes(4, "little") + whole[4:], "MANIFEST", 64)
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [
+        (Fragment(b"b", b"a", (5,)),),
+        (Fragment(b"a", b"c", (5,)), Fragment(b"b", None, (5,))),
+        (Fragment(b"a", None, (5,)), Fragment(b"b", None, (5,))),
+        (Fragment(b"a", b"b", ()),),
+        (Fragment(b"a", b"b", (5, 5)),),
+        (Fragment(b"a", b"b", (5, 6)),),
+        (Fragment(b"a", b"b", (0,)),),
+    ],
+)
+def test_fragments_that_are_no_list_are_refused(fragments):
+    with pytest.raises(CorruptionError):
+        decode(encode(VersionEdit(ranges=RangeDeletes(fragments))), "MANIFEST", 64)
+
+
+@given(DELETES.filter(bool), st.data())
+@settings(max_examples=60)
+def test_a_flipped_byte_of_range_deletes_gives_a_list_or_is_refused(deletes, data):
+    """The checksum catches it; should it not, what is read is at least a sound list."""
+    whole = bytearray(encode(VersionEdit(ranges=NO_RANGES.added(deletes))))
+    whole[data.draw(st.integers(72, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    try:
+        found = decode(bytes(whole), "MANIFEST", 64)
+    except CorruptionError:
+        return
+    assert not list(found.ranges.problems())
 
 
 def test_counts_far_beyond_the_bytes_take_no_memory():

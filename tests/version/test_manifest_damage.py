@@ -84,13 +84,16 @@ def test_a_newer_format_is_told_apart_from_damage(trees, made):
         read_manifest(trees.disk_with(data), "/db")
 
 
-def test_a_manifest_of_version_1_is_rewritten_before_anything_is_appended(trees):
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_manifest_is_rewritten_before_anything_is_appended(trees, version):
     """Its readers would take a newer edit for damage instead of asking for an upgrade."""
     state = replace(trees.history(1)[1][0], wal_floor=4)
     new = encode(state.as_edit())
     policy_bytes = int.from_bytes(new[12:16], "little")
-    payload = (0x3F).to_bytes(4, "little") + new[4:64] + new[72 : 72 + policy_bytes]
-    head = pack_file_header(MAGIC, 1, 1, None)
+    payload = (0x3F).to_bytes(4, "little") + new[4:64] + new[80 : 80 + policy_bytes]
+    if version == 2:
+        payload = (0x1FF).to_bytes(4, "little") + new[4:72] + new[80:]
+    head = pack_file_header(MAGIC, version, 1, None)
     head += frame_header(1, len(head), SNAPSHOT, (0, 0), 0, 0, 0, [payload], len(payload)) + payload
     fs = trees.disk_with(head + frame_header(1, len(head), MARK, (0, 0), 0, 1, len(head), [b""], 0) + bytes(4096))
     assert read_manifest(fs, "/db").state == state

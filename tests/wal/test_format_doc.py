@@ -16,7 +16,11 @@ def example():
     return b"".join(bytes.fromhex(line[6:54]) for line in dump.splitlines())
 
 
-BATCHES = [WalBatch(41, [b"cat", b"dog"], [b"meow", b"woof"]), WalBatch(43, [b"cat", b"cow"], [None, b"moo"])]
+BATCHES = [
+    WalBatch(41, [b"cat", b"dog"], [b"meow", b"woof"]),
+    WalBatch(43, [b"cat", b"cow"], [None, b"moo"]),
+    WalBatch(45, [b"c", b"cat", b"x"], [None, b"back", None], ((0, b"c", b"d"), (2, b"x", None))),
+]
 
 
 def test_the_example_reads_as_described(logs):
@@ -27,10 +31,12 @@ def test_the_example_reads_as_described(logs):
 
 
 def test_its_offsets_are_those_of_the_text():
-    first, second = scan(example(), 12).frames
+    first, second, third = scan(example(), 12).frames
     assert (first.offset, first.kind, first.codes, first.entries, len(first.payload)) == (0x40, 1, (0, 0), 2, 22)
     assert (first.stamp, first.durable) == (41, 0)
     assert (second.offset, second.kind, second.codes, second.stamp, second.durable) == (0x86, 2, (0, 1), 43, 0x86)
+    assert (third.offset, third.kind, third.codes, third.stamp) == (0xC7, 3, (1, 1), 45)
+    assert bytes(third.payload[:3]) == bytes([2, 1, 3])
 
 
 def test_the_writer_writes_exactly_that(logs):
