@@ -99,7 +99,7 @@ def test_one_failure_anywhere_loses_nothing_that_was_acknowledged(open_db, op):
         oracle = DictOracle()
         try:
             db = open_db(fs=faults)
-            faults.add(FailOp(op, after=after, times=1))
+            faults.add(FailOp(op, nth=after + 1, times=1))
             workload(db, oracle)
         except LsmError:
             pass
