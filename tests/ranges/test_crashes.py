@@ -132,3 +132,16 @@ def test_reopened_between_all_steps_it_is_the_same(open_db, disk):
                 assert dict(copy.scan()) == oracle.contents
         assert dict(db.scan()) == oracle.contents
         assert lsmkv.verify("/db", disk).ok
+
+
+def test_what_only_a_log_says_counts_from_the_opening_on(open_db, disk):
+    """The store was opened without range deletes in its manifest: its first edit brought them in, and readers must know."""
+    db = open_db()
+    db.put_many([(key, b"1") for key in KEYS])
+    db.flush()
+    db.delete_range(KEYS[20], KEYS[150])
+    db.sync()
+    fs = disk.crash()
+    with open_db(fs=fs) as db:
+        assert [key for key, _ in db.scan()] == KEYS[:20] + KEYS[150:]
+        assert db.get(KEYS[20]) is db.get_many(KEYS[149:150])[0] is None
