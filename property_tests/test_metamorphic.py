@@ -191,9 +191,10 @@ class Author:
     def operation(self) -> Op:
         """The next one."""
         kinds = {
-            "put": 22, "delete": 9, "write": 6, "put_many": 6, "delete_many": 4, "delete_range": 2, "get": 20, "get_many": 6,
-            "contains_many": 3, "scan": 6, "snapshot": 2, "read": 3.5, "release": 1, "flush": 2, "compact": 0.7, "step": 3, "settle": 1.5,
-            "reopen": 0.5, "set_policy": 0.8, "tick": 2, "sync": 0.5, "idle_scan": 0.7,
+            "put": 22, "delete": 9, "write": 6, "put_many": 6, "delete_many": 4, "delete_range": 2, "get": 20,
+            "get_many": 6, "contains_many": 3, "scan": 6, "snapshot": 2, "read": 3.5, "release": 1, "flush": 2,
+            "compact": 0.7, "step": 3, "settle": 1.5, "reopen": 0.5, "set_policy": 0.8, "tick": 2, "sync": 0.5,
+            "idle_scan": 0.7,
         }  # fmt: skip
         kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
         return getattr(self, f"_{kind}", lambda: (kind,))()
