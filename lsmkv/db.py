@@ -211,8 +211,8 @@ class DB(Reading, OwnerCalls):
         What is written later stays; snapshots taken before keep seeing what was there. InvalidArgumentError if the range is
         empty (start at or beyond stop), BusyError also when as many ranges as may be are held for snapshots; else as ``put``.
 
-        I/O: as ``put``; one log begun; each block of a small range twice, when it is needed; clearing older ranges if there
-        are many.
+        I/O: one log write; one log begun; one fdatasync per log not durable if syncing; one fdatasync of the log before, if
+        syncing; up to 32 blocks, twice, to see whether the range is small; one flush and compactions if many ranges are held.
         """
         self.write(WriteBatch().delete_range(start, stop), sync=sync)
 
@@ -226,9 +226,9 @@ class DB(Reading, OwnerCalls):
             self._committer.sync()
 
     def write(self, batch: WriteBatch, *, sync: bool = False) -> None:
-        """Apply a batch: all of it or nothing, also across a crash. Errors as ``put``.
+        """Apply a batch: all of it or nothing, also across a crash. Errors as ``put``; with range deletes as ``delete_range``.
 
-        I/O: as ``put``, or as ``delete_range`` if it holds a range delete.
+        I/O: as ``put``.
         """
         self._state()
         check_batch(batch)

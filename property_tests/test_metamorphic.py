@@ -62,6 +62,21 @@ ROWS: dict[str, dict[str, Any]] = {
     "leveled, ratio 2, one run at level 0": {"policies": [Leveled(size_ratio=2)], "level0_runs": 1},
     "leveled, ratio 10, cache off": {"policies": [Leveled(size_ratio=10)], "block_cache_bytes": 0, "level0_runs": 4},
     "tiered": {"policies": [Tiered(size_ratio=4)], "filter_allocation": "uniform"},
+    "tiered, ranges never key by key": {"policies": [Tiered(size_ratio=3)], "range_delete_keys": 0},
+    "partial, ranges never key by key, cache off": {
+        "policies": [Leveled(size_ratio=2, partial="oldest")],
+        "table_bytes": 1 << 10,
+        "range_delete_keys": 0,
+        "block_cache_bytes": 0,
+    },
+    "fifo, switched, ranges mostly not key by key": {"policies": [KEEPS_ALL, Leveled(3), Tiered(3)], "range_delete_keys": 4},
+    "threads, ranges never key by key": {
+        "policies": [Leveled(3), LazyLeveling(4)],
+        "scheduler": ThreadedScheduler,
+        "level0_runs": 1,
+        "memtable_bytes": 4 << 10,
+        "range_delete_keys": 0,
+    },
     "tiered, one run at level 0, no filters": {"policies": [Tiered(size_ratio=3)], "level0_runs": 1, "filter_bits_per_key": 0},
     "lazy leveling": {"policies": [LazyLeveling(size_ratio=3)], "memtable": "sorteddict", "filter_bits_per_key": 1},
     "fluid, several runs at the last level": {"policies": [Fluid(size_ratio=7, K=3, Z=2)], "level0_runs": 1},
@@ -176,9 +191,10 @@ class Author:
     def operation(self) -> Op:
         """The next one."""
         kinds = {
-            "put": 22, "delete": 9, "write": 6, "put_many": 6, "delete_many": 4, "get": 20, "get_many": 6, "contains_many": 3,
-            "scan": 6, "snapshot": 2, "read": 3.5, "release": 1, "flush": 2, "compact": 0.7, "step": 3, "settle": 1.5,
-            "reopen": 0.5, "set_policy": 0.8, "tick": 2, "sync": 0.5, "idle_scan": 0.7,
+            "put": 22, "delete": 9, "write": 6, "put_many": 6, "delete_many": 4, "delete_range": 2, "get": 20,
+            "get_many": 6, "contains_many": 3, "scan": 6, "snapshot": 2, "read": 3.5, "release": 1, "flush": 2,
+            "compact": 0.7, "step": 3, "settle": 1.5, "reopen": 0.5, "set_policy": 0.8, "tick": 2, "sync": 0.5,
+            "idle_scan": 0.7,
         }  # fmt: skip
         kind = self.rng.choices(list(kinds), list(kinds.values()))[0]
         return getattr(self, f"_{kind}", lambda: (kind,))()
@@ -197,6 +213,12 @@ class Author:
 
     def _delete_many(self) -> Op:
         return "delete_many", self.keys(30)
+
+    def _delete_range(self) -> Op:
+        """Mostly some neighbours, now and then half of all."""
+        first = self.rng.randrange(400)
+        last = first + (self.rng.randrange(1, 20) if self.rng.random() < 0.9 else 200)
+        return "delete_range", b"k%04d" % first, b"k%04d" % last if last < 400 else None
 
     def _get(self) -> Op:
         return "get", self.key()
@@ -260,6 +282,8 @@ def _expected(oracle: DictOracle, views: dict[int, DictOracle], op: Op) -> Any:
             oracle.write(pairs)
         case ("delete_many", keys):
             oracle.write([(k, None) for k in keys])
+        case ("delete_range", start, stop):
+            oracle.delete_range(start, stop)
         case ("get", key):
             return oracle.get(key)
         case ("get_many", keys):
@@ -326,6 +350,8 @@ class Player:
                 db.put_many(pairs)
             case ("delete_many", keys):
                 db.delete_many(keys)
+            case ("delete_range", start, stop):
+                db.delete_range(start, stop)
             case ("get", key):
                 answer = db.get(key)
             case ("get_many", keys):
@@ -390,5 +416,6 @@ def test_the_program_is_worth_telling() -> None:
     for seed in (EVERYWHERE, *ELSEWHERE):
         kinds = [op[0] for op, _ in program(seed)]
         assert len(kinds) > OPERATIONS
-        for kind, least in {"set_policy": 8, "reopen": 4, "read": 40, "compact": 6, "idle_scan": 4, "scan": 80}.items():
+        least_of = {"set_policy": 8, "reopen": 4, "read": 40, "compact": 6, "idle_scan": 4, "scan": 80, "delete_range": 20}
+        for kind, least in least_of.items():
             assert kinds.count(kind) >= least, kind

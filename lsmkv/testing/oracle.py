@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["Batch", "DictOracle"]
+__all__ = ["Batch", "DictOracle", "RangeGone"]
 
-Batch: TypeAlias = Sequence[tuple[bytes, bytes | None]]
+
+@dataclass(frozen=True, slots=True)
+class RangeGone:
+    """In a batch: every key with start <= key < stop (None: unbounded) is deleted."""
+
+    start: bytes | None
+    stop: bytes | None
+
+    def covers(self, key: bytes) -> bool:
+        """Whether a key is in the range."""
+        return (self.start is None or key >= self.start) and (self.stop is None or key < self.stop)
+
+
+Batch: TypeAlias = Sequence[tuple[bytes, bytes | None] | RangeGone]
 """What one commit writes: ``(key, value)`` in order, value None deletes."""
 
 
@@ -22,7 +36,7 @@ class DictOracle:
         """Begin with ``contents``, all of it durable."""
         self.contents: dict[bytes, bytes] = dict(contents or {})
         self._durable: dict[bytes, bytes] = dict(self.contents)
-        self._unsynced: list[tuple[tuple[bytes, bytes | None], ...]] = []
+        self._unsynced: list[Batch] = []
 
     def put(self, key: bytes, value: bytes) -> None:
         """One commit of one pair."""
@@ -31,6 +45,10 @@ class DictOracle:
     def delete(self, key: bytes) -> None:
         """One commit of one tombstone."""
         self.write([(key, None)])
+
+    def delete_range(self, start: bytes | None, stop: bytes | None) -> None:
+        """One commit that deletes a range."""
+        self.write([RangeGone(start, stop)])
 
     def write(self, batch: Batch) -> None:
         """One commit."""
@@ -94,7 +112,12 @@ class DictOracle:
 
 def _apply(contents: dict[bytes, bytes], batch: Batch) -> None:
     """The effect of a commit on a dict."""
-    for key, value in batch:
+    for one in batch:
+        if isinstance(one, RangeGone):
+            for key in [key for key in contents if one.covers(key)]:
+                del contents[key]
+            continue
+        key, value = one
         if value is None:
             contents.pop(key, None)
         else:

@@ -46,6 +46,7 @@ OTHER = {
     "refresh_s": 1.0,
     "memtable": "sorteddict",
     "block_bytes": 512,
+    "range_delete_keys": 3,
     "policy": lsmkv.Tiered(size_ratio=3),
     "fs": MemoryFileSystem(),
     "clock": ManualClock(),

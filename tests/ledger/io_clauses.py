@@ -112,6 +112,11 @@ CLAUSES: dict[str, Callable[[Seen], dict[str, float]]] = {
     r"one fdatasync per log not durable if syncing": lambda s: {"log syncs": s.case.undurable_logs if s.case.sync else 0},
     r"one fdatasync per log not durable": lambda s: {"log syncs": s.case.undurable_logs},
     r"one log begun if the memtable is full": lambda s: {"logs begun": s.case.full},
+    r"one fdatasync of the log before, if syncing": lambda s: {"log syncs": s.case.sync},
+    r"up to 32 blocks, twice, to see whether the range is small": lambda s: {
+        "fetches": 2 * min(32, s.blocks_of_range() + 2 * s.runs)
+    },
+    r"one flush and compactions if many ranges are held": lambda s: {},
     r"one log begun": lambda s: {"logs begun": 1},
     r"one table per memtable": lambda s: {"flushes": s.case.memtables, "tables": s.case.memtables},
     r"one manifest edit per memtable": lambda s: {"edits": s.case.memtables},

@@ -113,6 +113,13 @@ CASES: dict[tuple[type, str], list[Case]] = {
         for s in (False, True)
     ],
     (DB, "write"): writing(_write),
+    (DB, "delete_range"): [
+        *writing(lambda db, **kw: db.delete_range(*RANGE, **kw), bounds=RANGE, options={"range_delete_keys": 0}),
+        *writing(lambda db, **kw: db.delete_range(*RANGE, **kw), bounds=RANGE),
+        *(Case(lambda db, s=s: db.delete_range(*RANGE, sync=s), sync=s, bounds=RANGE, **_memory) for s in (False, True)),
+        *writing(lambda db, **kw: db.delete_range(*NARROW, **kw), bounds=NARROW),
+        *writing(lambda db, **kw: db.delete_range(b"z", None, **kw), bounds=(b"z", None)),
+    ],
     (DB, "batch"): writing(_with_batch),
     (DB, "sync"): [Case(lambda db: db.sync(), memtables=1), Case(lambda db: db.sync(), full=True, memtables=2, undurable_logs=2)],
     (DB, "flush"): [Case(lambda db: db.flush()), Case(lambda db: db.flush(), memtables=1)],

@@ -27,7 +27,7 @@ def open_db(disk):
             "scheduler": ManualScheduler(),
             "rng": seeded(1),
             "memtable_bytes": 1 << 20,
-            "table_bytes": 2048,
+            "table_bytes": 1024,
             "block_bytes": 256,
             "level0_runs": 2,
             "level0_stop_runs": 20,
@@ -41,11 +41,13 @@ def open_db(disk):
 
 @pytest.fixture
 def filled(open_db):
-    """A store with all KEYS in tables of one run at level 1, settled."""
+    """A store with all KEYS in some tables of one run at level 1, settled."""
 
     def fill(**overrides):
         db = open_db(**overrides)
-        db.put_many([(key, b"v" + key) for key in KEYS])
+        for part in (KEYS[::2], KEYS[1::2]):
+            db.put_many([(key, key * 20) for key in part])
+            db.flush()
         db.compact()
         return db
 
