@@ -111,7 +111,7 @@ class Follower(Reading):
         """The options it was opened with."""
         self._clock: Clock = options.clock if options.clock is not None else SystemClock()
         self._ledger = Ledger()
-        self._cache = BlockCache(options.block_cache_bytes) if options.block_cache_bytes else None
+        self._cache = BlockCache(options.block_cache_bytes, seeded().getrandbits(64)) if options.block_cache_bytes else None
         self._tables = TableCache(self._fs, path, self._cache, self._ledger, options.max_open_tables)
         self._snapshots = SnapshotRegistry()
         self._refresh_lock = Lock()

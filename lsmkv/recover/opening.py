@@ -141,7 +141,7 @@ def _assembled(
     taken = [found.number for name in fs.listdir(path) if (found := parse_name(name))]
     first = max([state.next_file, *(number + 1 for number in taken)])
     rng = options.rng if options.rng is not None else seeded()
-    cache = BlockCache(options.block_cache_bytes, rng.getrandbits(64)) if options.block_cache_bytes else None
+    cache = BlockCache(options.block_cache_bytes, seeded().getrandbits(64)) if options.block_cache_bytes else None
     view = View(state.shape)
     core = Core(
         fs=fs,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from lsmkv.env.sync import Lock
 from lsmkv.errors import BusyError, ClosedError, LsmError, PoisonedError
@@ -24,6 +23,7 @@ from lsmkv.options import Options
 from lsmkv.version.rangedeletes import NO_RANGES
 from lsmkv.wal.batch import RangeAt
 from lsmkv.wal.writer import WalBatch, WalWriter
+from lsmkv.write.request import Narrow, Request, answer
 from lsmkv.write.stall import StallGate
 
 __all__ = ["Committer"]
@@ -33,36 +33,6 @@ LOG_FACTOR = 4
 
 GROUP_BYTES = 8 << 20
 """Most bytes a leader takes from the queue at once: bounds what one failed write can refuse."""
-
-
-class _Request:
-    """One writer's batch on its way through the queue."""
-
-    __slots__ = ("cancelled", "done", "error", "keys", "narrow", "nbytes", "ranges", "sync", "values")
-
-    def __init__(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool, ranges: Sequence[RangeAt] = ()
-    ) -> None:
-        self.keys = keys
-        self.values = values
-        self.nbytes = nbytes
-        self.sync = sync
-        self.ranges = ranges
-        self.narrow: Narrow | None = None
-        self.done = False
-        self.cancelled = False
-        self.error: LsmError | None = None
-
-
-Narrow: TypeAlias = Callable[[ReadState], Frame | None]
-"""Given what readers see at the moment of a commit: the batch as point operations alone; None: there are too many."""
-
-
-def _answer(group: Sequence[_Request], error: LsmError | None) -> None:
-    """Tell the writers of a group how it ended."""
-    for request in group:
-        request.error = error
-        request.done = True
 
 
 class Committer:
@@ -78,7 +48,7 @@ class Committer:
         self._gate = gate
         self._slow = gate.slow
         self._on_work = on_work
-        self._queue: deque[_Request] = deque()
+        self._queue: deque[Request] = deque()
         self._old: list[WalWriter] = []
         self._unsynced_since: float | None = None
         self._deleted_since: float | None = None  # wall time; only kept where the age of tombstones is bounded
@@ -102,7 +72,7 @@ class Committer:
 
         I/O: as :meth:`commit`, one log begun, and what ``narrow`` reads.
         """
-        request = _Request(*frame, sync, ranges)
+        request = Request(*frame, sync, ranges)
         request.narrow = narrow
         self._enter(request)
 
@@ -115,9 +85,9 @@ class Committer:
         I/O: one gathered write for all batches queued at that moment, two if there are several; one fdatasync per log not yet
         durable if syncing.
         """
-        self._enter(_Request(keys, values, nbytes, sync))
+        self._enter(Request(keys, values, nbytes, sync))
 
-    def _enter(self, request: _Request) -> None:
+    def _enter(self, request: Request) -> None:
         """Queue a request and see it through."""
         if self._slow.on:
             self._slow.delay(request.nbytes)
@@ -132,10 +102,10 @@ class Committer:
         if request.error is not None:
             raise request.error
 
-    def _lead(self, own: _Request) -> None:
+    def _lead(self, own: Request) -> None:
         """Commit what is queued, up to GROUP_BYTES."""
         queue = self._queue
-        group: list[_Request] = []
+        group: list[Request] = []
         size = 0
         while queue and size < GROUP_BYTES and not (group and queue[0].ranges):
             request = queue.popleft()
@@ -150,17 +120,17 @@ class Committer:
         except LsmError as error:
             if isinstance(error, PoisonedError):
                 self._core.poisoned(error)
-            _answer(group, error)
+            answer(group, error)
         except BaseException as error:
             if self._logging:  # Ctrl-C between log and memtable: what is in the log is then unknown to us
-                _answer(group, self._core.poisoned(error))
+                answer(group, self._core.poisoned(error))
             else:
                 queue.extendleft(request for request in reversed(group) if request is not own)
             raise
         else:
-            _answer(group, None)
+            answer(group, None)
 
-    def _write(self, group: list[_Request], size: int) -> None:
+    def _write(self, group: list[Request], size: int) -> None:
         """Log a group of ``size`` bytes, make it durable if asked, show it; one with range deletes is alone in its group."""
         state = self._ready()
         if group and group[0].ranges:
@@ -186,7 +156,7 @@ class Committer:
                 mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
             self._applied(seq - 1, size)
 
-    def _write_ranged(self, request: _Request) -> None:
+    def _write_ranged(self, request: Request) -> None:
         """:meth:`_write` of a batch with range deletes: it begins a memtable, and is shown by one swap of the state."""
         state = self._usable()
         batch = WalBatch(self.last_seq + 1, request.keys, request.values, request.ranges)

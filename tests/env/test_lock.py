@@ -110,7 +110,8 @@ def test_the_message_says_what_to_do(fs, path, tmp_path):
         fs.lock(path)
     who = f"this process ({os.getpid()})"
     assert str(caught.value) == (
-        f"{tmp_path} is already open for writing by {who}: a directory has one writer at a time; close it there first"
+        f"{tmp_path} is already open for writing by {who}: "
+        "a directory has one writer at a time; lsmkv.open(path, read_only=True) reads it meanwhile"
     )
     lock.release()
 

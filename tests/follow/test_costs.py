@@ -104,7 +104,7 @@ def test_what_was_flushed_leaves_memory() -> None:
         witness.look()
         stats = follower.stats()
         assert (stats.memtable_entries, stats.memtable_bytes, stats.logs) == (0, 0, 0)
-        assert len(follower._trail._mems) <= 1
+        assert len(follower._trail._parts) <= 1
         assert len(follower._trail._logs) == 1
 
 
