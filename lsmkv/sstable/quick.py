@@ -69,19 +69,17 @@ def rows_of(layout: Layout) -> int:
 
 
 def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int) -> tuple[bytes, ...] | None:
-    """The values of the rows from ``row`` on, if they are exactly these ascending keys, side by side; else None.
+    """The values of the rows from ``row`` on, if they are exactly these keys, side by side; else None.
 
-    Requires that no key is longer than the block's, and that there are so many rows.
+    Keys may be in any order. Requires that none is longer than the block's, and that there are so many rows.
     """
     low, values, width, each, skip = layout
-    n = len(keys)
-    if skip:
+    n, joined = len(keys), b"".join(keys)
+    if skip:  # to give the rows their prefix back is cheaper than to take it off the keys, and looks at all of each
         prefix = payload[low - skip : low]
-        if not keys[0].startswith(prefix) or not keys[-1].startswith(prefix):
+        if joined != prefix + prefix.join(_cutter(width, n)(payload, low + row * width)):
             return None
-        keys = [key[skip:] for key in keys]
-    joined = b"".join(keys)
-    if len(joined) != n * width or not payload.startswith(joined, low + row * width):
+    elif len(joined) != n * width or not payload.startswith(joined, low + row * width):
         return None
     return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
 

@@ -180,7 +180,8 @@ class ValueLookup:
 def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     """The values of keys that are the next entries of the table, one after the other; None if they are not, or may not be.
 
-    Requires that no key is longer than the first. Looks at both ends first, so that other batches lose little by asking.
+    Keys may be in any order and occur twice. Requires that none is longer than the first. Looks at both ends first, so that
+    other batches lose little by asking.
 
     I/O: one read per block that is not cached.
     """
@@ -207,6 +208,8 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
         if layout is None or len(keys[0]) != layout[2] + layout[4]:
             break
         if row < 0 and (row := row_in(payload, layout, keys[0])) < 0:
+            break
+        if i and keys[i] == keys[i - 1]:  # this block begins with an older version
             break
         end = min(i + rows_of(layout) - row, n)
         values = values_from(payload, layout, keys[i:end], row)
