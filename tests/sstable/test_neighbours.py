@@ -1,4 +1,4 @@
-"""Batches that lie side by side in a table, and those that nearly do: a changed, moved or doubled key is never taken for another."""
+"""Batches that lie side by side in a table, and those that nearly do: no key is taken for another or for an older version."""
 
 from __future__ import annotations
 
