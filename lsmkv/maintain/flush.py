@@ -50,7 +50,8 @@ def flush_oldest(core: Core) -> int | None:
     replayed over its own table. The log's name is durable before its table is begun, so that after a crash a table without
     its log tells of an old manifest.
 
-    I/O: writes one table, one manifest edit; before the first flush one sync of the directory.
+    I/O: writes one table, one manifest edit; before the first flush, and where range deletes are all there is to flush, one sync
+    of the directory.
     """
     state = core.box.current
     if state is None or not state.imms:
@@ -58,7 +59,7 @@ def flush_oldest(core: Core) -> int | None:
     core.check_poison()
     oldest: Immutable = state.imms[-1]
     floor = state.imms[-2].wal_number if len(state.imms) > 1 else state.wal_number
-    if oldest.wal_number >= core.logs_named:
+    if oldest.wal_number >= core.logs_named or not oldest.mem.entries:  # an edit without tables makes no names durable
         core.name_logs()
         core.logs_named = floor + 1
     tables = memtable_to_table(core, oldest.mem, oldest.deleted_s)

@@ -69,9 +69,10 @@ def build(core: Core, pairs: Iterable[tuple[bytes, bytes]], first_seq: int) -> l
     Raises InvalidArgumentError naming the position of a pair that is none or does not sort after the one before, IOFailedError,
     NoSpaceError, ClosedError when the store closes meanwhile; whatever ``pairs`` raises.
 
-    I/O: writes the tables, one fdatasync each.
+    I/O: one sync of the directory; writes the tables, one fdatasync each.
     """
     core.check_poison()
+    core.name_logs()
     now, counts, options = core.clock.now(), core.ledger.load, core.options
     plan = Plan(
         level=deepest_level(core.state.shape),
