@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lsmkv.cache.blockcache import BlockCache
+from lsmkv.env.rng import seeded
 from lsmkv.live.core import Core
 from lsmkv.live.state import View
 from lsmkv.options import Options, changed_options
@@ -51,7 +52,7 @@ def _cache(core: Core, before: Options, options: Options) -> None:
     if core.cache is not None and size:
         core.cache.resize(size)
         return
-    core.cache = BlockCache(size) if size else None
+    core.cache = BlockCache(size, seeded().getrandbits(64)) if size else None
     core.tables.use(core.cache)
     with core.box.lock:
         now = core.box.current
