@@ -43,7 +43,8 @@ class RowAccess(TableAccess):
             value, read = self._match(index, rows, key, row, rows, values_at), 0
         elif self.row_reads and not self.row_tray.room(size):
             column = self.file.part(self.offsets[index] + column_at, size)
-            value, read = self._match(index, rows, key, row, column, 0), len(column)
+            read = size
+            value = self._match(index, rows, key, row, column, 0) if len(column) == size else None  # the file was cut off
         else:
             payload, _, _, read = self.file.frame(index)
             column = payload[column_at:]
@@ -75,8 +76,8 @@ class RowAccess(TableAccess):
         except OSError as error:
             raise io_failed("read table", self.file.path, error) from error
         counters = self.counters
-        if not rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
-            counters.unfiltered_reads += 1
+        if len(value) != each or not rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
+            counters.unfiltered_reads += 1  # cut off: with a longer key it could be the same bytes
             return None
         self.row_marks[index] = LAST_CHANCES
         counters.block_reads += 1
