@@ -6,11 +6,14 @@ the order of tables from their sequence numbers (:mod:`lsmkv.recover.arrange`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from posixpath import join
 
+from lsmkv.base.keys import MAX_SEQ
 from lsmkv.base.problem import Problem
 from lsmkv.env.fs import FileSystem
+from lsmkv.maintain.load import GAP
 from lsmkv.policy.leveled import Leveled
 from lsmkv.policy.registry import describe_policy
 from lsmkv.recover.arrange import groups
@@ -20,6 +23,7 @@ from lsmkv.recover.repair_report import Loss, Range
 from lsmkv.recover.salvage import Judged, judge
 from lsmkv.recover.salvage_logs import SalvagedLogs, live_chain, salvage_logs
 from lsmkv.recover.survivors import Source, holds_entries, log_source, table_source
+from lsmkv.version.shape import TableMeta
 from lsmkv.version.state import ManifestState
 
 __all__ = ["from_tables"]
@@ -31,6 +35,10 @@ MISSING_TABLES = (
 NO_POLICY = (
     "which policy shaped the tree stands in the manifest alone: the store opens as Leveled() and is reshaped, unless "
     "Options.policy names its own"
+)
+UNFINISHED_LOAD = (
+    "tables are numbered far beyond the logs: a load of sorted data was going on, and without the manifest nobody knows whether "
+    "it came about: what it had written counts, and wins over what was written meanwhile"
 )
 MOST_NAMES = 5
 """Tables named in a doubt; of more only the number is told."""
@@ -48,8 +56,7 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
     losses = [loss for one in judged for loss in _loss_alone(one)]
     sources = [table_source(fs, one) for one in judged if one.meta is not None]
     gone = told.named - {one.number for one in judged}
-    top = max((source.meta.max_seq for source in sources), default=0)
-    logs = _live_logs(fs, path, top, damaged=bool(losses or gone))
+    logs, top, ahead = _live_logs(fs, path, [source.meta for source in sources], damaged=bool(losses or gone))
     deletes = sorted(told.deletes.union(logs.deletes), key=lambda one: one.seq)
     tally = Tally(
         found=len(judged),
@@ -59,7 +66,7 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
         entries_salvaged=sum(source.meta.entries for source in sources if not source.sound),
         entries_replayed=sum(len(b.keys) for b in logs.batches),
     )
-    doubts = _doubts(told, sources, gone, logs, top)
+    doubts = (*_doubts(told, sources, gone, logs, top), *([UNFINISHED_LOAD] if ahead and logs.batches else []))
     if holds_entries(logs.batches):
         sources.append(log_source(logs.batches))
     sources = [replace(source, meta=aged(source.meta, told.tables, now_s)) for source in sources]
@@ -71,7 +78,14 @@ def from_tables(fs: FileSystem, path: str, now_s: float, *why: Problem, left_out
         kept=tuple(one[0].meta for one in sets if len(one) == 1 and one[0].sound),
         jobs=tuple(Job(tuple(one)) for one in sets if len(one) > 1 or not one[0].sound),
         settled=True,
-        last_seq=max([top, *(b.first_seq + len(b.keys) - 1 for b in logs.batches), *(one.seq for one in deletes)]),
+        last_seq=max(
+            [
+                top,
+                *(source.meta.max_seq for source in sources),
+                *(b.first_seq + len(b.keys) - 1 for b in logs.batches),
+                *(one.seq for one in deletes),
+            ]
+        ),
         findings=(*why, *(finding for one in judged for finding in one.findings)),
         losses=(*losses, *logs.losses),
         doubts=doubts,
@@ -115,11 +129,18 @@ def _loss_alone(judged: Judged) -> list[Loss]:
     return [Loss(judged.file, what, ranges, None if total is None else total - kept)]
 
 
-def _live_logs(fs: FileSystem, path: str, top: int, *, damaged: bool) -> SalvagedLogs:
-    """What the logs give beyond the tables, which end at sequence number ``top``.
+def _live_logs(
+    fs: FileSystem, path: str, tables: Sequence[TableMeta], *, damaged: bool
+) -> tuple[SalvagedLogs, int, list[TableMeta]]:
+    """What the logs give beyond the tables, the sequence number where these end, and the tables of what may be half a load.
 
     Flushes are in the order of commits: what is not newer than the newest table is in tables. Unless tables are damaged:
-    then it may be in the logs alone, and all of it is taken; what is there twice is merged.
+    then it may be in the logs alone, and all of it is taken; what is there twice is merged. Nor does it hold for the tables of
+    a load: they are numbered far ahead while they are written, and everything in memory is flushed only when they are done.
     """
     chain = live_chain(fs, path, numbered(fs, path, "wal"))
-    return salvage_logs(fs, path, chain, 0 if damaged else top, adjoining=False)
+    every = salvage_logs(fs, path, chain, 0, adjoining=False)
+    last = max((b.first_seq + len(b.keys) - 1 for b in every.batches), default=MAX_SEQ)
+    ahead = [table for table in tables if table.min_seq > last + GAP // 2]
+    top = max((table.max_seq for table in tables if table not in ahead), default=0)
+    return every if damaged else salvage_logs(fs, path, chain, top, adjoining=False), top, ahead
