@@ -31,6 +31,13 @@ OPTIONS = {
     "tombstone_age_s": st.sampled_from([None, 1e6]),
 }
 """What may change while the store is open; none of it may change an answer."""
+POLICIES = [
+    lsmkv.Leveled(size_ratio=2),
+    lsmkv.Leveled(size_ratio=3, partial="oldest"),
+    lsmkv.Tiered(size_ratio=3),
+    lsmkv.LazyLeveling(size_ratio=3),
+    lsmkv.FIFO(capacity_bytes=1 << 40),
+]
 
 
 class EngineMachine(RuleBasedStateMachine):
@@ -45,8 +52,9 @@ class EngineMachine(RuleBasedStateMachine):
         cache=st.sampled_from([0, 4096, 1 << 20]),
         ratio=st.sampled_from([2, 3, 10]),
         points=st.sampled_from([0, 0, 3, 256]),
+        block=st.sampled_from([128, 128, 1024]),
     )
-    def start(self, memtable, compression, bits, cache, ratio, points):
+    def start(self, memtable, compression, bits, cache, ratio, points, block):
         self.fs = MemoryFileSystem()
         self.settings = {
             "memtable": memtable,
@@ -55,7 +63,7 @@ class EngineMachine(RuleBasedStateMachine):
             "block_cache_bytes": cache,
             "policy": lsmkv.Leveled(size_ratio=ratio),
             "memtable_bytes": 2048,
-            "block_bytes": 128,
+            "block_bytes": block,
             "table_bytes": 1024,
             "level0_runs": 2,
             "level0_stop_runs": 5,
@@ -64,6 +72,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.model: dict[bytes, bytes] = {}
         self.history: list[dict[bytes, bytes]] = [{}]
         self.durable = 0
+        self.copies = 0
         self.live: list[object] = []
         self.open()
 
@@ -123,6 +132,14 @@ class EngineMachine(RuleBasedStateMachine):
         self.model.update(pairs)
         self.committed(sync=False)
 
+    @rule(of=st.integers(0, 2), first=st.integers(0, 30), value=st.binary(max_size=6), load=st.booleans())
+    def pages(self, of, first, value, load):
+        """Keys that share most of their bytes, with values of one length: what lies side by side in blocks."""
+        pairs = {b"conversation-%d/%02d" % (of, i): value for i in range(first, first + 16)}
+        (self.db.load_sorted if load else self.db.put_many)(list(pairs.items()))
+        self.model.update(pairs)
+        self.committed(sync=load)
+
     @rule(pairs=st.dictionaries(keys, values, max_size=30))
     def load_sorted(self, pairs):
         report = self.db.load_sorted(sorted(pairs.items()))
@@ -138,6 +155,29 @@ class EngineMachine(RuleBasedStateMachine):
     def get_many(self, wanted):
         assert self.db.get_many(wanted) == [self.model.get(k) for k in wanted]
         assert self.db.contains_many(wanted).tolist() == [k in self.model for k in wanted]
+
+    @rule(
+        of=st.none() | st.integers(0, 2),
+        first=st.integers(0, 30),
+        count=st.integers(8, 16),
+        fresh=st.booleans(),
+    )
+    def get_many_side_by_side(self, of, first, count, fresh):
+        """Keys in order, as they are stored; then the same with one of them doubled, another, cut short, out of order."""
+        prefix = b"" if of is None else b"conversation-%d" % of
+        if fresh and of is not None:  # in the newest table, alone
+            self.flush()
+            self.pages(of, first, b"page", load=False)
+            self.flush()
+            prefix += b"/%02d" % first
+        wanted = sorted(key for key in self.model if key >= prefix)[:count]
+        twisted = [wanted]
+        for at in range(3, len(wanted) - 1):
+            before, key, after = wanted[:at], wanted[at], wanted[at + 1 :]
+            twisted += [[*before, *other, *after] for other in ([key, key], [b"X" + key[1:]], [key[:-1]])]
+            twisted.append([*before[:-1], key, *before[-1:], *after])
+        for batch in twisted:
+            assert self.db.get_many(batch) == [self.model.get(k) for k in batch]
 
     @rule(start=bounds, stop=bounds, prefix=st.none() | st.binary(max_size=2), reverse=st.booleans())
     def scan(self, start, stop, prefix, reverse):
@@ -192,6 +232,23 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.db.set_options(**changes) == self.db.options
         self.settings |= changes
 
+    @rule(policy=st.sampled_from(POLICIES), pace=st.sampled_from(["greedy", "lazy"]))
+    def set_policy(self, policy, pace):
+        self.db.set_policy(policy, pace)
+        self.settings["policy"] = policy
+
+    @rule(keys=st.lists(keys, max_size=5))
+    def checkpoint(self, keys):
+        self.copies += 1
+        path = f"/copy{self.copies}"
+        self.db.checkpoint(path)
+        self.durable = len(self.history) - 1
+        with lsmkv.open(path, lsmkv.Options(fs=self.fs, rng=seeded(0), scheduler=ManualScheduler())) as copy:
+            assert dict(copy.scan()) == self.model
+            assert copy.get_many(keys) == [self.model.get(key) for key in keys]
+            copy.delete_range(None, None)
+            copy.settle()
+
     @rule(start=bounds, stop=bounds)
     def compact(self, start, stop):
         self.db.compact(start, stop)
@@ -202,19 +259,23 @@ class EngineMachine(RuleBasedStateMachine):
             entry[0] = None
         self.live.clear()
 
-    @rule()
-    def reopen(self):
+    @rule(rebuild=st.booleans())
+    def reopen(self, rebuild):
         self.drop_snapshots()
         self.db.close()
+        if rebuild:  # everything is in tables, and nothing else is there: the tree that repair makes of them says the same
+            assert not lsmkv.repair("/db", fs=self.fs, rebuild=True).losses
         self.open()
         self.durable = len(self.history) - 1
 
     @precondition(lambda self: len(self.history) > 1)
-    @rule(seed=st.none() | st.integers(0, 1000))
-    def power_cut(self, seed):
+    @rule(seed=st.none() | st.integers(0, 1000), repair=st.booleans())
+    def power_cut(self, seed, repair):
         self.drop_snapshots()
         self.fs = self.fs.crash(None if seed is None else seeded(seed))
         self.db = None
+        if repair:
+            assert lsmkv.repair("/db", fs=self.fs).healthy, "a crash is no damage"
         self.open()
         got = dict(self.db.scan())
         possible = self.history[self.durable :]
