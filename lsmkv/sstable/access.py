@@ -106,9 +106,14 @@ class TableAccess:
         counters.block_reads += 1
         counters.block_bytes += size
         if self.block_tray.wants_block(index, size):
-            block = self.file.from_payload(index, payload, at)
-            self.block_tray.hold(index, block, block.charge)
+            block = self.hold_block(index, payload, at)
         return Look(payload, layout, at, block)
+
+    def hold_block(self, index: int, payload: bytes, at: int) -> Block:
+        """Make the block of a payload, and hold it."""
+        block = self.file.from_payload(index, payload, at)
+        self.block_tray.hold(index, block, block.charge)
+        return block
 
     def keep_block(self, index: int, block: Block) -> None:
         """Hold a block that missed, if the cache wants it."""

@@ -70,6 +70,7 @@ class Block:
         "entries",
         "key_width",
         "keys_at",
+        "layout",
         "payload",
         "prefix",
         "prefix_bytes",
@@ -114,6 +115,10 @@ class Block:
         if at != len(payload):
             raise CorruptionError(file, offset, f"block columns end at {at}, the block at {len(payload)}")
         self._few = 0 < key_width < MIXED and n <= FIND_ENTRIES
+        self.layout: Layout | None = None
+        """Where a lookup looks, if that is all there is to know."""
+        if self._few and value_width != MIXED and not flags:
+            self.layout = shared((self.keys_at, self.values_at, key_width, value_width, prefix_bytes))
         self._tag_at_byte: Callable[[bytes, int], tuple[int, ...]] = _TAG_STRUCTS[tag_width or 1].unpack_from
 
     @property
@@ -125,13 +130,6 @@ class Block:
     def charge(self) -> int:
         """Bytes of memory it holds."""
         return len(self.payload) + OBJECT_BYTES + self.prefix_bytes + self.entries
-
-    @property
-    def layout(self) -> Layout | None:
-        """Where a lookup looks, if that is all there is to know."""
-        if not self._few or self.value_width == MIXED or self.deletes or self.repeats:
-            return None
-        return shared((self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes))
 
     @property
     def in_place(self) -> bool:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from"]
+__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from", "values_of"]
 
 Value: TypeAlias = bytes | Literal[False] | None
 """What a lookup of the present finds; None: a tombstone, False: the key is not here."""
@@ -69,19 +69,23 @@ def rows_of(layout: Layout) -> int:
 
 
 def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int) -> tuple[bytes, ...] | None:
-    """The values of the rows from ``row`` on, if they are exactly these ascending keys, side by side; else None.
+    """The values of the rows from ``row`` on, if they are exactly these ascending keys of one width, side by side; else None."""
+    width = layout[2] + layout[4]
+    return values_of(payload, layout, b"".join(keys), row) if len(keys[0]) == width else None
 
-    Requires that no key is longer than the block's, and that there are so many rows.
-    """
+
+def values_of(payload: bytes, layout: Layout, joined: bytes, row: int) -> tuple[bytes, ...] | None:
+    """:func:`values_from` for keys of the block's width that are joined already. Requires that there are so many rows."""
     low, values, width, each, skip = layout
-    n = len(keys)
+    n, odd = divmod(len(joined), width + skip)
+    at = low + row * width
     if skip:
         prefix = payload[low - skip : low]
-        if not keys[0].startswith(prefix) or not keys[-1].startswith(prefix):
+        if not joined.startswith(prefix) or not joined.startswith(prefix, len(joined) - width - skip):
             return None
-        keys = [key[skip:] for key in keys]
-    joined = b"".join(keys)
-    if len(joined) != n * width or not payload.startswith(joined, low + row * width):
+        step = width + skip
+        joined = b"".join([joined[a : a + width] for a in range(skip, len(joined), step)])
+    if odd or not payload.startswith(joined, at):
         return None
     return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
 

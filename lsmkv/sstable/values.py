@@ -19,7 +19,7 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Value, row_in, rows_of, values_from
+from lsmkv.sstable.quick import Value, row_in, rows_of, values_from, values_of
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
@@ -184,15 +184,18 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
 
     I/O: one read per block that is not cached.
     """
-    fences, counters = table.fences, table.counters
+    fences, counters, cached, width, n = table.fences, table.counters, table.cached, len(keys[0]), len(keys)
     index = bisect_left(fences, keys[0])
-    if bisect_left(fences, keys[-1], index) - index > len(keys) // 4 + 1:
+    if bisect_left(fences, keys[-1], index) - index > n // 4 + 1:
+        return None
+    joined = b"".join(keys)
+    if len(joined) != n * width:
         return None
     out: list[Value] = []
-    row, i, n = -1, 0, len(keys)
+    row, i = -1, 0
     reads = hits = size = 0
     while i < n and index < table.blocks:
-        block = table.cached[index]
+        block = cached[index]
         if block is not None:
             payload, layout = block.payload, block.layout
             table.block_tray.marks[index] = 1
@@ -202,14 +205,13 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
             reads += 1
             size += extent
             if table.block_tray.wants_block(index, extent):
-                block = table.file.from_payload(index, payload, at)
-                table.block_tray.hold(index, block, block.charge)
-        if layout is None or len(keys[0]) != layout[2] + layout[4]:
+                table.hold_block(index, payload, at)
+        if layout is None or layout[2] + layout[4] != width:
             break
         if row < 0 and (row := row_in(payload, layout, keys[0])) < 0:
             break
         end = min(i + rows_of(layout) - row, n)
-        values = values_from(payload, layout, keys[i:end], row)
+        values = values_of(payload, layout, joined[i * width : end * width], row)
         if values is None:
             break
         out += values
