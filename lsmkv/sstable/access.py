@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from lsmkv.base.counters import Counters
@@ -120,16 +118,6 @@ class TableAccess:
         tray = self.block_tray
         if tray.wants_block(index, block.charge):
             tray.hold(index, block, block.charge)
-
-    def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:
-        """The block for sorted key i, looking from block ``index`` on, and where the keys for that block end."""
-        fences, end = self.fences, i + 1
-        index = bisect_left(fences, keys[i], index)
-        if index == self.blocks:
-            return index, len(keys)
-        if end < len(keys) and keys[end] <= fences[index]:
-            end = bisect_right(keys, fences[index], end)
-        return index, end
 
     def older(self, key: bytes, index: int, seq: int) -> Entry | None:
         """The newest version of ``key`` that is <= ``seq``, looking from block ``index`` on."""

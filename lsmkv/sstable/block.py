@@ -136,6 +136,13 @@ class Block:
         """Whether the payload is the block's frame as it is in the file."""
         return self.tags_at > HEADER_BYTES
 
+    def last_bytes(self) -> bytes:
+        """The last byte of every key, if all keys have one width and differ behind their prefix; else nothing."""
+        width = self.key_width
+        if width in (0, MIXED):
+            return b""
+        return self.payload[self.keys_at + width - 1 : self.values_at : width]
+
     @property
     def value_each(self) -> int:
         """Width of every value, -1 if they differ."""

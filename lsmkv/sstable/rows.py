@@ -64,9 +64,10 @@ def make_rows(block: Block, seed: int, *, held: bool) -> tuple[Rows, RowLayout] 
         return None
     keys, values = block.keys_list(0, n), block.values_list(0, n)
     each = block.value_each
-    last = [key[-1:] for key in keys]
-    plain = each >= 0 and b"" not in last and 2 * len(set(last)) > n
-    tips = b"".join(last) if plain else bytes(map(tip_of, keys))
+    tips = block.last_bytes() if each >= 0 else b""
+    plain = 2 * len(set(tips)) > n
+    if not plain:
+        tips = bytes(map(tip_of, keys))
     seals = b"".join([xxh3_64_digest(key + value, seed) for key, value in zip(keys, values, strict=True)])  # type: ignore[operator] # no tombstones
     ends = b"" if each >= 0 else block.value_ends_bytes()
     at = (1 + SEAL_BYTES) * n + len(ends)

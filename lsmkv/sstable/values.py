@@ -52,22 +52,25 @@ class ValueLookup:
         table, keys, out = self._table, self._keys, self._out
         rest: Sequence[int] = range(len(keys))
         if table.likely:
-            rest = self._look(keys, guess=table.streak >= SURE)
+            rest = self._look(keys, out, guess=table.streak >= SURE, asked=False)
         if rest:
             where = self._filtered(rest)
             if len(where) == len(keys):
-                self._read(keys, out)
+                self._look(keys, out, guess=True, asked=True)
             elif where:
                 found: list[Value] = [False] * len(where)
-                self._read([keys[i] for i in where], found)
+                self._look([keys[i] for i in where], found, guess=True, asked=True)
                 for i, value in zip(where, found, strict=True):
                     out[i] = value
         table.likely = 2 * out.count(False) <= len(keys)
         return out
 
-    def _look(self, keys: Sequence[bytes], *, guess: bool) -> list[int]:
-        """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into."""
-        table, out, n, bare = self._table, self._out, len(keys), self._bare
+    def _look(self, keys: Sequence[bytes], out: list[Value], *, guess: bool, asked: bool) -> list[int]:
+        """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into.
+
+        ``asked``: the filter has let these keys through.
+        """
+        table, n, bare = self._table, len(keys), self._bare
         fences, blocks, held, layouts, seed = table.fences, table.blocks, table.rows, table.row_layouts, table.seed
         marks, found = table.row_marks, 0
         rest: list[int] = []
@@ -97,14 +100,21 @@ class ValueLookup:
                     out[i] = found_there
                     i = end
                     continue
-            if not guess and rows is None and table.cached[index] is None:
-                rest += range(i, end)
-            elif end == i + 1:
+            if end > i + 1:
+                if guess or rows is not None or table.cached[index] is not None:
+                    out[i:end] = self._group(index, keys[i:end], asked=asked)
+                else:
+                    rest += range(i, end)
+            elif asked:
+                out[i] = table.value_asked(index, key)
+            elif guess or rows is not None or table.cached[index] is not None:
                 out[i] = table.guess(index, key)
             else:
-                out[i:end] = self._group(index, keys[i:end], asked=False)
+                rest.append(i)
             i = end
         table.counters.row_hits += found
+        if asked:
+            table.counters.misses += len(rest)
         return rest
 
     def _group(self, index: int, keys: Sequence[bytes], *, asked: bool) -> list[Value]:
@@ -160,21 +170,6 @@ class ValueLookup:
         stopped = n - len(passed)
         self._table.counters.filter_negatives += stopped
         return passed
-
-    def _read(self, keys: Sequence[bytes], out: list[Value]) -> None:
-        """Look up keys the filter let through, reading blocks as needed."""
-        table, n = self._table, len(keys)
-        i = index = 0
-        while i < n:
-            index, end = table.group(keys, i, index)
-            if index == table.blocks:
-                table.counters.misses += n - i
-                break
-            if end == i + 1:
-                out[i] = table.value_asked(index, keys[i])
-            else:
-                out[i:end] = self._group(index, keys[i:end], asked=True)
-            i = end
 
 
 def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
