@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
@@ -24,15 +24,9 @@ GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
 
 
-class Look(NamedTuple):
-    """A checked block as it is in memory."""
-
-    payload: bytes
-    layout: Layout | None
-    """Where things are in it; None: only a Block can tell."""
-    at: int
-    """Where the block starts in the payload, if there is no Block of it yet."""
-    block: Block | None
+Look: TypeAlias = tuple[bytes, Layout | None, int, Block | None]
+"""A checked block as it is in memory: its payload, where things are in it (None: only a Block can tell), where it starts in the
+payload if there is no Block of it yet, and the Block if there is one."""
 
 
 class TableAccess:
@@ -99,13 +93,13 @@ class TableAccess:
         if block is not None:
             self.block_tray.marks[index] = 1
             counters.cache_hits += 1
-            return Look(block.payload, block.layout, 0, block)
+            return block.payload, block.layout, 0, block
         payload, layout, at, size = self.file.frame(index)
         counters.block_reads += 1
         counters.block_bytes += size
         if self.block_tray.wants_block(index, size):
             block = self.hold_block(index, payload, at)
-        return Look(payload, layout, at, block)
+        return payload, layout, at, block
 
     def hold_block(self, index: int, payload: bytes, at: int) -> Block:
         """Make the block of a payload, and hold it."""

@@ -100,17 +100,12 @@ class ValueLookup:
                     out[i] = found_there
                     i = end
                     continue
-            if end > i + 1:
-                if guess or rows is not None or table.cached[index] is not None:
-                    out[i:end] = self._group(index, keys[i:end], asked=asked)
-                else:
-                    rest += range(i, end)
-            elif asked:
-                out[i] = table.value_asked(index, key)
-            elif guess or rows is not None or table.cached[index] is not None:
-                out[i] = table.guess(index, key)
+            if not guess and rows is None and table.cached[index] is None:
+                rest += range(i, end)
+            elif end > i + 1:
+                out[i:end] = self._group(index, keys[i:end], asked=asked)
             else:
-                rest.append(i)
+                out[i] = (table.value_asked if asked else table.guess)(index, key)
             i = end
         table.counters.row_hits += found
         if asked:
