@@ -25,6 +25,7 @@ from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.rowreads import RowAccess
+from lsmkv.sstable.rows import fits
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
 from lsmkv.sstable.values import ValueLookup, keys_at
@@ -155,7 +156,7 @@ class TableReader(RowAccess):
         value = block.value(key)
         if value is not False:
             self.counters.cache_hits += 1
-            if self.rows[index] is None:
+            if self.rows[index] is None and fits(block):
                 self.keep_rows(index, block)
         return value
 
