@@ -19,6 +19,7 @@ __all__ = [
     "checked_pairs",
     "checked_path",
     "checked_values",
+    "measured_keys",
 ]
 
 T = TypeVar("T")
@@ -57,12 +58,20 @@ def checked_iter(items: Iterable[T], what: str) -> Iterator[T]:
 
 def checked_keys(keys: Iterable[bytes]) -> Sequence[bytes]:
     """``keys`` if all are bytes within the limit."""
+    return measured_keys(keys)[0]
+
+
+def measured_keys(keys: Iterable[bytes]) -> tuple[Sequence[bytes], int]:
+    """``keys`` if all are bytes within the limit, and the length of the longest (0: there are none)."""
     if not isinstance(keys, list | tuple):
         keys = list(checked_iter(keys, "keys must be an iterable of bytes"))
-    if keys and (set(map(type, keys)) != {bytes} or max(map(len, keys)) > MAX_KEY_BYTES):
+    if not keys:
+        return keys, 0
+    if set(map(type, keys)) != {bytes} or (longest := max(map(len, keys))) > MAX_KEY_BYTES:
         for key in keys:
             check_key(key)
-    return keys
+        longest = max(map(len, keys))
+    return keys, longest
 
 
 def checked_values(values: Sequence[bytes]) -> Sequence[bytes]:

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.arguments import check_bounds, checked_keys
+from lsmkv.arguments import check_bounds, checked_keys, measured_keys
 from lsmkv.base.keys import check_key
 from lsmkv.errors import ClosedError
 from lsmkv.iterator import Scan
@@ -56,7 +56,8 @@ class Reading(ABC):
 
         I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """
-        return find_many(self._state(), self._tables, checked_keys(keys))
+        keys, longest = measured_keys(keys)
+        return find_many(self._state(), self._tables, keys, longest=longest)
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""

@@ -196,11 +196,11 @@ def merge_scans(sources: Sequence[Iterator[list[Pair]]], reverse: bool) -> Itera
 def merge_chunks(sources: Sequence[Iterator[list[Pair]]], reverse: bool) -> Iterator[list[tuple[bytes, bytes]]]:
     """:func:`merge_scans` chunk by chunk."""
     if len(sources) == 1:
-        return map(_live, sources[0])
+        return map(live, sources[0])
     return _merge_many(sources, reverse)
 
 
-def _live(pairs: list[Pair]) -> list[tuple[bytes, bytes]]:
+def live(pairs: list[Pair]) -> list[tuple[bytes, bytes]]:
     """Without the tombstones."""
     return [pair for pair in pairs if pair[1] is not None]  # type: ignore[misc]  # the values that are left are bytes
 
@@ -219,7 +219,7 @@ def _merge_many(sources: Sequence[Iterator[list[Pair]]], reverse: bool) -> Itera
             scans[0].chunk = []
         else:
             pairs = _merged(scans, reverse)
-        yield _live(pairs)
+        yield live(pairs)
 
 
 def _merged(scans: Sequence[_Scan], reverse: bool) -> list[Pair]:

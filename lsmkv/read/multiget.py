@@ -25,9 +25,11 @@ FEWEST = 8
 
 
 def find_many(
-    state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int = MAX_SEQ, *, bare: bool = False
+    state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int = MAX_SEQ, *, bare: bool = False, longest: int = 0
 ) -> list[bytes | None]:
     """The newest value of each key up to ``seq``, None if deleted or absent; ``bare``: values in tables may come as ``b""``.
+
+    ``longest`` is the length of the longest key, if that is known.
 
     Memtables are read in one step of the interpreter each, so a concurrent batch is seen whole or not at all.
 
@@ -37,7 +39,7 @@ def find_many(
     found = _in_memory(state, keys, seq, covers)
     if covers is not None:
         found = settle_covered(state, tables, keys, seq, covers, found)
-    elif found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys)) is not None:
+    elif found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys, longest)) is not None:
         return found  # type: ignore[return-value]  # all were found
     if found is None:
         found = _in_tables(state, tables, keys, seq, bare)
@@ -69,14 +71,14 @@ def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int, covers: Sequen
     return found
 
 
-def _side_by_side(state: ReadState, tables: TableCache, keys: Sequence[bytes]) -> list[Value] | None:
+def _side_by_side(state: ReadState, tables: TableCache, keys: Sequence[bytes], longest: int) -> list[Value] | None:
     """The values of keys that lie side by side in the newest run, the pages of a conversation say; None if they do not."""
     runs = state.view.runs
     if len(keys) < FEWEST or not runs or not keys[0] < keys[1] < keys[2] < keys[-1]:
         return None
     run = runs[0]
     i = bisect_left(run.lasts, keys[-1])
-    if i == len(run.lasts) or run.firsts[i] > keys[0] or max(map(len, keys)) > len(keys[0]):
+    if i == len(run.lasts) or run.firsts[i] > keys[0] or (longest or max(map(len, keys))) > len(keys[0]):
         return None
     return neighbours(tables.get(run.numbers[i]), keys)
 

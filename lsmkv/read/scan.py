@@ -12,7 +12,8 @@ from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState, RunView, StateBox
 from lsmkv.live.tables import TableCache
 from lsmkv.read.covered import covered_sources
-from lsmkv.read.merge import merge_chunks
+from lsmkv.read.merge import live, merge_chunks
+from lsmkv.version.shape import TableMeta
 
 __all__ = ["prefix_range", "scan", "sources"]
 
@@ -57,6 +58,9 @@ def scan(
     I/O: about one block per run for the first entry, then each block of the range once.
     """
     tables.calls.scans += 1
+    if len(state.view.runs) == 1 and not state.mem.entries and not state.imms and state.ranges is None:
+        chunks = chain.from_iterable(_live_run(state.view.runs[0], tables, start, stop, reverse, pin.seq))
+        return chain.from_iterable(_pinned(chunks, pin, box))
     found = sources(state, tables, start, stop, reverse=reverse, seq=pin.seq)
     return chain.from_iterable(_pinned(merge_chunks(found, reverse), pin, box))
 
@@ -90,7 +94,21 @@ def _pinned(chunks: Iterator[list[tuple[bytes, bytes]]], pin: Pin, box: StateBox
 
 def _scan_run(run: RunView, tables: TableCache, start: bytes | None, stop: bytes | None, reverse: bool, seq: int) -> Chunks:
     """The chunks of the tables of one run, opened one after the other."""
-    first = 0 if start is None else bisect_left(run.lasts, start)
-    wanted = [t for t in run.tables[first:] if stop is None or t.smallest < stop]
-    for table in reversed(wanted) if reverse else wanted:
+    for table in _between(run, start, stop, reverse=reverse):
         yield from tables.get(table.number).scan_chunks(start, stop, reverse=reverse, seq=seq)
+
+
+def _live_run(
+    run: RunView, tables: TableCache, start: bytes | None, stop: bytes | None, reverse: bool, seq: int
+) -> Iterator[Iterator[list[tuple[bytes, bytes]]]]:
+    """:func:`_scan_run`, table by table and without tombstones, for a run that is all there is."""
+    for table in _between(run, start, stop, reverse=reverse):
+        chunks = tables.get(table.number).scan_chunks(start, stop, reverse=reverse, seq=seq)
+        yield map(live, chunks) if table.tombstones else chunks  # type: ignore[misc]  # without tombstones all values are bytes
+
+
+def _between(run: RunView, start: bytes | None, stop: bytes | None, *, reverse: bool) -> Iterator[TableMeta]:
+    """The tables of a run that overlap a range, each when it is asked for."""
+    low = 0 if start is None else bisect_left(run.lasts, start)
+    high = len(run.tables) if stop is None else bisect_left(run.firsts, stop, low)
+    return map(run.tables.__getitem__, range(high - 1, low - 1, -1) if reverse else range(low, high))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TypeAlias
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
@@ -26,15 +24,9 @@ GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
 
 
-class Look(NamedTuple):
-    """A checked block as it is in memory."""
-
-    payload: bytes
-    layout: Layout | None
-    """Where things are in it; None: only a Block can tell."""
-    at: int
-    """Where the block starts in the payload, if there is no Block of it yet."""
-    block: Block | None
+Look: TypeAlias = tuple[bytes, Layout | None, int, Block | None]
+"""A checked block as it is in memory: its payload, where things are in it (None: only a Block can tell), where it starts in the
+payload if there is no Block of it yet, and the Block if there is one."""
 
 
 class TableAccess:
@@ -101,30 +93,25 @@ class TableAccess:
         if block is not None:
             self.block_tray.marks[index] = 1
             counters.cache_hits += 1
-            return Look(block.payload, block.layout, 0, block)
+            return block.payload, block.layout, 0, block
         payload, layout, at, size = self.file.frame(index)
         counters.block_reads += 1
         counters.block_bytes += size
         if self.block_tray.wants_block(index, size):
-            block = self.file.from_payload(index, payload, at)
-            self.block_tray.hold(index, block, block.charge)
-        return Look(payload, layout, at, block)
+            block = self.hold_block(index, payload, at)
+        return payload, layout, at, block
+
+    def hold_block(self, index: int, payload: bytes, at: int) -> Block:
+        """Make the block of a payload, and hold it."""
+        block = self.file.from_payload(index, payload, at)
+        self.block_tray.hold(index, block, block.charge)
+        return block
 
     def keep_block(self, index: int, block: Block) -> None:
         """Hold a block that missed, if the cache wants it."""
         tray = self.block_tray
         if tray.wants_block(index, block.charge):
             tray.hold(index, block, block.charge)
-
-    def group(self, keys: Sequence[bytes], i: int, index: int) -> tuple[int, int]:
-        """The block for sorted key i, looking from block ``index`` on, and where the keys for that block end."""
-        fences, end = self.fences, i + 1
-        index = bisect_left(fences, keys[i], index)
-        if index == self.blocks:
-            return index, len(keys)
-        if end < len(keys) and keys[end] <= fences[index]:
-            end = bisect_right(keys, fences[index], end)
-        return index, end
 
     def older(self, key: bytes, index: int, seq: int) -> Entry | None:
         """The newest version of ``key`` that is <= ``seq``, looking from block ``index`` on."""

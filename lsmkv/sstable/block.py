@@ -70,6 +70,7 @@ class Block:
         "entries",
         "key_width",
         "keys_at",
+        "layout",
         "payload",
         "prefix",
         "prefix_bytes",
@@ -114,6 +115,10 @@ class Block:
         if at != len(payload):
             raise CorruptionError(file, offset, f"block columns end at {at}, the block at {len(payload)}")
         self._few = 0 < key_width < MIXED and n <= FIND_ENTRIES
+        self.layout: Layout | None = None
+        """Where a lookup looks, if that is all there is to know."""
+        if self._few and value_width != MIXED and not flags:
+            self.layout = shared((self.keys_at, self.values_at, key_width, value_width, prefix_bytes))
         self._tag_at_byte: Callable[[bytes, int], tuple[int, ...]] = _TAG_STRUCTS[tag_width or 1].unpack_from
 
     @property
@@ -127,16 +132,16 @@ class Block:
         return len(self.payload) + OBJECT_BYTES + self.prefix_bytes + self.entries
 
     @property
-    def layout(self) -> Layout | None:
-        """Where a lookup looks, if that is all there is to know."""
-        if not self._few or self.value_width == MIXED or self.deletes or self.repeats:
-            return None
-        return shared((self.keys_at, self.values_at, self.key_width, self.value_width, self.prefix_bytes))
-
-    @property
     def in_place(self) -> bool:
         """Whether the payload is the block's frame as it is in the file."""
         return self.tags_at > HEADER_BYTES
+
+    def last_bytes(self) -> bytes:
+        """The last byte of every key, if all keys have one width and differ behind their prefix; else nothing."""
+        width = self.key_width
+        if width in (0, MIXED):
+            return b""
+        return self.payload[self.keys_at + width - 1 : self.values_at : width]
 
     @property
     def value_each(self) -> int:

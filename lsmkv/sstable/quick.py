@@ -10,7 +10,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from"]
+__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from", "values_of"]
 
 Value: TypeAlias = bytes | Literal[False] | None
 """What a lookup of the present finds; None: a tombstone, False: the key is not here."""
@@ -69,17 +69,21 @@ def rows_of(layout: Layout) -> int:
 
 
 def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int) -> tuple[bytes, ...] | None:
-    """The values of the rows from ``row`` on, if they are exactly these keys, side by side; else None.
+    """The values of the rows from ``row`` on, if they are exactly these keys of one width, side by side; else None."""
+    width = layout[2] + layout[4]
+    return values_of(payload, layout, b"".join(keys), row) if len(keys[0]) == width else None
 
-    Keys may be in any order. Requires that none is longer than the block's, and that there are so many rows.
-    """
+
+def values_of(payload: bytes, layout: Layout, joined: bytes, row: int) -> tuple[bytes, ...] | None:
+    """:func:`values_from` for keys of the block's width that are joined already. Requires that there are so many rows."""
     low, values, width, each, skip = layout
-    n, joined = len(keys), b"".join(keys)
+    n, odd = divmod(len(joined), width + skip)
+    at = low + row * width
     if skip:  # to give the rows their prefix back is cheaper than to take it off the keys, and looks at all of each
         prefix = payload[low - skip : low]
-        if joined != prefix + prefix.join(_cutter(width, n)(payload, low + row * width)):
+        if odd or joined != prefix + prefix.join(_cutter(width, n)(payload, at)):
             return None
-    elif len(joined) != n * width or not payload.startswith(joined, low + row * width):
+    elif odd or not payload.startswith(joined, at):
         return None
     return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
 

@@ -25,6 +25,7 @@ from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.rowreads import RowAccess
+from lsmkv.sstable.rows import fits
 from lsmkv.sstable.scan import backward, forward
 from lsmkv.sstable.tablefile import TableProperties
 from lsmkv.sstable.values import ValueLookup, keys_at
@@ -91,8 +92,10 @@ class TableReader(RowAccess):
 
         I/O: at most one block read, unless a key has more versions than fit one block.
         """
-        if not self.likely:
-            return self._value_filtered(key, -1)
+        asked = not self.likely
+        if asked and not self.may_hold(key, None):
+            self.streak = 0
+            return False
         index = bisect_left(self.fences, key)
         rows = self.rows[index]
         if rows is not None:
@@ -104,12 +107,14 @@ class TableReader(RowAccess):
                     if rows.startswith(xxh3_64_digest(key + value, self.seed), n + 8 * row):
                         self.row_marks[index] = 1
                         self.counters.row_hits += 1
+                        self.likely = True
                         return value
                 elif each and (found := self.one_row(index, rows, row, key)) is not None:
+                    self.likely = True
                     return found
-        elif index == self.blocks or (self.streak < SURE and self.cached[index] is None):
+        elif not asked and (index == self.blocks or (self.streak < SURE and self.cached[index] is None)):
             return self._value_filtered(key, index)
-        return self.guess(index, key)
+        return self._let_through(index, key) if asked else self.guess(index, key)
 
     def guess(self, index: int, key: bytes) -> Value:
         """:meth:`value` in block ``index`` without asking the filter first; afterwards, for the counters, if that failed.
@@ -151,17 +156,19 @@ class TableReader(RowAccess):
         value = block.value(key)
         if value is not False:
             self.counters.cache_hits += 1
-            if self.rows[index] is None:
+            if self.rows[index] is None and fits(block):
                 self.keep_rows(index, block)
         return value
 
     def _value_filtered(self, key: bytes, index: int, *, by_row: bool = True) -> Value:
-        """:meth:`value` that asks the filter first; ``index`` of the key's block, -1 if not looked for yet."""
-        if not self.may_hold(key, None):
-            self.streak = 0
-            return False
-        if index < 0:
-            index = bisect_left(self.fences, key)
+        """:meth:`value` in block ``index`` that asks the filter first."""
+        if self.may_hold(key, None):
+            return self._let_through(index, key, by_row=by_row)
+        self.streak = 0
+        return False
+
+    def _let_through(self, index: int, key: bytes, *, by_row: bool = True) -> Value:
+        """:meth:`value_asked` in block ``index``, if there is one: beyond the last one the filter was wrong."""
         if index < self.blocks:
             return self.value_asked(index, key, by_row=by_row)
         self.streak = 0

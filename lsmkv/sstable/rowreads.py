@@ -14,9 +14,9 @@ from xxhash import xxh3_64_digest
 from lsmkv.cache.blockcache import LAST_CHANCES
 from lsmkv.errors import io_failed
 from lsmkv.sstable.access import GROW_EVERY, TableAccess
-from lsmkv.sstable.block import Block
+from lsmkv.sstable.block import OBJECT_BYTES, Block
 from lsmkv.sstable.quick import Value
-from lsmkv.sstable.rows import ENDS, MOST_TRIES, OBJECT_BYTES, SEAL_BYTES, Rows, make_rows, tip_of
+from lsmkv.sstable.rows import ENDS, MOST_TRIES, SEAL_BYTES, Rows, fits, make_rows, tip_of, weight
 
 __all__ = ["RowAccess"]
 
@@ -49,7 +49,7 @@ class RowAccess(TableAccess):
             payload, _, _, read = self.file.frame(index)
             column = payload[column_at:]
             value = self._match(index, rows, key, row, column, 0)
-            self.row_tray.hold(index, rows + column, values_at + size + OBJECT_BYTES)
+            self._hold(index, rows + column)
         self.row_marks[index] = 1
         counters = self.counters
         if not read:
@@ -134,16 +134,20 @@ class RowAccess(TableAccess):
                 block = file.from_frame(index, frame)
                 self.block_tray.hold(index, block, block.charge)
             elif self.row_tray.wants(index, size, cache.rows):
-                self.keep_rows(index, file.from_frame(index, frame))
+                block = file.from_frame(index, frame)
+                if fits(block):
+                    self.keep_rows(index, block)
+                else:
+                    self.block_tray.hold(index, block, block.charge)
         return value
 
     def keep_rows(self, index: int, block: Block) -> None:
-        """Keep the rows of a block instead of the block itself; that, if it cannot be kept so."""
+        """Keep the rows of a block that fits, instead of the block."""
         tray = self.row_tray
-        made = make_rows(block, self.seed, held=tray.room(len(block.payload)))
-        if made is None:
-            self.keep_block(index, block)
-        else:
-            rows, tray.notes[index] = made
-            tray.hold(index, rows, len(rows) + OBJECT_BYTES)
-            self.block_tray.let_go(index)
+        rows, tray.notes[index] = make_rows(block, self.seed, held=tray.room(len(block.payload)))
+        self._hold(index, rows)
+        self.block_tray.let_go(index)
+
+    def _hold(self, index: int, rows: Rows) -> None:
+        """Hold rows whose layout is known."""
+        self.row_tray.hold(index, rows, weight(self.row_layouts[index], rows))

@@ -1,4 +1,4 @@
-"""What point lookups keep of a block: where each row is and how to know it again, in a seventh of the block's memory.
+"""What point lookups keep of a block: where each row is and how to know it again.
 
 ::
 
@@ -11,8 +11,9 @@ A lookup makes no key and compares none: key and value, sealed together, match t
 certainty of the block's own checksum. Values read from the file need no other check, so a lookup reads the 28 bytes it wants
 instead of the 4,096 around them, and a row that was damaged, or was written over in memory, is not believed either.
 
-All is one string, because a random lookup waits for memory and not for the interpreter: an object a part would be three more
-cold lines and two more pages. Blocks with tombstones or with more than :data:`MOST_ROWS` rows are not kept this way.
+Of small entries the rows weigh half of their block with the values and a ninth without. All is one string, because a random
+lookup waits for memory and not for the interpreter: an object a part would be three more cold lines and two more pages. Blocks
+with tombstones or with more than :data:`MOST_ROWS` rows are not kept this way.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from xxhash import xxh3_64_digest, xxh3_64_intdigest
 if TYPE_CHECKING:
     from lsmkv.sstable.block import Block
 
-__all__ = ["MOST_TRIES", "RowLayout", "Rows", "make_rows", "tip_of", "trim"]
+__all__ = ["MOST_TRIES", "RowLayout", "Rows", "fits", "make_rows", "tip_of", "trim", "weight"]
 
 MOST_ROWS = 512
 """With more rows than this, too many share a tip."""
@@ -40,6 +41,9 @@ MOST_LAYOUTS = 1 << 12
 
 OBJECT_BYTES = 48
 """Of the string beside what it holds, rounded up."""
+
+LAYOUT_BYTES = 200
+"""Of a layout that no neighbour shares: that of values which differ in length."""
 
 ENDS = Struct("<II")
 
@@ -57,16 +61,20 @@ whether the tip of a key is its last byte and values have one width, the fast wa
 _layouts: dict[RowLayout, RowLayout] = {}
 
 
-def make_rows(block: Block, seed: int, *, held: bool) -> tuple[Rows, RowLayout] | None:
-    """The rows of a block, with the values if they are to be ``held``; None if it cannot be kept this way."""
+def fits(block: Block) -> bool:
+    """Whether a block can be kept this way."""
+    return block.entries <= MOST_ROWS and not block.deletes
+
+
+def make_rows(block: Block, seed: int, *, held: bool) -> tuple[Rows, RowLayout]:
+    """The rows of a block that :func:`fits`, with the values if they are to be ``held`` (or cannot be read by themselves)."""
     n = block.entries
-    if n > MOST_ROWS or block.deletes:
-        return None
     keys, values = block.keys_list(0, n), block.values_list(0, n)
     each = block.value_each
-    last = [key[-1:] for key in keys]
-    plain = each >= 0 and b"" not in last and 2 * len(set(last)) > n
-    tips = b"".join(last) if plain else bytes(map(tip_of, keys))
+    tips = block.last_bytes() if each >= 0 else b""
+    plain = 2 * len(set(tips)) > n
+    if not plain:
+        tips = bytes(map(tip_of, keys))
     seals = b"".join([xxh3_64_digest(key + value, seed) for key, value in zip(keys, values, strict=True)])  # type: ignore[operator] # no tombstones
     ends = b"" if each >= 0 else block.value_ends_bytes()
     at = (1 + SEAL_BYTES) * n + len(ends)
@@ -83,9 +91,15 @@ def tip_of(key: bytes) -> int:
     return xxh3_64_intdigest(key) & 0xFF
 
 
+def weight(layout: RowLayout, rows: Rows) -> int:
+    """What rows are charged in the cache."""
+    return len(rows) + OBJECT_BYTES + (LAYOUT_BYTES if layout[1] < 0 else 0)
+
+
 def trim(layout: RowLayout, rows: Rows) -> tuple[Rows, int] | None:
     """Rows without their values, and what they weigh; None if there are none, or if a row cannot be read from the file."""
     values_at, column_at = layout[2:4]
     if not column_at or len(rows) <= values_at:
         return None
-    return rows[:values_at], values_at + OBJECT_BYTES
+    left = rows[:values_at]
+    return left, weight(layout, left)

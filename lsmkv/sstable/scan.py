@@ -44,13 +44,13 @@ def forward(
     size = left = FIRST_CHUNK
     while index < table.blocks:
         last = stop is not None and table.fences[index] >= stop
-        found = table.look(index, table.scans)
-        layout = found.layout if seq is None and hidden is None and not last else None
-        low = -1 if layout is None else 0 if start is None else row_in(found.payload, layout, start)
+        payload, layout, at, block = table.look(index, table.scans)
+        plain = layout is not None and seq is None and hidden is None and not last
+        low = -1 if layout is None or not plain else 0 if start is None else row_in(payload, layout, start)
         if layout is not None and low >= 0:  # nothing to leave out, nothing twice: keys and values as they lie
             block, high = None, rows_of(layout)
         else:
-            block = found.block or table.file.from_payload(index, found.payload, found.at)
+            block = block or table.file.from_payload(index, payload, at)
             low, high = _extent(block, start, stop if last else None)
         start = None
         while low < high:
@@ -59,7 +59,7 @@ def forward(
                 pairs = visible_pairs(block, low, end, seq, hidden)
             else:
                 assert layout is not None
-                pairs = pairs_from(found.payload, layout, low, end)
+                pairs = pairs_from(payload, layout, low, end)
             if pairs and pairs[0][0] == emitted:
                 del pairs[0]
             if pairs:

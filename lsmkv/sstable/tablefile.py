@@ -158,10 +158,7 @@ class TableFile:
         """
         at = self.offsets[index]
         size = self.offsets[index + 1] - at
-        try:
-            data = self.pread(size, at)
-        except OSError as error:
-            raise io_failed("read table", self.path, error) from error
+        data = self.part(at, size)
         if xxh3_64_intdigest(data) == self._sums[index]:
             layout = self._layouts[index]
             if layout is not None:
@@ -180,9 +177,12 @@ class TableFile:
         I/O and errors as :meth:`block`.
         """
         at = self.offsets[index]
-        data = self._read(at, self.offsets[index + 1])
+        size = self.offsets[index + 1] - at
+        data = self.part(at, size)
         if xxh3_64_intdigest(data) == self._sums[index]:
-            return data, self._layouts[index], FRAME_BYTES, len(data)
+            return data, self._layouts[index], FRAME_BYTES, size
+        if len(data) != size:
+            data = self._read(at, at + size)
         block = self._decode(at, data)
         self._know(index, data, block)
         return block.payload, block.layout, FRAME_BYTES if block.in_place else 0, len(data)

@@ -19,7 +19,7 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Value, row_in, rows_of, values_from
+from lsmkv.sstable.quick import Value, row_in, rows_of, values_from, values_of
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
@@ -52,22 +52,25 @@ class ValueLookup:
         table, keys, out = self._table, self._keys, self._out
         rest: Sequence[int] = range(len(keys))
         if table.likely:
-            rest = self._look(keys, guess=table.streak >= SURE)
+            rest = self._look(keys, out, guess=table.streak >= SURE, asked=False)
         if rest:
             where = self._filtered(rest)
             if len(where) == len(keys):
-                self._read(keys, out)
+                self._look(keys, out, guess=True, asked=True)
             elif where:
                 found: list[Value] = [False] * len(where)
-                self._read([keys[i] for i in where], found)
+                self._look([keys[i] for i in where], found, guess=True, asked=True)
                 for i, value in zip(where, found, strict=True):
                     out[i] = value
         table.likely = 2 * out.count(False) <= len(keys)
         return out
 
-    def _look(self, keys: Sequence[bytes], *, guess: bool) -> list[int]:
-        """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into."""
-        table, out, n, bare = self._table, self._out, len(keys), self._bare
+    def _look(self, keys: Sequence[bytes], out: list[Value], *, guess: bool, asked: bool) -> list[int]:
+        """Look into cached blocks, and into all with ``guess``; the positions whose blocks were not looked into.
+
+        ``asked``: the filter has let these keys through.
+        """
+        table, n, bare = self._table, len(keys), self._bare
         fences, blocks, held, layouts, seed = table.fences, table.blocks, table.rows, table.row_layouts, table.seed
         marks, found = table.row_marks, 0
         rest: list[int] = []
@@ -99,12 +102,14 @@ class ValueLookup:
                     continue
             if not guess and rows is None and table.cached[index] is None:
                 rest += range(i, end)
-            elif end == i + 1:
-                out[i] = table.guess(index, key)
+            elif end > i + 1:
+                out[i:end] = self._group(index, keys[i:end], asked=asked)
             else:
-                out[i:end] = self._group(index, keys[i:end], asked=False)
+                out[i] = (table.value_asked if asked else table.guess)(index, key)
             i = end
         table.counters.row_hits += found
+        if asked:
+            table.counters.misses += len(rest)
         return rest
 
     def _group(self, index: int, keys: Sequence[bytes], *, asked: bool) -> list[Value]:
@@ -161,21 +166,6 @@ class ValueLookup:
         self._table.counters.filter_negatives += stopped
         return passed
 
-    def _read(self, keys: Sequence[bytes], out: list[Value]) -> None:
-        """Look up keys the filter let through, reading blocks as needed."""
-        table, n = self._table, len(keys)
-        i = index = 0
-        while i < n:
-            index, end = table.group(keys, i, index)
-            if index == table.blocks:
-                table.counters.misses += n - i
-                break
-            if end == i + 1:
-                out[i] = table.value_asked(index, keys[i])
-            else:
-                out[i:end] = self._group(index, keys[i:end], asked=True)
-            i = end
-
 
 def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     """The values of keys that are the next entries of the table, one after the other; None if they are not, or may not be.
@@ -185,15 +175,18 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
 
     I/O: one read per block that is not cached.
     """
-    fences, counters = table.fences, table.counters
+    fences, counters, cached, width, n = table.fences, table.counters, table.cached, len(keys[0]), len(keys)
     index = bisect_left(fences, keys[0])
-    if bisect_left(fences, keys[-1], index) - index > len(keys) // 4 + 1:
+    if bisect_left(fences, keys[-1], index) - index > n // 4 + 1:
+        return None
+    joined = b"".join(keys)
+    if len(joined) != n * width:
         return None
     out: list[Value] = []
-    row, i, n = -1, 0, len(keys)
+    row, i = -1, 0
     reads = hits = size = 0
     while i < n and index < table.blocks:
-        block = table.cached[index]
+        block = cached[index]
         if block is not None:
             payload, layout = block.payload, block.layout
             table.block_tray.marks[index] = 1
@@ -203,16 +196,15 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
             reads += 1
             size += extent
             if table.block_tray.wants_block(index, extent):
-                block = table.file.from_payload(index, payload, at)
-                table.block_tray.hold(index, block, block.charge)
-        if layout is None or len(keys[0]) != layout[2] + layout[4]:
+                table.hold_block(index, payload, at)
+        if layout is None or layout[2] + layout[4] != width:
             break
         if row < 0 and (row := row_in(payload, layout, keys[0])) < 0:
             break
         if i and keys[i] == keys[i - 1]:  # this block begins with an older version
             break
         end = min(i + rows_of(layout) - row, n)
-        values = values_from(payload, layout, keys[i:end], row)
+        values = values_of(payload, layout, joined[i * width : end * width], row)
         if values is None:
             break
         out += values

@@ -73,13 +73,13 @@ def test_what_another_thread_counts_in_the_middle_of_a_read_is_kept(
     call: Callable[[lsmkv.DB], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reads looked up a block's size between reading a count and writing it: another read there was lost."""
-    real, others = TableFile._read, []
+    real, others = TableFile.part, []
 
-    def read(file: TableFile, start: int, stop: int) -> bytes:
+    def read(file: TableFile, at: int, size: int) -> bytes:
         if len(others) < 2:  # as if the threads were switched here, and the other one read something
-            others.append(start)
+            others.append(at)
             call(db)
-        return real(file, start, stop)
+        return real(file, at, size)
 
     options = lsmkv.Options(fs=MemoryFileSystem(), scheduler=ManualScheduler(), block_cache_bytes=0, block_bytes=256)
     with lsmkv.open("/db", options) as db:
@@ -88,7 +88,7 @@ def test_what_another_thread_counts_in_the_middle_of_a_read_is_kept(
         ledgers = [db.stats().ledger]
         call(db)
         ledgers.append(db.stats().ledger)
-        monkeypatch.setattr(TableFile, "_read", read)
+        monkeypatch.setattr(TableFile, "part", read)
         call(db)
         alone, together = ledgers[1] - ledgers[0], db.stats().ledger - ledgers[1]
     assert len(others) == 2

@@ -1,87 +1,171 @@
-"""Rows without their values: what is read from the file is the value or is not believed, whatever happened to the file."""
+"""What point lookups keep of a block: right whatever is held, trimmed, damaged or gone meanwhile, and counted to the read."""
 
 from __future__ import annotations
 
-import contextlib
+import random
+import sys
+import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lsmkv.base.counters import Counters
 from lsmkv.base.hashing import KeyBatch
 from lsmkv.cache.blockcache import BlockCache
-from lsmkv.errors import CorruptionError, IOFailedError
+from lsmkv.errors import CorruptionError
 from lsmkv.sstable.rows import make_rows, trim
+from lsmkv.testing.counting import CountingFileSystem
+from lsmkv.testing.memfs import MemoryFileSystem
 
-ROOM = 4096
-
-
-def trimmed(table, *, full: bool) -> int:
-    """Hold the rows of every block without the values; how many could be held so. ``full``: no room for more."""
-    held = 0
-    for index in range(table.blocks):
-        made = make_rows(table.file.block(index), table.seed, held=True)
-        left = None if made is None else trim(made[1], made[0])
-        if made is not None and left is not None:
-            table.row_tray.notes[index] = made[1]
-            table.row_tray.hold(index, left[0], left[1])
-            held += 1
-    if full:
-        table.row_tray.cache.capacity_bytes = table.row_tray.cache.bytes
-    table.likely = True
-    return held
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@settings(max_examples=150, deadline=None)
+def kept(table, keys):
+    """The keys whose rows a table holds."""
+    return [key for key in keys if table.rows[next(i for i, fence in enumerate(table.fences) if key <= fence)] is not None]
+
+
+def without_values(table):
+    """Trim all rows, as a full cache does; how many were trimmed."""
+    count = 0
+    for index, rows in enumerate(table.rows):
+        left = trim(table.row_layouts[index], rows) if rows is not None else None
+        if left is not None:
+            table.row_tray.hold(index, *left)
+            count += 1
+    return count
+
+
+@relaxed
 @given(
-    st.dictionaries(st.binary(max_size=4), st.binary(max_size=6), min_size=1, max_size=60),
-    st.sampled_from([None, 0, 1, 5]),
+    st.dictionaries(st.binary(min_size=0, max_size=5), st.binary(max_size=4), min_size=1, max_size=60),
     st.booleans(),
     st.booleans(),
-    st.one_of(st.none(), st.tuples(st.sampled_from(["flip", "cut"]), st.floats(0, 1))),
-    st.lists(st.binary(max_size=5), max_size=20),
+    st.sampled_from(["none", "zstd"]),
+    st.lists(st.binary(max_size=6), max_size=20),
+    st.integers(0, 2**64 - 1),
 )
-def test_a_value_from_the_file_is_the_one_of_its_key(tables, pairs, width, one_width, full, damage, others):
-    pairs = {key.ljust(4, b"~") if one_width else key: value for key, value in pairs.items()}
-    pairs = {key: value if width is None else value[:width].ljust(width, b"v") for key, value in pairs.items()}
-    fs, _ = tables.build([(key, 1, pairs[key]) for key in sorted(pairs)], block_bytes=100)
-    table = tables.reader(fs, cache=BlockCache(1 << 20))
-    trimmed(table, full=full)
-    if damage is not None:
-        file = fs.open(table.path, "rw")
-        at = int(damage[1] * (file.size() - 1))
-        if damage[0] == "cut":
-            file.truncate(at)
-        else:
-            file.pwritev([bytes([file.pread(1, at)[0] ^ 1])], at)
-    wanted = [*pairs, *others, *(key + key for key in pairs), *(key[:-1] for key in pairs)] * 2
-    allowed = contextlib.suppress(CorruptionError, IOFailedError) if damage is not None else contextlib.nullcontext()
-    for key in wanted:
-        with allowed:
-            assert table.value(key) == pairs.get(key, False)
-    with allowed:
-        wanted.sort()
-        assert table.values(KeyBatch(wanted), range(len(wanted))) == [pairs.get(key, False) for key in wanted]
+def test_rows_answer_as_the_block_does(tables, found, wide, each, compression, strangers, seed):
+    entries = [(key.rjust(5, b"p") if wide else key, 1, value.ljust(4) if each else value) for key, value in found.items()]
+    entries = sorted({key: (key, seq, value) for key, seq, value in entries}.values())
+    fs, _ = tables.build(entries, block_bytes=128, compression=compression, bits=4.0)
+    cache = BlockCache(1 << 20, seed)
+    table, plain = tables.reader(fs, cache=cache), tables.reader(fs)
+    questions = [key for key, _, _ in entries] + strangers
+    for turn in range(4):
+        for key in questions:
+            expected = plain.get(key)
+            assert table.value(key) == (False if expected is None else expected[1])
+        batch = KeyBatch(sorted(questions))
+        expected = plain.values(batch, range(len(questions)))
+        assert table.values(batch, range(len(questions))) == expected
+        if turn:
+            assert kept(table, [key for key, _, _ in entries]) == [key for key, _, _ in entries]
+        if turn == 2:
+            trimmed = without_values(table)
+            cache.resize(cache.bytes)
+            assert compression == "zstd" or trimmed == sum(1 for i in range(table.blocks) if table.row_layouts[i][4])
 
 
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("left", [1, 2])
-def test_a_value_that_is_cut_off_is_not_taken_for_that_of_a_longer_key(tables, left, full):
-    """Key and value are sealed as one: what the end of the file takes from the value, a longer key must not make up for."""
-    fs, _ = tables.build([(b"a", 1, b"aaa"), (b"b", 1, b"aaa")], bits=0)
-    table = tables.reader(fs, cache=BlockCache(1 << 20))
-    assert trimmed(table, full=full) == 1
-    fs.open(table.path, "rw").truncate(table.offsets[0] + table.row_layouts[0][3] + left)
-    with pytest.raises(CorruptionError):
-        table.value(b"a" * (4 - left))
-
-
-@pytest.mark.parametrize("value", [b"v", b"value"])
-def test_a_table_that_is_cut_to_nothing_is_damaged_and_its_keys_are_not_absent(tables, value):
-    fs, _ = tables.build([(b"a", 1, value), (b"b", 1, b"v")], bits=0)
-    table = tables.reader(fs, cache=BlockCache(1 << 20))
-    assert trimmed(table, full=True) == 1
-    fs.open(table.path, "rw").truncate(0)
+def test_a_row_without_its_value_costs_one_read_of_the_value(tables):
+    counting = CountingFileSystem(MemoryFileSystem())
+    entries = [(b"%018d%c" % (i, i * 37 % 251), 1, b"v%07d" % i) for i in range(1000)]
+    tables.build(entries, fs=counting, block_bytes=1024)
+    counters = Counters()
+    cache = BlockCache(1 << 20, 5)
+    table = tables.reader(counting, cache=cache, counters=counters)
     for _ in range(2):
-        with pytest.raises(CorruptionError):
-            table.value(b"a")
+        for key, _, value in entries:
+            assert table.value(key) == value
+    before, reads = counters.counts(), counting.calls("read")
+    for key, _, value in entries:
+        assert table.value(key) == value
+    assert counting.calls("read") == reads, "all values are held"
+    assert counters.counts().cache_hits == before.cache_hits + len(entries)
+    assert without_values(table) == table.blocks
+    cache.resize(cache.bytes)  # no room to hold them again
+    table.row_reads = 1
+    before, reads = counters.counts(), counting.calls("read")
+    for key, _, value in entries[:60]:
+        assert table.value(key) == value
+    spent = counters.counts() - before
+    assert counting.calls("read") - reads == spent.block_reads + spent.unfiltered_reads
+    assert spent.block_reads == spent.found == 60
+    columns = [layout[4] for layout in table.row_layouts if layout]
+    assert spent.block_bytes < 60 * min(columns), "values, not columns or blocks"
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_changed_byte_is_never_a_wrong_value(tables, held):
+    """Of every byte of the value columns: the right value, or CorruptionError, never anything else."""
+    fs = MemoryFileSystem()
+    entries = [(b"key%05d%c" % (i, 65 + i * 11 % 57), 1, b"%08d" % i) for i in range(64)]
+    tables.build(entries, fs=fs, block_bytes=512)
+    cache = BlockCache(1 << 20, 9)
+    table = tables.reader(fs, cache=cache)
+    for _ in range(2):
+        for key, _, value in entries:
+            assert table.value(key) == value
+    if not held:
+        assert without_values(table)
+        cache.resize(cache.bytes)
+    file = fs.open(tables.PATH, "rw")
+    wrong = 0
+    for index in range(table.blocks):
+        at = table.offsets[index] + table.row_layouts[index][3]
+        for byte in range(0, table.row_layouts[index][4], 3):
+            old = file.pread(1, at + byte)
+            file.pwritev([bytes([old[0] ^ 0x40])], at + byte)
+            for key, _, value in entries:
+                try:
+                    assert table.value(key) == value
+                except CorruptionError:
+                    wrong += 1
+            file.pwritev([old], at + byte)
+    assert (wrong > 0) == (not held)
+
+
+def test_threads_in_a_cache_that_is_always_full(tables):
+    """Rows come, are trimmed and go under the reader's hands: what it gets is right."""
+    fs = MemoryFileSystem()
+    rng = random.Random(4)
+    entries = [(key, 1, rng.randbytes(20)) for key in sorted({rng.randbytes(8) for _ in range(3000)})]
+    tables.build(entries, fs=fs, block_bytes=700)
+    cache = BlockCache(40_000, 77)
+    table = tables.reader(fs, cache=cache)
+    wrong: list[object] = []
+
+    def ask(seed: int) -> None:
+        mine = random.Random(seed)
+        try:
+            for _ in range(60):
+                for key, _, value in mine.choices(entries, k=60):
+                    assert table.value(key) == value
+                some = sorted(mine.choices(entries, k=40))
+                got = table.values(KeyBatch([key for key, _, _ in some]), range(40))
+                assert got == [value for _, _, value in some]
+                assert table.value(mine.randbytes(9)) is False
+        except BaseException as error:
+            wrong.append(error)
+
+    often = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(often)
+    assert wrong == []
+    assert cache.trims > 0
+    assert cache.evictions > 0
+    assert cache.bytes <= cache.capacity_bytes
+
+
+def test_seals_differ_from_process_to_process(tables):
+    fs, _ = tables.build([(b"k", 1, b"v")])
+    block = tables.reader(fs).file.block(0)
+    assert make_rows(block, 1, held=True)[0] != make_rows(block, 2, held=True)[0]
