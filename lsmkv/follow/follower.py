@@ -281,35 +281,26 @@ class Follower(Reading):
         return news
 
     def _show(self, manifest: ManifestState, logs: Sequence[LogTail], last: int) -> None:
-        """Apply the new batches, oldest first, and let readers see tables and memtables together.
-
-        Batches for the memtable that readers have show one by one. All in the tables is older, also a load, which passed no log:
-        so they show first. (Read from scratch, the memtables are others, which nobody sees before they are complete.)
-        """
-        before, trail = self._state(), self._trail
+        """Apply the new batches, oldest first, and let readers see tables and memtables together."""
+        before = self._state()
         with self._apply_lock:
             keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
+            for log in logs:
+                while log.fresh:  # each makes a longer prefix of the commits, also for who reads it while it is applied
+                    self._trail.apply(log.number, log.fresh[0], keep_versions=keep)
+                    log.fresh.popleft()
+            parts = [(part, log.number) for log in logs for part in self._trail.parts(log.number)]
+            newest, number = parts.pop() if parts else (Part(self._new_mem(), ()), 0)
+            filled = [(part, of) for part, of in reversed(parts) if part.mem.entries or part.ranges]
+            imms = tuple(Immutable(part.mem, of, ranges=part.ranges) for part, of in filled)
             view = before.view if before.view.shape == manifest.shape else View(manifest.shape)
             if view is not before.view:
                 self._tables.place(manifest.as_edit().added)
-                if any(part.mem is before.mem for log in logs for part in trail.parts(log.number)):
-                    self._swap(logs, view)
-            for log in logs:
-                while log.fresh:  # each makes a longer prefix of the commits, also for who reads it while it is applied
-                    trail.apply(log.number, log.fresh[0], keep_versions=keep)
-                    log.fresh.popleft()
-            self._swap(logs, view)
+            with self._box.lock:
+                if self._box.current is not None:
+                    self._box.swap(ReadState(newest.mem, imms, view, number, mem_ranges=newest.ranges).ranged())
             self._last_seq = last
             self._manifest = manifest
-
-    def _swap(self, logs: Sequence[LogTail], view: View) -> None:
-        """Let readers see these tables and the memtables of the logs as they are (apply lock held)."""
-        parts = [(part, log.number) for log in logs for part in self._trail.parts(log.number)]
-        newest, number = parts.pop() if parts else (Part(self._new_mem(), ()), 0)
-        imms = tuple(Immutable(p.mem, of, ranges=p.ranges) for p, of in reversed(parts) if p.mem.entries or p.ranges)
-        with self._box.lock:
-            if self._box.current is not None:
-                self._box.swap(ReadState(newest.mem, imms, view, number, mem_ranges=newest.ranges).ranged())
 
     def _forget_dead(self) -> None:
         """Let go of tables that no reader can reach; what a scan or snapshot holds goes with it."""

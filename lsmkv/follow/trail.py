@@ -125,11 +125,12 @@ class Trail:
     def apply(self, number: int, batch: WalBatch, *, keep_versions: bool) -> None:
         """Put a batch of a log into its newest memtable.
 
-        A range delete begins a memtable that no reader has seen: nothing that comes after it shows before it does.
+        A range delete begins a memtable that no reader has seen: nothing that comes after it shows before it does. So does the
+        first batch of a log: before that sorted data may have been loaded, which is in tables that readers do not see yet.
         """
         parts = self.parts(number)
-        if batch.ranges:
-            mem, ranges = parts[-1]
+        mem, ranges = parts[-1]
+        if batch.ranges or not mem.entries:
             if not mem.entries:
                 parts.pop()
             parts.append(Part(self._new_mem(), (*(() if mem.entries else ranges), *range_deletes(batch))))

@@ -175,10 +175,24 @@ def install_load(core: Core, committer: Committer, tables: list[TableMeta], flus
     with core.install_lock:
         edit = _edit(core, tables, at)
         _check_policy(core, edit)
-        committer.jump(tables[-1].max_seq, lambda: install(core, edit))
+        try:
+            committer.jump(tables[-1].max_seq, lambda: _show(core, edit))
+        except BaseException as error:
+            if core.state.last_seq >= tables[-1].max_seq:  # Ctrl-C behind the edit: it shows, but may not be counted
+                core.poisoned(error)
+            raise
         core.note("load", report_of(tables, at.level).to_dict())
     core.ledger.load.tasks += 1
     return at.level
+
+
+def _show(core: Core, edit: VersionEdit) -> None:
+    """Install the edit, and begin a memtable: who reads a state from before must not find in it what is written afterwards."""
+    install(core, edit)
+    with core.box.lock:
+        now = core.box.current
+        if now is not None:
+            core.box.swap(now._replace(mem=core.new_mem()))
 
 
 def _edit(core: Core, tables: list[TableMeta], at: Place) -> VersionEdit:

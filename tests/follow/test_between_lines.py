@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,3 +98,36 @@ def test_between_any_two_lines_of_a_look_a_prefix_shows(program):
 
 def test_a_load_shows_before_what_was_put_after_it():
     told([("look",), ("load", {1, 2}), ("put", 5), ("look",), ("load", {3}), ("range", 1), ("put", 2)])
+
+
+def in_the_middle(read: Callable[[], object], then: Callable[[], object]) -> object:
+    """What ``read``, a batch of reads, gives if ``then`` is done when it has found out what to read from."""
+
+    def trace(frame, event, arg):
+        del arg
+        if event == "call" and frame.f_code.co_qualname == "find_many":
+            sys.settrace(None)
+            then()
+
+    sys.settrace(trace)
+    try:
+        return read()
+    finally:
+        sys.settrace(None)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_batch_of_reads_shows_no_put_without_the_load_before_it(beside):
+    fs = MemoryFileSystem()
+    with lsmkv.open("/db", lsmkv.Options(fs=fs, rng=seeded(1), scheduler=ManualScheduler())) as db:
+        follower = lsmkv.open("/db", lsmkv.Options(fs=fs, rng=seeded(2), refresh_s=None), read_only=True)
+        reader = follower if beside else db
+
+        def meanwhile() -> None:
+            db.load_sorted([(b"loaded", b"1")])
+            db.put(b"put after", b"2")
+            follower.refresh()
+
+        assert in_the_middle(lambda: reader.get_many([b"loaded", b"put after"]), meanwhile) == [None, None]
+        assert reader.get_many([b"loaded", b"put after"]) == [b"1", b"2"]
+        follower.close()
