@@ -206,7 +206,9 @@ class Follower(Reading):
             try:
                 return read()
             except IOFailedError as later:
-                error = later
+                error = later.with_traceback(
+                    None
+                )  # it leads to this frame: together they would keep tables open until a collection
         raise BusyError(f"{self._path}: its tables are merged away faster than they can be read")
 
     # looking for news
@@ -247,6 +249,7 @@ class Follower(Reading):
                 self._from_scratch()
                 raise
             else:
+                failure = None  # as above
                 if news:
                     self._forget_dead()
                 return news
