@@ -206,9 +206,7 @@ class Follower(Reading):
             try:
                 return read()
             except IOFailedError as later:
-                error = later.with_traceback(
-                    None
-                )  # it leads to this frame: together they would keep tables open until a collection
+                error = later.with_traceback(None)  # that leads to this frame: a cycle, which keeps tables open for a while
         raise BusyError(f"{self._path}: its tables are merged away faster than they can be read")
 
     # looking for news

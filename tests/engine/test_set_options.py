@@ -404,3 +404,15 @@ EFFECTS = [
     for name, test in sorted(globals().items())
     if name.startswith("test_") and (name.removeprefix("test_").split("__")[0] in CHANGEABLE)
 ]
+
+
+def test_a_cache_begun_while_the_store_is_open_has_a_seed_of_its_own(open_db):
+    """Whoever chooses keys and values must not know how rows are sealed."""
+    seeds = set()
+    with open_db() as db:
+        for _ in range(2):
+            db.set_options(block_cache_bytes=0)
+            db.set_options(block_cache_bytes=1 << 16)
+            seeds.add(db._core.cache.seed)
+    assert len(seeds) == 2
+    assert 0 not in seeds
