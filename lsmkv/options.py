@@ -106,7 +106,7 @@ class Options:
 
     range_delete_keys: int = 256
     """Most keys that a range delete removes one by one, if it finds no more (0: it never looks). More: fewer range deletes that
-    every read has to consult, and other writers wait longer for one. Changeable: at the next opening."""
+    every read has to consult, and other writers wait longer for one. Changeable: at run time."""
 
     # seams
     fs: FileSystem | None = None
@@ -186,6 +186,7 @@ CHANGEABLE = frozenset(
         "max_immutables",
         "max_open_tables",
         "memtable_bytes",
+        "range_delete_keys",
         "stall_timeout_s",
         "table_bytes",
         "tombstone_age_s",
