@@ -124,3 +124,15 @@ def test_every_call_ends_with_a_result_or_closed_error_and_close_returns(tmp_pat
         assert len({again.get(b"y%04d" % n) for n in range(300)}) == 1, "a batch is all or nothing"
         assert len({again.get(b"x%04d" % n) for n in range(2000)}) == 1, "a load is all or nothing"
         again.check()
+
+
+def test_closing_from_inside_a_call_of_the_same_thread_is_refused_and_does_not_wait_for_itself(tmp_path):
+    def closing():
+        yield b"a", b"1"
+        db.close()
+
+    with lsmkv.open(tmp_path / "db") as db:
+        with pytest.raises(lsmkv.BusyError, match="inside another call"):
+            db.load_sorted(closing())
+        db.put(b"b", b"2")
+        assert dict(db.scan()) == {b"b": b"2"}
