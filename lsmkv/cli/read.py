@@ -19,7 +19,7 @@ from lsmkv.errors import InvalidArgumentError
 from lsmkv.follow import Follower
 from lsmkv.options import Options
 
-__all__ = ["ABSENT", "register"]
+__all__ = ["ABSENT", "Hex", "StorePath", "key_bytes", "register"]
 
 ABSENT = 1
 """Exit code of ``get`` for a key that is not there."""
@@ -53,7 +53,7 @@ def get(ctx: typer.Context, path: StorePath, key: Key, as_hex: Hex = False, raw:
         if raw and as_json:
             msg = "--raw and --json: choose one"
             raise InvalidArgumentError(msg)
-        wanted = _bytes(key, as_hex=as_hex)
+        wanted = key_bytes(key, as_hex=as_hex)
         with _follow(tools, path) as store:
             value = store.get(wanted)
         if as_json:
@@ -80,7 +80,7 @@ def scan(
     """Show entries in key order, of one moment, also beside a live writer."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        bounds = [None if bound is None else _bytes(bound, as_hex=as_hex) for bound in (start, stop, prefix)]
+        bounds = [None if bound is None else key_bytes(bound, as_hex=as_hex) for bound in (start, stop, prefix)]
         with _follow(tools, path) as store, store.scan(bounds[0], bounds[1], prefix=bounds[2], reverse=reverse) as entries:
             last: list[bytes] = []
             shown = _noted(islice(entries, limit or None), last)
@@ -121,8 +121,8 @@ def _follow(tools: Tools, path: str) -> Follower:
     return open_store(tools.store_kind(path).engine_path(path), Options(fs=tools.fs, refresh_s=None), read_only=True)
 
 
-def _bytes(text: str, *, as_hex: bool) -> bytes:
-    """A key from the command line."""
+def key_bytes(text: str, *, as_hex: bool) -> bytes:
+    """A key from the command line; InvalidArgumentError for what is not hexadecimal and should be."""
     if not as_hex:
         return text.encode("utf-8", "surrogateescape")  # an argument that is no UTF-8 is its own bytes
     try:
