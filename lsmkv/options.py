@@ -134,7 +134,8 @@ class Options:
             if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
-                _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
+                none = ", or None" if name in _OPTIONAL else ""
+                _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}{none}")
         if self.level0_stop_runs <= self.level0_runs:
             _refuse("level0_stop_runs", self.level0_stop_runs, f"more than level0_runs ({self.level0_runs})")
         slow = self.level0_slowdown_runs
