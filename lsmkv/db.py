@@ -339,7 +339,8 @@ class DB(Reading, OwnerCalls):
         """Flush, make durable, give the lock back. A second call does nothing; later calls raise ClosedError.
 
         Waits for calls inside (a compaction gives up at its next slice). If the flush fails (a full disk, say) the log is
-        synced instead and nothing is lost; an error is raised only if that fails too, or if a file cannot be closed.
+        synced instead and nothing is lost; an error is raised only if that fails too, or if a file cannot be closed. BusyError if
+        called from inside another call of the same thread (by an iterable that ``load_sorted`` draws from, a signal handler).
 
         I/O: one table per memtable; one manifest edit per memtable, one if there is none; one log removed per
         memtable.

@@ -12,7 +12,7 @@
     |-- ReadOnlyError(path, what)             a follower was asked to write
     |-- InvalidArgumentError                  the caller passed something meaningless (also a ValueError)
     |-- FormatTooNewError(path, found, known) written by a newer version of this library
-    `-- BusyError(reason)                     the write would have to wait longer than allowed
+    `-- BusyError(reason)                     the call would have to wait longer than allowed
 
 A missing key is not an error: it is ``None``.
 """
@@ -128,10 +128,10 @@ class FormatTooNewError(LsmError):
 
 
 class BusyError(LsmError):
-    """A write would have to wait longer than allowed. Attribute: ``reason``."""
+    """A call would have to wait longer than allowed, or for itself. Attribute: ``reason``."""
 
     def __init__(self, reason: str) -> None:
-        """Say what the write is waiting for."""
+        """Say what the call is waiting for."""
         super().__init__(f"store is busy: {reason}")
         self.reason = reason
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from lsmkv.errors import ClosedError, InvalidArgumentError
+from lsmkv.follow import Follower
 from lsmkv.observe.metrics import CATALOGUE, Metric
 from lsmkv.observe.stats import Stats
 
@@ -97,6 +98,9 @@ def _referred(name: object, store: Measurable) -> tuple[str, weakref.ref[Measura
     """A name and a reference that keeps nothing alive."""
     if not isinstance(name, str) or not name:
         msg = f"Collector: the name of a store must be a string that is not empty, not {name!r}"
+        raise InvalidArgumentError(msg)
+    if isinstance(store, Follower):
+        msg = f"Collector: {name!r} is a follower: metrics are told where the store is open for writing"
         raise InvalidArgumentError(msg)
     if not callable(getattr(store, "stats", None)):
         msg = f"Collector: {name!r} is no open store: {type(store).__name__} has no stats()"

@@ -106,7 +106,7 @@ class Options:
 
     range_delete_keys: int = 256
     """Most keys that a range delete removes one by one, if it finds no more (0: it never looks). More: fewer range deletes that
-    every read has to consult, and other writers wait longer for one. Changeable: at the next opening."""
+    every read has to consult, and other writers wait longer for one. Changeable: at run time."""
 
     # seams
     fs: FileSystem | None = None
@@ -134,7 +134,8 @@ class Options:
             if value is None and name in _OPTIONAL:
                 continue
             if isinstance(value, bool) or not isinstance(value, int if kind is int else int | float) or not low <= value <= high:
-                _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}")
+                none = ", or None" if name in _OPTIONAL else ""
+                _refuse(name, value, f"{'an integer' if kind is int else 'a number'} from {low} to {high}{none}")
         if self.level0_stop_runs <= self.level0_runs:
             _refuse("level0_stop_runs", self.level0_stop_runs, f"more than level0_runs ({self.level0_runs})")
         slow = self.level0_slowdown_runs
@@ -186,6 +187,7 @@ CHANGEABLE = frozenset(
         "max_immutables",
         "max_open_tables",
         "memtable_bytes",
+        "range_delete_keys",
         "stall_timeout_s",
         "table_bytes",
         "tombstone_age_s",

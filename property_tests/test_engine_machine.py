@@ -29,6 +29,9 @@ OPTIONS = {
     "level0_runs": st.integers(1, 4),
     "wal_sync": st.sampled_from(["off", "interval"]),
     "tombstone_age_s": st.sampled_from([None, 1e6]),
+    "range_delete_keys": st.sampled_from([0, 1, 256]),
+    "filter_allocation": st.sampled_from(["monkey", "uniform"]),
+    "background_bytes_per_s": st.sampled_from([None, 1e6]),
 }
 """What may change while the store is open; none of it may change an answer."""
 POLICIES = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import commands, engine, lab, load, policy, read, repair, top
+from lsmkv.cli import commands, delete, engine, lab, load, policy, read, repair, top
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -27,8 +27,8 @@ def build_tools() -> Tools:
     """The whole command and what it knows."""
     app = typer.Typer(
         name="lsmkv",
-        help="Look into, check, copy and repair lsmkv stores. Everything but `checkpoint`, `repair`, `set-policy`, `load` and "
-        "`demo` only reads, takes no lock and works beside a live writer.",
+        help="Look into, check, copy and repair lsmkv stores. Everything but `checkpoint`, `repair`, `set-policy`, `load`, "
+        "`delete-range` and `demo` only reads, takes no lock and works beside a live writer.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -53,6 +53,7 @@ def build_tools() -> Tools:
     top.register(tools)
     repair.register(tools)
     load.register(tools)
+    delete.register(tools)
     for point in sorted(entry_points(group=GROUP), key=lambda p: p.name):
         point.load()(tools)
     return tools

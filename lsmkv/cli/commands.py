@@ -12,7 +12,6 @@ from rich.text import Text
 
 from lsmkv.cli.output import FAILED, console, emit_json, emit_records, guard, plain
 from lsmkv.cli.tools import Tools
-from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import human_bytes, policy_line, rows, text_picture
 from lsmkv.observe.tree import render_tree
@@ -149,9 +148,8 @@ def checkpoint(
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
         kind = tools.store_kind(path)
-        if kind.checkpoint is None:
-            msg = f"{path} is a {kind.name}: checkpoints exist for the engine alone (its files are in {kind.engine_path(path)})"
-            raise InvalidArgumentError(msg)
+        tools.refuse_all_but_trees(path, "checkpoint")
+        assert kind.checkpoint is not None
         kind.checkpoint(path, dest)
         report = kind.report(tools.fs, dest)
         if as_json:

@@ -10,16 +10,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import IO, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from lsmkv.cli.chosen import search_here
 from lsmkv.cli.output import emit_json, guard
 from lsmkv.cli.tools import Tools
 from lsmkv.db import open as open_store
-from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.observe.picture import human_bytes
@@ -62,16 +63,14 @@ def load(
     """Load sorted entries into a store, all of them or none; nobody else may have it open. Much faster than putting them."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        if tools.fs.exists(path) and (not create or tools.fs.exists(f"{path}/MANIFEST")):
-            kind = tools.store_kind(path)
-            if kind.checkpoint is None:
-                raise InvalidArgumentError(f"{path} is a {kind.name}: load exists for the engine alone")
-        elif not create:
-            raise InvalidArgumentError(f"{path} does not exist: --create makes a store there")
+        tools.refuse_all_but_trees(path, "load")
+        if not create:
+            _refuse_nothing(tools, path)
         chosen = format_ or ("tsv" if file.endswith(".tsv") else "jsonl")
         parse = _json_line if chosen == "jsonl" else _tab_line
-        with _bar(tools.fs, file, shown=not as_json) as advance:
-            lines = _lines(_chunks(tools.fs, file, advance))
+        search_here()  # its policy may be one of the user's own
+        with _source(file) as (source, size), _bar(size, shown=not as_json) as advance:  # before a store is made for it
+            lines = _lines(_chunks(source, advance))
             with open_store(path, Options(create=create, scheduler=ManualScheduler())) as db:
                 report = db.load_sorted(_pairs(lines, parse, encoding))
         if as_json:
@@ -79,37 +78,48 @@ def load(
         elif report.level is None:
             typer.echo("nothing to load")
         else:
-            size = f"{human_bytes(report.raw_bytes)} of keys and values, {human_bytes(report.bytes)} in {report.tables:,} tables"
-            typer.echo(f"{report.entries:,} entries, {size}, at level {report.level}")
+            told = f"{human_bytes(report.raw_bytes)} of keys and values, {human_bytes(report.bytes)} in {report.tables:,} tables"
+            typer.echo(f"{report.entries:,} entries, {told}, at level {report.level}")
 
 
-def _chunks(fs: FileSystem, path: str, advance: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a file, as they are read."""
-    if path == "-":
-        while data := sys.stdin.buffer.read(CHUNK_BYTES):
-            yield data
-        return
-    file, at = fs.open(path), 0
+def _refuse_nothing(tools: Tools, path: str) -> None:
+    """Refuse a path without a store."""
     try:
-        while data := file.pread(CHUNK_BYTES, at):
-            yield data
-            at += len(data)
-            advance(len(data))
-    finally:
-        file.close()
+        tools.store_kind(path)
+    except InvalidArgumentError as error:
+        if tools.fs.exists(path) and not tools.fs.isdir(path):
+            raise
+        raise InvalidArgumentError(f"{error}: --create makes a store there") from error
+
+
+@contextmanager
+def _source(path: str) -> Iterator[tuple[IO[bytes], int | None]]:
+    """What is loaded, opened, and its bytes where that is known: a pipe has a name, too, in the shell's ``<(sort data)``."""
+    if path == "-":
+        yield sys.stdin.buffer, None
+        return
+    with Path(path).open("rb") as source:
+        yield source, Path(path).stat().st_size if Path(path).is_file() else None
+
+
+def _chunks(source: IO[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    """The bytes of a file, as they are read."""
+    while data := source.read(CHUNK_BYTES):
+        yield data
+        advance(len(data))
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not empty and their numbers, from 1."""
+    """Lines that are not empty and their numbers, from 1. A carriage return at the end belongs to the line break."""
     number, rest = 0, b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             number += 1
-            if line.strip():
-                yield number, line
-    if rest.strip():
-        yield number + 1, rest
+            if kept := line.removesuffix(b"\r"):
+                yield number, kept
+    if kept := rest.removesuffix(b"\r"):
+        yield number + 1, kept
 
 
 def _pairs(
@@ -121,7 +131,7 @@ def _pairs(
     for number, line in lines:
         try:
             key, value = map(encode, parse(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidArgumentError(f"line {number} is no entry ({error}): {line[:80]!r}") from error
         if last is not None and key <= last:
             raise InvalidArgumentError(
@@ -134,25 +144,30 @@ def _pairs(
 def _json_line(line: bytes) -> tuple[str, str]:
     """Key and value of a JSON object."""
     told = json.loads(line)
+    if not isinstance(told, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - the line is wrong, not the program
+    wrong = [name for name in ("key", "value") if not isinstance(told.get(name), str)]
+    if wrong:
+        raise ValueError(f"its {wrong[0]} is no string" if wrong[0] in told else f"no {wrong[0]}")
     return told["key"], told["value"]
 
 
 def _tab_line(line: bytes) -> tuple[str, str]:
     """Key and value around the tab."""
-    key, tab, value = line.decode().rstrip("\r").partition("\t")
-    if not tab:
-        raise ValueError("no tab")
-    return key, value
+    key, *values = line.decode().split("\t")
+    if len(values) != 1:
+        raise ValueError("more than one tab" if values else "no tab")
+    return key, values[0]
 
 
 @contextmanager
-def _bar(fs: FileSystem, path: str, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; what it is told the bytes to that were read."""
+def _bar(size: int | None, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal; what it is told the bytes to that were read, of ``size`` if known."""
     err = Console(stderr=True)
     if not shown or not err.is_terminal:
         yield lambda _: None
         return
     columns = (TextColumn("loading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task("loading", total=fs.size(path) if path != "-" else None)
-        yield lambda size: progress.advance(task, size)
+        task = progress.add_task("loading", total=size)
+        yield lambda more: progress.advance(task, more)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
 from importlib.util import find_spec
 
 __all__ = ["main"]
 
 USAGE_ERROR = 2
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -16,6 +19,10 @@ def main() -> None:
     if missing:
         sys.stderr.write(f"lsmkv: the command needs {' and '.join(missing)}: pip install 'lsmkv[cli]'\n")
         sys.exit(USAGE_ERROR)
-    from lsmkv.cli.app import build  # noqa: PLC0415 - only here is it known that its imports will succeed
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # what is done is done: a late Ctrl-C makes no failure of it
+    try:
+        from lsmkv.cli.app import build  # noqa: PLC0415 - only here is it known that its imports will succeed
 
-    build()()
+        build()()
+    except KeyboardInterrupt:  # while it still imports; commands see to their own
+        sys.exit(INTERRUPTED)

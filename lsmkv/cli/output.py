@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from itertools import islice
 
@@ -47,7 +47,8 @@ def guard(*, as_json: bool) -> Iterator[None]:
 def fail(error: Exception, *, as_json: bool) -> None:
     """Say what went wrong and exit."""
     if as_json:
-        emit_json({"error": _describe(error)})
+        with suppress(OSError):  # it may be standard output that failed
+            emit_json({"error": _describe(error)})
     typer.echo(f"lsmkv: {' '.join(str(error).split())}", err=True)
     raise typer.Exit(FAILED) from None
 
@@ -80,7 +81,8 @@ def emit_records(records: Iterable[Mapping[str, object]], *, as_json: bool, limi
             typer.echo(separator + json.dumps(record, default=_jsonable), nl=False)
             separator = ",\n"
     except (LsmError, OSError) as error:  # the array must end before the failure is told
-        typer.echo(separator + json.dumps({"error": _describe(error)}) + "\n]")
+        with suppress(OSError):
+            typer.echo(separator + json.dumps({"error": _describe(error)}) + "\n]")
         fail(error, as_json=False)
     typer.echo("[]" if separator == "[\n" else "\n]")
 

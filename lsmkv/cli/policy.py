@@ -51,10 +51,8 @@ def set_policy(
     """Change the compaction policy of a store and say what that costs; nobody else may have it open."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        kind = tools.store_kind(path)
-        if kind.checkpoint is None:
-            msg = f"{path} is a {kind.name}: set-policy exists for the engine alone"
-            raise InvalidArgumentError(msg)
+        tools.store_kind(path)
+        tools.refuse_all_but_trees(path, "set-policy")
         chosen = chosen_policy(policy)
         lost = _lost(tools, path)
         options = Options(create=False, scheduler=ManualScheduler(), policy=chosen if lost else None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -18,7 +19,7 @@ from lsmkv.errors import InvalidArgumentError
 from lsmkv.follow import Follower
 from lsmkv.options import Options
 
-__all__ = ["ABSENT", "register"]
+__all__ = ["ABSENT", "Hex", "StorePath", "key_bytes", "register"]
 
 ABSENT = 1
 """Exit code of ``get`` for a key that is not there."""
@@ -52,7 +53,7 @@ def get(ctx: typer.Context, path: StorePath, key: Key, as_hex: Hex = False, raw:
         if raw and as_json:
             msg = "--raw and --json: choose one"
             raise InvalidArgumentError(msg)
-        wanted = _bytes(key, as_hex=as_hex)
+        wanted = key_bytes(key, as_hex=as_hex)
         with _follow(tools, path) as store:
             value = store.get(wanted)
         if as_json:
@@ -79,16 +80,34 @@ def scan(
     """Show entries in key order, of one moment, also beside a live writer."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        bounds = [None if bound is None else _bytes(bound, as_hex=as_hex) for bound in (start, stop, prefix)]
+        bounds = [None if bound is None else key_bytes(bound, as_hex=as_hex) for bound in (start, stop, prefix)]
         with _follow(tools, path) as store, store.scan(bounds[0], bounds[1], prefix=bounds[2], reverse=reverse) as entries:
-            shown = islice(entries, limit or None)
+            last: list[bytes] = []
+            shown = _noted(islice(entries, limit or None), last)
             if as_json:
                 emit_records(_records(shown, keys_only=keys), as_json=True, limit=None)
-                return
-            for key, value in shown:
-                typer.echo(plain(key) if keys else f"{plain(key)}  {plain(value)}")
-            if limit and next(entries, None) is not None:
-                typer.echo(f"lsmkv: there are more; --limit 0 shows all, --start goes on from {plain(key)}", err=True)
+            else:
+                for key, value in shown:
+                    typer.echo(plain(key) if keys else f"{plain(key)}  {plain(value)}")
+            after = next(entries, None) if limit else None
+            if after is not None:
+                onwards = _option("--stop", last[0], as_hex) if reverse else _option("--start", after[0], as_hex)
+                typer.echo(f"lsmkv: there are more; --limit 0 shows all, {onwards} goes on", err=True)
+
+
+def _noted(entries: Iterator[tuple[bytes, bytes]], last: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Entries as they come; ``last`` holds the key of the last one."""
+    for key, value in entries:
+        last[:] = [key]
+        yield key, value
+
+
+def _option(name: str, key: bytes, as_hex: bool) -> str:
+    """An option that names a key, ready for the shell."""
+    text = key.decode("ascii", "replace")
+    if as_hex or not text.isascii() or not text.isprintable():
+        return f"--hex {name} {key.hex()}"
+    return f"{name} {quote(text)}"
 
 
 def _records(entries: Iterator[tuple[bytes, bytes]], *, keys_only: bool) -> Iterator[Record]:
@@ -102,8 +121,8 @@ def _follow(tools: Tools, path: str) -> Follower:
     return open_store(tools.store_kind(path).engine_path(path), Options(fs=tools.fs, refresh_s=None), read_only=True)
 
 
-def _bytes(text: str, *, as_hex: bool) -> bytes:
-    """A key from the command line."""
+def key_bytes(text: str, *, as_hex: bool) -> bytes:
+    """A key from the command line; InvalidArgumentError for what is not hexadecimal and should be."""
     if not as_hex:
         return text.encode("utf-8", "surrogateescape")  # an argument that is no UTF-8 is its own bytes
     try:

@@ -22,9 +22,10 @@ Written by `make docs` from the command itself; `lsmkv COMMAND --help` says the 
 
 Results go to standard output, one line about a failure to standard error. With `--json` standard output holds one JSON
 document and nothing else (also for a failure: `{"error": {"kind": ..., "message": ...}}`); byte strings are hexadecimal
-there. Exit codes: 0 it worked, 2 something is wrong (a path, an argument, the store), 130 interrupted (`top`: 0, that is how
-one leaves it). `tree`, `stats`, `top`, `verify` and `dump` take no lock and change nothing, so they also work beside a live
-writer.
+there. Arguments that a command does not have are refused before that, on standard error alone. Exit codes: 0 it worked, 1 the
+key that `get` was asked for is not there (or whoever read the output went away), 2 something is wrong (a path, an argument, the
+store), 130 interrupted (`top`: 0, that is how one leaves it). `tree`, `stats`, `top`, `verify`, `dump`, `get` and `scan` take no
+lock and change nothing, so they also work beside a live writer.
 """
 
 

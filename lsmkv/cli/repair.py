@@ -50,11 +50,11 @@ def repair(
         if as_json and not yes and not dry_run:
             msg = "--json asks no questions: add --yes or --dry-run"
             raise InvalidArgumentError(msg)
-        _refuse_others(tools, path)
+        tools.refuse_all_but_trees(path, "repair")  # a directory that is no store any more may still be repaired
         report = repair_store(path, dry_run=not yes, rebuild=rebuild)
         if not as_json:
             _tell(report)
-        if not yes and not dry_run and not report.healthy and typer.confirm("Repair it?"):
+        if not yes and not dry_run and not report.healthy and _agreed():
             report = repair_store(path, rebuild=rebuild)
             _tell(report)
         if as_json:
@@ -64,12 +64,13 @@ def repair(
             raise typer.Exit(FAILED)
 
 
-def _refuse_others(tools: Tools, path: str) -> None:
-    """Refuse stores that are more than a tree. A directory that is no store any more may still be repaired."""
-    for kind in tools.stores:
-        if tools.fs.exists(path) and tools.fs.isdir(path) and kind.matches(tools.fs, path) and kind.checkpoint is None:
-            msg = f"{path} is a {kind.name}: repair exists for the engine alone (its files are in {kind.engine_path(path)})"
-            raise InvalidArgumentError(msg)
+def _agreed() -> bool:
+    """Whether the repair is wanted. The end of the input, or Ctrl-C, is a no like any other."""
+    try:
+        return typer.confirm("Repair it?")
+    except typer.Abort:
+        typer.echo()
+        return False
 
 
 def _tell(report: RepairReport) -> None:

@@ -68,11 +68,24 @@ class Tools:
         if not self.fs.isdir(path):
             msg = f"{path} is a file: a store is a directory (`lsmkv dump` looks into single files)"
             raise InvalidArgumentError(msg)
-        for kind in self.stores:
-            if kind.matches(self.fs, path):
-                return kind
-        msg = f"{path} holds no lsmkv store (no MANIFEST there)"
-        raise InvalidArgumentError(msg)
+        kind = self.kind_at(path)
+        if kind is None:
+            msg = f"{path} holds no lsmkv store (no MANIFEST there)"
+            raise InvalidArgumentError(msg)
+        return kind
+
+    def kind_at(self, path: str) -> StoreKind | None:
+        """The kind of the store at ``path``, None where there is none. I/O: some stats."""
+        if not self.fs.exists(path) or not self.fs.isdir(path):
+            return None
+        return next((kind for kind in self.stores if kind.matches(self.fs, path)), None)
+
+    def refuse_all_but_trees(self, path: str, command: str) -> None:
+        """InvalidArgumentError for a store at ``path`` that is more than a tree, and that ``command`` does not exist for."""
+        kind = self.kind_at(path)
+        if kind is not None and kind.checkpoint is None:
+            msg = f"{path} is a {kind.name}: {command} exists for the engine alone (its files are in {kind.engine_path(path)})"
+            raise InvalidArgumentError(msg)
 
     def file_kind(self, path: str) -> FileKind:
         """The kind of the file at ``path``; InvalidArgumentError where it is none of ours. I/O: reads its first bytes."""

@@ -25,7 +25,7 @@ from typing import Protocol, Self
 from lsmkv.base.ledger import Account, LevelAccount
 from lsmkv.cost.checks import able
 from lsmkv.cost.seen import filtered_share, predicted_rate
-from lsmkv.errors import LsmError
+from lsmkv.errors import InvalidArgumentError, LsmError
 from lsmkv.version.shape import Level, TreeShape
 
 __all__ = ["Measured", "MeasuredLevel", "Window", "measure", "measured", "window"]
@@ -165,12 +165,16 @@ def measured(store: Store, *, scan: bool = False) -> Measured:
     """What operations cost since the store was created, as far as its ledger remembers.
 
     ``scan`` counts the live entries for ``space_amplification`` (flush first: entries in memory are live, not in tables).
+    Raises InvalidArgumentError for what is no store, and for a follower.
 
     I/O: none; with ``scan`` a scan of the whole store, which the ledger counts like any other.
     """
     able("store", store, OPEN_STORE, "stats", "tree", "scan")
     live = sum(len(key) + len(value) for key, value in store.scan()) if scan else None
-    return measure(store.stats().totals, store.tree(), live)
+    stats = store.stats()
+    if not hasattr(stats, "totals"):
+        raise InvalidArgumentError("store must be open for writing: a follower counts only what it reads itself (cost.window)")
+    return measure(stats.totals, store.tree(), live)
 
 
 def measure(account: Account, shape: TreeShape, live_bytes: int | None = None) -> Measured:

@@ -1,14 +1,15 @@
 """A counted gate: every call passes it, close shuts it and waits until the last call has left.
 
-A call that holds the gate may make another call on the same object: the gate counts, it does not exclude.
+A call that holds the gate may make another call on the same object: the gate counts, it does not exclude. Only close may not be
+called from inside a call, by an iterable that it draws from, a callback or a signal handler: it would wait for itself.
 """
 
 from __future__ import annotations
 
 from types import TracebackType
 
-from lsmkv.env.sync import Condition
-from lsmkv.errors import ClosedError
+from lsmkv.env.sync import Condition, current_thread_id
+from lsmkv.errors import BusyError, ClosedError
 
 __all__ = ["CallGate"]
 
@@ -21,7 +22,7 @@ class CallGate:
     def __init__(self, what: str) -> None:
         self._what = what
         self._open = True
-        self._inside = 0
+        self._inside: list[int] = []  # a thread for each call
         self._state = Condition()
 
     def __enter__(self) -> None:
@@ -29,18 +30,20 @@ class CallGate:
         with self._state:
             if not self._open:
                 raise ClosedError(self._what)
-            self._inside += 1
+            self._inside.append(current_thread_id())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Count it out."""
         with self._state:
-            self._inside -= 1
+            self._inside.remove(current_thread_id())
             if not self._inside:
                 self._state.notify_all()
 
     def bar(self) -> bool:
-        """Let no further call in; whether this was the call that barred it."""
+        """Let no further call in; whether this was the call that barred it. BusyError, and no change, from inside a call."""
         with self._state:
+            if current_thread_id() in self._inside:
+                raise BusyError(f"{self._what} was closed from inside another call of the same thread: let that return first")
             first, self._open = self._open, False
             return first
 
@@ -54,10 +57,10 @@ class CallGate:
         """In a forked child: shut for good, whoever was inside when the fork came. Takes no lock."""
         self._state = Condition()
         self._open = False
-        self._inside = 0
+        self._inside = []
 
     def shut(self) -> bool:
-        """Let no further call in and wait for those inside; whether this was the call that shut it."""
+        """Let no further call in and wait for those inside; whether this was the call that shut it. Raises as :meth:`bar`."""
         first = self.bar()
         self.drain()
         return first

@@ -337,6 +337,7 @@ class Follower(Reading):
             bytes=manifest.shape.bytes,
             memtable_entries=sum(mem.entries for mem in mems),
             memtable_bytes=sum(mem.bytes for mem in mems),
+            range_deletes=len(state.ranges.fragments) if state.ranges is not None else 0,
             logs=sum(mem.entries > 0 for mem in mems),
             snapshots=self._snapshots.settle(),
             open_tables=len(self._tables),

@@ -31,6 +31,8 @@ class FollowerStats:
     memtable_entries: int
     """Entries that only logs hold."""
     memtable_bytes: int
+    range_deletes: int
+    """Fragments of the key space that range deletes cover and reads ask about."""
     logs: int
     """Logs whose entries are not in tables yet."""
     snapshots: int

@@ -101,15 +101,18 @@ def _parts(pairs: Iterable[tuple[bytes, bytes]], seq: int) -> Iterator[Part]:
 
 
 def _frames(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[Frame]:
-    """Frames of the pairs; an error names the position of the pair that is none."""
-    drawn = 0
+    """Frames of the pairs; an error names the position of the pair that is none. What the iterable raises is its own affair."""
+    drawn, drawing = 0, False
 
     def counted() -> Iterator[tuple[bytes, bytes]]:
         """The pairs, one by one."""
-        nonlocal drawn
+        nonlocal drawn, drawing
+        drawing = True
         for pair in given:
-            drawn += 1
+            drawn, drawing = drawn + 1, False
             yield pair
+            drawing = True
+        drawing = False
 
     if isinstance(pairs, list | tuple):
         with suppress(InvalidArgumentError):  # the fast way; whatever is wrong is found again below, with its place
@@ -123,6 +126,8 @@ def _frames(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[Frame]:
     try:
         yield from frames_of_pairs(counted())
     except InvalidArgumentError as error:
+        if drawing:
+            raise
         raise InvalidArgumentError(f"pair {drawn - 1} (counted from 0): {error}. Nothing was loaded") from error
 
 

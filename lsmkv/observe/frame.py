@@ -88,7 +88,7 @@ class Frame:
     about: str
     status_age_s: float | None
     up_s: float | None
-    """Since opening, as the last status has it."""
+    """Since opening: what the last status says and, while its writer is taken to be alive, the age of that status."""
     policy: Mapping[str, object] | None
     levels: tuple[LevelRow, ...]
     entries: int
@@ -227,13 +227,14 @@ def _frame(seen: Look, rates: Rates | None) -> Frame:
         [size for n, size in files.logs.items() if n >= manifest.wal_floor] if files is not None and manifest is not None else []
     )
     live = seen.state in ("open", "idle", "silent")
+    age_s = max(seen.at_s - number(status, "at_s"), 0.0) if status is not None else None
     return Frame(
         at_s=seen.at_s,
         path=seen.path,
         state=seen.state,
         about=seen.about,
-        status_age_s=max(seen.at_s - number(status, "at_s"), 0.0) if status is not None else None,
-        up_s=number(status, "up_s") if status is not None else None,
+        status_age_s=age_s,
+        up_s=number(status, "up_s") + (age_s or 0.0) * (seen.state in ("open", "idle")) if status is not None else None,
         policy=manifest.policy if manifest is not None else None,
         levels=rows(shape, manifest.policy) if shape is not None and manifest is not None else (),
         entries=shape.entries if shape is not None else 0,

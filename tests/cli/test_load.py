@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import os
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 import lsmkv
 from lsmkv.cli import load
+from lsmkv_tensor import PageStore, StoreOptions
 
 ENTRIES = {b"key%04d" % n: b"value %d" % n for n in range(5000)}
 
@@ -51,13 +54,16 @@ def test_hex_takes_any_bytes(cli, tmp_path):
 
 
 BAD = [
-    ("jsonl", '{"key": "a", "value": "1"}\n\n{"key": "a", "value": "2"}', "line 3: key b'a' does not sort after"),
-    ("jsonl", '{"key": "b", "value": "1"}\n{"key": "a", "value": "2"}', "line 2: key b'a' does not sort after"),
-    ("jsonl", '{"key": "a", "value": "1"}\n{"key": "b"}', "line 2 is no entry"),
-    ("jsonl", '{"key": "a", "value": 7}', "line 1 is no entry"),
-    ("jsonl", "[1]", "line 1 is no entry"),
-    ("jsonl", "nonsense", "line 1 is no entry"),
-    ("tsv", "a\t1\nb", "line 2 is no entry (no tab)"),
+    ("jsonl", '{"key": "a", "value": "1"}\n\n{"key": "a", "value": "2"}', "line 3: key b'a' does not sort after the key before"),
+    ("jsonl", '{"key": "b", "value": "1"}\n{"key": "a", "value": "2"}', "line 2: key b'a' does not sort after the key before it"),
+    ("jsonl", '{"key": "a", "value": "1"}\n{"key": "b"}', 'line 2 is no entry (no value): b\'{"key": "b"}\''),
+    ("jsonl", '{"key": "a", "value": 7}', 'line 1 is no entry (its value is no string): b\'{"key": "a", "value": 7}\''),
+    ("jsonl", "[1]", "line 1 is no entry (not a JSON object): b'[1]'"),
+    ("jsonl", "nonsense", "line 1 is no entry (Expecting value: line 1 column 1 (char 0)): b'nonsense'"),
+    ("jsonl", "[" * 100_000, "line 1 is no entry (maximum recursion depth exceeded"),
+    ("tsv", "a\t1\nb", "line 2 is no entry (no tab): b'b'"),
+    ("tsv", "a\t1\n \nb\t2", "line 2 is no entry (no tab): b' '"),
+    ("tsv", "a\t1\nb\t2\t3", "line 2 is no entry (more than one tab): b'b\\t2\\t3'"),
 ]
 
 
@@ -68,7 +74,7 @@ def test_what_is_no_sorted_data_is_refused_by_line_and_leaves_nothing(cli, tmp_p
         db.put(b"k", b"v")
     done = cli("load", tmp_path / "db", tmp_path / "data", "--format", form, "--json")
     assert done.code == 2
-    assert message in done.json["error"]["message"]
+    assert done.json["error"]["message"].startswith(message), "the line, and no word about pairs"
     assert contents(tmp_path / "db") == {b"k": b"v"}
 
 
@@ -84,6 +90,66 @@ def test_a_missing_file_makes_no_store_of_entries(cli, tmp_path):
     done = cli("load", tmp_path / "db", tmp_path / "nothing", "--create")
     assert done.code == 2
     assert "nothing" in done.err
+    assert not (tmp_path / "db").exists()
+
+
+def test_a_directory_is_refused_by_name(cli, tmp_path):
+    done = cli("load", tmp_path / "db", tmp_path, "--create")
+    assert done.code == 2
+    assert str(tmp_path) in done.err
+    assert not (tmp_path / "db").exists()
+
+
+def test_a_directory_without_a_store_takes_one_when_asked_for(cli, tmp_path):
+    (tmp_path / "db").mkdir()
+    file = written(tmp_path / "data.tsv", "tsv", "utf-8")
+    assert "--create" in cli("load", tmp_path / "db", file).err
+    assert cli("load", tmp_path / "db", file, "--create").code == 0
+    assert contents(tmp_path / "db") == ENTRIES
+
+
+@pytest.mark.parametrize("create", [[], ["--create"]])
+def test_a_page_store_takes_no_load(cli, tmp_path, create):
+    PageStore.open(tmp_path / "pages", options=StoreOptions(capacity_bytes=16 << 20)).close()
+    before = sorted(path.name for path in (tmp_path / "pages").iterdir())
+    done = cli("load", tmp_path / "pages", written(tmp_path / "data.tsv", "tsv", "utf-8"), *create)
+    assert done.code == 2
+    assert "page store" in done.err
+    assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == before
+
+
+def test_a_pipe_that_has_a_name_is_read(cli, tmp_path):
+    read, write = os.pipe()
+    os.write(write, b"a\t1\nb\t2\n")
+    os.close(write)
+    try:
+        done = cli("load", tmp_path / "db", f"/dev/fd/{read}", "--format", "tsv", "--create")
+    finally:
+        os.close(read)
+    assert done.code == 0, done.err
+    assert contents(tmp_path / "db") == {b"a": b"1", b"b": b"2"}
+
+
+def test_a_line_of_nothing_but_a_tab_is_an_entry(cli, tmp_path):
+    (tmp_path / "x.tsv").write_bytes(b"\t\r\n\r\n\na\t \r\n")
+    assert cli("load", tmp_path / "db", tmp_path / "x.tsv", "--create").code == 0
+    assert contents(tmp_path / "db") == {b"": b"", b"a": b" "}
+
+
+def test_a_store_with_a_policy_of_ones_own_is_loaded(cli, tmp_path, monkeypatch):
+    (tmp_path / "policy_lying_here.py").write_text(
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n"
+        "    def pick(self, shape):\n        return None\n"
+    )
+    with monkeypatch.context() as here:
+        here.syspath_prepend(tmp_path)
+        with lsmkv.open(tmp_path / "db", lsmkv.Options(policy=importlib.import_module("policy_lying_here").Mine())):
+            pass
+    del sys.modules["policy_lying_here"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    done = cli("load", tmp_path / "db", written(tmp_path / "data.tsv", "tsv", "utf-8"))
+    assert done.code == 0, done.err
 
 
 def test_an_empty_file_is_nothing_to_load(cli, tmp_path):
@@ -96,6 +162,5 @@ def test_lines_are_whole_wherever_a_read_ends(monkeypatch):
     data = b"".join(b"%d\t%s\n" % (n, b"x" * (n % 11)) for n in range(300)).rstrip(b"\n")
     for size in (1, 2, 3, 7, 64, 10_000):
         monkeypatch.setattr(load, "CHUNK_BYTES", size)
-        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-        lines = list(load._lines(load._chunks(None, "-", lambda _: None)))
+        lines = list(load._lines(load._chunks(io.BytesIO(data), lambda _: None)))
         assert lines == list(enumerate(data.split(b"\n"), 1))

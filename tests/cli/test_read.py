@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,6 +73,23 @@ def test_scan_stops_at_its_limit_and_says_so(cli: Cli, small: Path) -> None:
     assert len(everything.out.splitlines()) == 303
     assert everything.err == ""
     assert cli("scan", small, "--limit", "303").err == ""
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("reverse", [[], ["--reverse"]])
+def test_a_scan_goes_on_where_it_says(cli: Cli, small: Path, form: list[str], reverse: list[str]) -> None:
+    with lsmkv.open(small) as db:
+        db.put_many((b"it's %d\xff" % i if i % 2 else b"it's %d" % i, b"") for i in range(200))
+    more = ["scan", small, "--keys", "--limit", "37", *form, *reverse]
+    shown, onwards = [], []
+    for _ in range(20):  # fourteen parts
+        part = cli(*more, *onwards)
+        shown += part.json if form else part.out.splitlines()
+        if "there are more" not in part.err:
+            break
+        onwards = shlex.split(re.search("shows all, (.*) goes on", part.err)[1])
+    everything = cli("scan", small, "--keys", "--limit", "0", *form, *reverse)
+    assert shown == (everything.json if form else everything.out.splitlines())
 
 
 def test_both_see_what_a_live_writer_has_committed_and_change_nothing(cli: Cli, small: Path) -> None:

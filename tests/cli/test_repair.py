@@ -65,7 +65,7 @@ def test_yes_repairs_and_names_the_loss(cli: Cli, hurt: Path) -> None:
     assert "healthy" in cli("repair", hurt).out
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2)])
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("", 2)])
 def test_it_asks_before_it_changes_anything(hurt: Path, answer: str, code: int) -> None:
     before = image(hurt)
     result = CliRunner().invoke(all_tools().app, ["repair", str(hurt)], input=answer)

@@ -153,7 +153,9 @@ def test_the_terminal_is_given_back(store: Path, ending: signal.Signals) -> None
     )
     command = [sys.executable, "-c", code, "top", str(store), "--interval", "0.1"]
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "90", "LINES": "30"}
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment)
+    process = subprocess.Popen(  # a session of its own: no signal but this test's reaches it
+        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment, start_new_session=True
+    )
     os.close(theirs)
     seen = b""
     try:

@@ -33,3 +33,10 @@ WRONG: dict[str, tuple[str, Callable[[], object]]] = {
 def test_a_wrong_argument_is_named(words: str, call: Callable[[], object]) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         call()
+
+
+def test_a_follower_has_no_totals_to_measure(tmp_path) -> None:
+    with lsmkv.open(tmp_path) as db, lsmkv.open(tmp_path, read_only=True) as follower:
+        db.put(b"k", b"v")
+        with pytest.raises(InvalidArgumentError, match="store must be open for writing"):
+            cost.measured(follower)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,18 @@ class BytesPath:
 def test_options_refuse_what_no_room_could_work_with(field, value):
     with pytest.raises(InvalidArgumentError, match=rf"Options\.{field} = "):
         lsmkv.Options(**{field: value})
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(lsmkv.Options)])
+def test_options_say_none_is_allowed_where_it_is(field):
+    with pytest.raises(InvalidArgumentError) as refused:
+        lsmkv.Options(**{field: -1})
+    try:
+        lsmkv.Options(**{field: None})
+    except InvalidArgumentError:
+        assert ", or None" not in str(refused.value)
+    else:
+        assert ", or None" in str(refused.value) or field in {"policy", "fs", "clock", "rng", "scheduler"}
 
 
 def test_options_name_the_method_that_is_missing():

@@ -57,6 +57,22 @@ def load(db):
     db.load_sorted((b"x%04d" % n, VALUE) for n in range(2000))
 
 
+def delete_range(db):
+    db.set_options(range_delete_keys=0)
+    with db.batch() as writes:
+        writes.delete_range(b"w", b"x")
+        for n in range(100):
+            writes.put(b"w%04d" % n, VALUE)
+    db.set_options(range_delete_keys=256)
+    with db.batch(sync=True) as writes:
+        writes.put(b"v", VALUE).delete_range(b"w", b"x")
+
+
+def switch(db):
+    db.set_policy(lsmkv.Tiered(size_ratio=4))
+    db.set_policy(lsmkv.Leveled(size_ratio=4), pace="lazy")
+
+
 def upkeep(db):
     db.flush()
     db.compact(KEYS[0], KEYS[300])
@@ -71,7 +87,7 @@ def looking(db):
     db.set_options(block_cache_bytes=1 << 20)
 
 
-ALL = [get, get_many, contains_many, scan, backwards, snapshot, put, batch, load, upkeep, looking]
+ALL = [get, get_many, contains_many, scan, backwards, snapshot, put, batch, load, delete_range, switch, upkeep, looking]
 
 
 @pytest.mark.parametrize("round_", range(4))
@@ -123,4 +139,17 @@ def test_every_call_ends_with_a_result_or_closed_error_and_close_returns(tmp_pat
         assert None not in written[: sum(value is not None for value in written)], "what was put is a prefix"
         assert len({again.get(b"y%04d" % n) for n in range(300)}) == 1, "a batch is all or nothing"
         assert len({again.get(b"x%04d" % n) for n in range(2000)}) == 1, "a load is all or nothing"
+        assert len({again.get(b"w%04d" % n) for n in range(100)}) == 1, "a range goes as a whole"
         again.check()
+
+
+def test_closing_from_inside_a_call_of_the_same_thread_is_refused_and_does_not_wait_for_itself(tmp_path):
+    def closing():
+        yield b"a", b"1"
+        db.close()
+
+    with lsmkv.open(tmp_path / "db") as db:
+        with pytest.raises(lsmkv.BusyError, match="inside another call"):
+            db.load_sorted(closing())
+        db.put(b"b", b"2")
+        assert dict(db.scan()) == {b"b": b"2"}

@@ -8,10 +8,7 @@ import pytest
 
 import lsmkv
 from lsmkv.testing.memfs import MemoryFileSystem
-
-
-class _CutError(BaseException):
-    """The machine stops here."""
+from tests.power import cut_before
 
 
 def workload(db, log):
@@ -54,25 +51,12 @@ def states(log, base=()):
 
 def run_until(open_db, fs, stop_at):
     """Run the workload on ``fs`` and cut the power before call number ``stop_at``; the log of what was written."""
-    calls = 0
-
-    def hook(op, path):
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            raise _CutError
-
-    fs.on_op = hook
     log: list[object] = []
-    try:
+    with cut_before(fs, stop_at) as cut:
         db = open_db(fs=fs, memtable_bytes=1024)
         workload(db, log)
         db.close()
-    except _CutError:
-        pass
-    finally:
-        fs.on_op = None
-    return log, calls
+    return log, cut.calls
 
 
 def test_power_cut_before_any_call_leaves_a_prefix(open_db):

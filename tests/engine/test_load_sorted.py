@@ -122,6 +122,17 @@ NOT_PAIRS = [
 ]
 
 
+@pytest.mark.parametrize("drawn", [0, 1, 5000])
+def test_what_the_iterable_raises_keeps_its_words(open_db, drawn):
+    def given():
+        yield from pairs(0, drawn)
+        raise InvalidArgumentError("its own affair")
+
+    with open_db() as db, pytest.raises(InvalidArgumentError) as caught:
+        db.load_sorted(given())
+    assert str(caught.value) == "its own affair"
+
+
 @pytest.mark.parametrize(("given_", "message"), [*NOT_PAIRS, *((iter(g), why) for g, why in NOT_PAIRS if isinstance(g, list))])
 def test_what_is_out_of_order_or_no_pair_is_refused_by_position_and_leaves_nothing(open_db, memory_fs, given_, message):
     with open_db() as db:

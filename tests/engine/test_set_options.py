@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import threading
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -397,6 +399,25 @@ def test_background_bytes_per_s(open_db):
         fill(db, 500)
         db.flush()
         assert sum(clock.slept) > 1
+
+
+def test_range_delete_keys(open_db):
+    with open_db() as db:
+        db.put_many((b"%02d" % n, b"v") for n in range(10))
+        db.delete_range(b"00", b"03")
+        assert db.stats().last_seq == 13, "one by one"
+        db.set_options(range_delete_keys=2)
+        db.delete_range(b"03", b"06")
+        assert db.stats().last_seq == 14
+        assert [key for key, _ in db.scan()] == [b"%02d" % n for n in range(6, 10)]
+
+
+def test_the_page_about_options_names_each_where_it_belongs():
+    page = (Path(__file__).parents[2] / "docs" / "options.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(CHANGEABLE)
+    fixed = set(re.findall(r"`(\w+)`", page.partition("Fixed until the next opening are")[2].partition(".")[0]))
+    assert fixed == set(NAMES) - CHANGEABLE - {"policy"}
 
 
 EFFECTS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import threading
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 import lsmkv
 from lsmkv.base.events import read_events
 from lsmkv.testing import ManualClock
+from lsmkv.write import pace
 from lsmkv.write.pace import FIRST_RATE, LEAST_RATE, MOST_WAIT_S, Pace, allowed_rate, pressure
 
 MIB = 1 << 20
@@ -54,6 +56,11 @@ def add_runs(db, count, value=b"v" * 50):
 def test_the_allowed_rate_falls_with_the_pressure_and_has_a_floor(achieved, one, other):
     low, high = sorted([one, other])
     assert allowed_rate(achieved, low) >= allowed_rate(achieved, high) >= LEAST_RATE
+
+
+def test_the_example_of_the_rate_holds():
+    failed, tried = doctest.testmod(pace)
+    assert (failed, tried) == (0, 1)
 
 
 @given(

@@ -11,7 +11,7 @@ import pytest
 
 import lsmkv
 from lsmkv.follow.follower import WRITES
-from lsmkv.testing import ManualClock, MemoryFileSystem
+from lsmkv.testing import ManualClock, ManualScheduler, MemoryFileSystem
 from tests.follow.conftest import COUNT, PATH, Stage
 from tests.follow.test_in_the_middle import commits, prepared
 
@@ -152,6 +152,18 @@ def test_what_it_says_of_itself() -> None:
         assert follower.options.refresh_s is None
         list(follower.scan())
         assert follower.stats().block_reads + follower.stats().cache_hits > 0
+
+
+def test_it_tells_of_the_range_deletes_that_reads_ask_about(tmp_path: Path) -> None:
+    with lsmkv.open(tmp_path / "s", lsmkv.Options(range_delete_keys=0, scheduler=ManualScheduler())) as db:
+        db.put_many((b"%03d" % i, b"v") for i in range(100))
+        db.flush()
+        with lsmkv.open(tmp_path / "s", lsmkv.Options(refresh_s=None), read_only=True) as follower:
+            db.delete_range(b"010", b"090")
+            db.flush()
+            assert follower.stats().range_deletes == 0
+            follower.refresh()
+            assert follower.stats().range_deletes == db.stats().range_deletes == 1
 
 
 def test_after_closing_nothing_is_there(tmp_path: Path) -> None:

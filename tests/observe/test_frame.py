@@ -83,6 +83,7 @@ def test_an_idle_writer_has_rates_of_zero(world: World) -> None:
     world.clock.advance(8)
     frame = world.frame()
     assert (frame.state, frame.rates.writes_per_s, frame.rates.stalled_share) == ("idle", 0, 0)
+    assert frame.up_s == 9, "it is up for longer than its last status says"
 
 
 def test_a_silent_writer_has_no_rates(world: World) -> None:

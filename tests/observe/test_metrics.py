@@ -189,6 +189,7 @@ def test_the_page_is_in_step_with_the_code() -> None:
     page = (ROOT / "docs/metrics.md").read_text()
     assert page == module.redraw(page), "run `make docs`"
     assert page.count("\n| `lsmkv_") == len(CATALOGUE) + 1
+    assert set(re.findall(r"`(\w+)`", page.partition("`cause` (")[2].partition(")")[0])) == CAUSES
 
 
 def test_the_example_serves_a_scrape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,6 +232,13 @@ class Slotted:
 def test_what_is_no_store_is_refused_by_name(stores, told) -> None:
     with pytest.raises(lsmkv.InvalidArgumentError, match=told):
         Collector(stores)
+
+
+def test_a_follower_is_refused(tmp_path: Path) -> None:
+    with lsmkv.open(tmp_path), lsmkv.open(tmp_path, read_only=True) as follower:
+        for stores in (follower, {"f": follower}):
+            with pytest.raises(lsmkv.InvalidArgumentError, match="is a follower"):
+                Collector(stores)
 
 
 def test_adding_refuses_the_same_and_keeps_what_it_had() -> None:

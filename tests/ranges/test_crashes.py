@@ -11,11 +11,8 @@ from lsmkv.errors import LsmError
 from lsmkv.testing import DictOracle, MemoryFileSystem
 from lsmkv.testing.faults import FailOp, FaultFileSystem
 from lsmkv.testing.oracle import RangeGone
+from tests.power import cut_before
 from tests.ranges.conftest import KEYS
-
-
-class _CutError(BaseException):
-    """The machine stops here."""
 
 
 def workload(db, oracle, *, seed=3, steps=24):
@@ -51,24 +48,12 @@ def workload(db, oracle, *, seed=3, steps=24):
 
 
 def run_until(open_db, fs, stop_at):
-    calls, oracle = 0, DictOracle()
-
-    def hook(op, path):
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            raise _CutError
-
-    fs.on_op = hook
-    try:
+    oracle = DictOracle()
+    with cut_before(fs, stop_at) as cut:
         db = open_db(fs=fs)
         workload(db, oracle)
         db.close()
-    except _CutError:
-        pass
-    finally:
-        fs.on_op = None
-    return oracle, calls
+    return oracle, cut.calls
 
 
 @pytest.mark.parametrize("keep", [None, 1, 2, 3, 4], ids=["only what was synced", *(f"some of the rest {i}" for i in range(4))])

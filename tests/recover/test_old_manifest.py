@@ -14,13 +14,10 @@ from lsmkv.base.counters import Counters
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.sstable.reader import TableReader
 from lsmkv.testing import MemoryFileSystem
+from tests.power import cut_before
 
 from .damaged import KEYS, answers, copy, fill, image, judge, logs, options, read, tables, truth, write
-from .test_repair_power_cuts import cut_before
-
-
-class _CutError(BaseException):
-    """The machine stops here."""
+from .test_repair_power_cuts import repair_until
 
 
 def two_lives(change, *, clean=True):
@@ -196,25 +193,13 @@ def test_a_table_begun_before_the_last_edit_is_a_leftover():
 
 def live(fs, stop_at, keys):
     """Open, write without syncing, flush and close, with the power cut before call ``stop_at``; how many calls there were."""
-    calls = 0
-
-    def hook(op, path):
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            raise _CutError
-
-    fs.on_op = hook
-    try:
+    with cut_before(fs, stop_at) as cut:
         db = lsmkv.open("/s", options(fs))
         for key in keys:
             db.put(key, b"value")
         db.flush()
         db.close()
-    except _CutError:
-        pass
-    fs.on_op = None
-    return calls
+    return cut.calls
 
 
 def test_whatever_a_crash_leaves_opening_goes_on():
@@ -286,11 +271,11 @@ def test_another_store_s_table_is_set_aside_not_taken_in(newer):
 def test_taking_newer_tables_in_can_be_cut_short():
     whole = two_lives(puts_twice)
     originals = image(whole)
-    total = cut_before(copy(whole), -1)
+    total = repair_until(copy(whole), -1)
     rng = random.Random(3)
     for stop_at in range(1, total + 1):
         fs = copy(whole)
-        cut_before(fs, stop_at)
+        repair_until(fs, stop_at)
         fs = fs.crash(rng)
         lsmkv.repair("/s", fs)
         kept = {*image(fs).values(), *image(fs, "/s/ASIDE").values()}

@@ -7,14 +7,11 @@ import random
 import pytest
 
 import lsmkv
+from tests.power import cut_before
 
 from .damaged import answers, copy, flip, image, judge, logs, read, store, tables
 
 LOOKING = ("pread", "preadv", "size", "stat", "exists", "isdir", "listdir")
-
-
-class _CutError(BaseException):
-    """The machine stops here."""
 
 
 def damage(kind, fs):
@@ -35,24 +32,11 @@ def damage(kind, fs):
     fs.sync_dir("/s")
 
 
-def cut_before(fs, stop_at):
+def repair_until(fs, stop_at):
     """Repair, with the power cut before call number ``stop_at`` of those that can change something; how many there were."""
-    calls = 0
-
-    def hook(op, path):
-        nonlocal calls
-        calls += op not in LOOKING
-        if calls == stop_at:
-            raise _CutError
-
-    fs.on_op = hook
-    try:
+    with cut_before(fs, stop_at, lambda op: op not in LOOKING) as cut:
         lsmkv.repair("/s", fs)
-    except _CutError:
-        pass
-    finally:
-        fs.on_op = None
-    return calls
+    return cut.calls
 
 
 @pytest.mark.parametrize("kind", ["manifest", "table", "lost table", "log", "swap", "all"])
@@ -62,14 +46,14 @@ def test_a_repair_cut_short_can_be_run_again(kind, seed):
     damage(kind, whole)
     originals = image(whole)
     undisturbed = copy(whole)
-    total = cut_before(undisturbed, -1)
+    total = repair_until(undisturbed, -1)
     assert total > 10
     expected = answers(undisturbed)
     rng = random.Random(seed)
     for stop_at in range(1, total + 1, 1 if seed == 2 else 3):
         for keep in (None, rng):
             fs = copy(whole)
-            cut_before(fs, stop_at)
+            repair_until(fs, stop_at)
             fs = fs.crash(keep)
             report = lsmkv.repair("/s", fs)
             names = {**image(fs), **(image(fs, "/s/ASIDE") if fs.exists("/s/ASIDE") else {})}
@@ -92,7 +76,7 @@ def test_the_new_manifest_never_comes_before_the_names_it_needs():
     at = calls.index(("rename", "/s/MANIFEST.tmp")) + 2
     for seed in range(40):
         fs = copy(whole)
-        cut_before(fs, at)
+        repair_until(fs, at)
         fs = fs.crash(random.Random(seed))
         lsmkv.repair("/s", fs)
         assert answers(fs) == expected
@@ -106,7 +90,7 @@ def test_cut_again_and_again():
     expected = answers(expected_fs)
     rng = random.Random(5)
     for _ in range(25):
-        cut_before(fs, rng.randrange(1, 200))
+        repair_until(fs, rng.randrange(1, 200))
         fs = fs.crash(rng)
     lsmkv.repair("/s", fs)
     assert answers(fs) == expected

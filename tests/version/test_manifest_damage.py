@@ -15,6 +15,7 @@ from lsmkv.version.edit import VersionEdit, encode
 from lsmkv.version.journal import MAGIC, MARK, SNAPSHOT, VERSION, read_manifest
 from lsmkv.version.manifest import Manifest
 from lsmkv.version.version import apply_edit
+from tests.power import cut_before
 
 
 @pytest.fixture
@@ -116,23 +117,11 @@ def test_edits_that_contradict_the_tree_are_corrupt(trees):
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=40), st.integers(0, 2**32), st.integers(1, 400))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])  # it has no state
 def test_a_power_cut_at_any_call_leaves_the_last_acknowledged_state_or_the_next(trees, sizes, seed, stop_at):
-    class CutError(BaseException):
-        pass
-
     fs = trees.disk()
     states = [trees.history(0)[1][0]]
     manifest = Manifest.create(fs, "/db", states[0])
-    calls = 0
-
-    def hook(op, path):
-        nonlocal calls
-        calls += 1
-        if calls == stop_at:
-            raise CutError
-
-    fs.on_op = hook
     acknowledged, number = 0, 0
-    try:
+    with cut_before(fs, stop_at):
         for size in sizes:
             added = tuple((1 + number + i, number + i, trees.table(number + i)) for i in range(size))
             number += size
@@ -140,9 +129,6 @@ def test_a_power_cut_at_any_call_leaves_the_last_acknowledged_state_or_the_next(
             states.append(apply_edit(states[-1], edit))
             manifest.append(edit, states[-1])
             acknowledged = len(states) - 1
-    except CutError:
-        pass
-    fs.on_op = None
     for rng in (None, seeded(seed), seeded(seed + 1), seeded(seed + 2)):
         left = fs.crash(rng)
         again, state = Manifest.load(left, "/db")
