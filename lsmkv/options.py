@@ -73,7 +73,7 @@ class Options:
     max_immutables: int = 2
     """Full memtables that may wait for their flush before writes stall. Changeable: at run time."""
     block_cache_bytes: int = 32 << 20
-    """Bytes of decoded blocks kept in memory; 0 keeps none. Changeable: at run time."""
+    """Bytes of blocks, and of rows of blocks, kept in memory; 0 keeps none. Changeable: at run time."""
     block_bytes: int = 4096
     """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read.
     Changeable: at the next opening."""

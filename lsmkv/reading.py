@@ -54,6 +54,8 @@ class Reading(ABC):
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.
 
+        Single gets keep rows of a block instead of the block; for more than a few neighbours in it that block is read again.
+
         I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """
         keys, longest = measured_keys(keys)
