@@ -1,0 +1,90 @@
+"""From the name of a policy to what makes one: ``lru``, ``mq,lifetime=2.5``, ``mymodule:MyEviction``.
+
+A short name is one of this package's policies. ``module:Class`` is imported when it is asked for; the command searches the
+current directory too. Parameters that follow are given to the class by name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeAlias
+
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.retention.admission import AdmitAll
+from lsmkv_tensor.retention.protocol import Admission, Eviction
+
+__all__ = ["ADMISSIONS", "EVICTIONS", "AdmissionMaker", "EvictionMaker", "load_admission", "load_eviction"]
+
+EvictionMaker: TypeAlias = Callable[[int], Eviction]
+"""Makes a policy for a capacity in bytes."""
+AdmissionMaker: TypeAlias = Callable[[int, float | None], Admission]
+"""Makes a policy for a capacity in bytes and a write budget in bytes a day (None: no limit)."""
+
+EVICTIONS: dict[str, Callable[..., Eviction]] = {}
+ADMISSIONS: dict[str, Callable[..., Admission]] = {"all": AdmitAll}
+
+
+def load_eviction(text: str) -> EvictionMaker:
+    """What makes the eviction policy of this name; InvalidArgumentError if there is none or it is no such policy."""
+    made: EvictionMaker = _load(text, "eviction", EVICTIONS, ("on_insert", "on_hit", "on_remove", "victims"))
+    return made
+
+
+def load_admission(text: str) -> AdmissionMaker:
+    """What makes the admission policy of this name; InvalidArgumentError if there is none or it is no such policy."""
+    made: AdmissionMaker = _load(text, "admission", ADMISSIONS, ("sight", "decide", "observe"))
+    return made
+
+
+def _load(text: str, kind: str, known: Mapping[str, Callable[..., Any]], methods: tuple[str, ...]) -> Callable[..., Any]:
+    """The class of that name, its parameters bound."""
+    name, *pairs = text.split(",")
+    name = name.strip()
+    parameters = _parameters(text, kind, pairs)
+    found = _imported(name, kind, methods) if ":" in name else known.get(name.lower().replace("_", "-"))
+    if found is None:
+        names = ", ".join(sorted(known))
+        raise InvalidArgumentError(f"no {kind} policy is called {name!r} (known: {names}{', ' if names else ''}or module:Class)")
+    return partial(_make, found, f"{kind} policy {text!r}", parameters)
+
+
+def _make(build: Callable[..., Any], what: str, parameters: Mapping[str, object], *given: object) -> object:
+    """A policy; InvalidArgumentError if the class does not take its parameters."""
+    try:
+        return build(*given, **parameters)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"{what} cannot be made: {error}") from error
+
+
+def _parameters(text: str, kind: str, pairs: list[str]) -> dict[str, object]:
+    """``name=value`` each, the values numbers where they look like it."""
+    parameters: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name.isidentifier():
+            raise InvalidArgumentError(f"{kind} policy {text!r}: {pair!r} should read parameter=value")
+        if name in parameters:
+            raise InvalidArgumentError(f"{kind} policy {text!r}: {name} is given twice")
+        try:
+            parameters[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            parameters[name] = value
+    return parameters
+
+
+def _imported(name: str, kind: str, methods: tuple[str, ...]) -> Callable[..., Any]:
+    """The class behind ``module:Class``; InvalidArgumentError if it cannot be imported or is no policy."""
+    module, _, path = name.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # whatever a module of somebody else raises while it is imported
+        raise InvalidArgumentError(f"cannot import the {kind} policy {name!r}: {error}") from error
+    missing = [method for method in methods if not callable(getattr(found, method, None))]
+    if not isinstance(found, type) or missing:
+        raise InvalidArgumentError(f"{name!r} is no {kind} policy: it has to be a class with the methods {', '.join(methods)}")
+    return found
