@@ -6,6 +6,7 @@ from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore, PageStoreStats
+from lsmkv_tensor.plans import Plan
 from lsmkv_tensor.spans import PageSpans
 from lsmkv_tensor.store import TensorStore
 from lsmkv_tensor.vlog.gc import GcReport
@@ -18,6 +19,7 @@ __all__ = [
     "PageSpans",
     "PageStore",
     "PageStoreStats",
+    "Plan",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",

@@ -19,7 +19,9 @@ from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
+from lsmkv_tensor.vlog.hurried import read_by
 from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, RAW, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
@@ -48,8 +50,17 @@ def _telling(log: ValueLog, notifier: Notifier) -> Iterator[None]:
 class Namespace:
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
-    def __init__(self, info: NamespaceInfo, gate: CallGate, log: ValueLog, reader: PageReader, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        info: NamespaceInfo,
+        gate: CallGate,
+        log: ValueLog,
+        reader: PageReader,
+        notifier: Notifier,
+        services: Services | None = None,
+    ) -> None:
         self.info = info
+        self.services = services if services is not None else Services()
         self._gate = gate
         self._log = log
         self._reader = reader
@@ -79,17 +90,16 @@ class Namespace:
         with self._gate:
             return self._log.contains(self._index_keys(keys))
 
-    def contains_prefix(self, keys: Sequence[PageKey]) -> int:
-        """How many pages from the first on are stored without a gap. I/O: as :meth:`contains`, up to the first gap."""
+    def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None) -> int:
+        """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
+
+        ``deadline_s``: as for :meth:`get_into`. I/O: as :meth:`contains`, up to the first gap.
+        """
+        until = self.services.until(deadline_s)
         with self._gate:
-            known, step = 0, PREFIX_STEP
-            while known < len(keys):
-                there = self._log.contains(self._index_keys(keys[known : known + step]))
-                if not there.all():
-                    return known + int(there.argmin())
-                known += len(there)
-                step *= 2
-            return known
+            if until is None:
+                return self._stored_prefix(keys)
+            return self.services.attempts.one(lambda: self._stored_prefix(keys), until) or 0
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
@@ -143,18 +153,33 @@ class Namespace:
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             return [verdicts[key] for key in index_keys]
 
-    def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers) -> list[bool]:
+    def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
         """Read pages into the caller's memory.
 
-        True: the page is there, every byte checked. False: absent or unreadable; its buffer's contents are then undefined.
+        True: the page is there, every byte checked. False: absent, unreadable or late; its buffer's contents are then undefined.
+
+        ``deadline_s``: seconds after which this is back whatever the disk does, with the first pages that came; None: the store's
+        ``io_timeout_s``. With a deadline pages are read into memory of the store and copied, so a late one never touches the
+        caller's.
 
         Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError.
 
-        I/O: one batched index lookup, one read per stretch of neighbouring pages.
+        I/O: one batched index lookup, one read per stretch of neighbouring pages; with a deadline once per 8 MiB of pages.
         """
+        services = self.services
+        until = services.until(deadline_s)
         with self._gate:
             views = page_views(buffers, len(keys), self.page_bytes, writable=True)
-            return self._reader.get_into(self._index_keys(keys), views)
+            index_keys = self._index_keys(keys)
+            began = services.clock.monotonic()
+            if until is None:
+                flags = self._reader.get_into(index_keys, views)
+            else:
+                flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
+                services.late_pages += late
+            if flags and all(flags):
+                services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
+            return flags
 
     def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
         """Delete pages (and small records); how many pages were there. Their bytes are reclaimed later.
@@ -193,6 +218,17 @@ class Namespace:
             self._log.write_records(self._record_keys(records))
 
     # helpers
+
+    def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
+        """How many pages from the first on the index has without a gap."""
+        known, step = 0, PREFIX_STEP
+        while known < len(keys):
+            there = self._log.contains(self._index_keys(keys[known : known + step]))
+            if not there.all():
+                return known + int(there.argmin())
+            known += len(there)
+            step *= 2
+        return known
 
     def _index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""

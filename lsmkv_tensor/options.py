@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +28,13 @@ class StoreOptions:
     capacity_bytes: int = 16 << 30
     """Bytes on disk the store may take in all: segments (charged whole when allocated), index, and its temporaries. A hard
     bound. A smaller value than last time evicts at opening."""
+    io_timeout_s: float | None = None
+    """Seconds after which a call that asks or reads gives up on a disk that hangs: what has not arrived is a miss. Each call's
+    ``deadline_s`` goes before it. None: calls without a deadline wait, and read straight into the caller's memory; with a
+    deadline pages are copied once more."""
+    prefill_tokens_per_s: float | None = None
+    """Tokens a second that the model computes when nothing is loaded: what ``TensorStore.plan`` compares loading with. None: the
+    plan says only how long loading takes."""
 
     # performance
     segment_bytes: int | None = None
@@ -61,6 +69,9 @@ class StoreOptions:
                 _refuse("segment_bytes", self.segment_bytes, f"at most {MAX_SEGMENT_BYTES}")
         if self.index_bytes is not None:
             _integer("index_bytes", self.index_bytes, 64 << 10)
+        for name in ("io_timeout_s", "prefill_tokens_per_s"):
+            if getattr(self, name) is not None:
+                _positive(name, getattr(self, name))
         if self.direct_io not in ("auto", "off"):
             _refuse("direct_io", self.direct_io, '"auto" or "off"')
 
@@ -69,6 +80,12 @@ def _integer(name: str, value: object, low: int) -> None:
     """Refuse anything but an integer of at least ``low``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
         _refuse(name, value, f"an integer of at least {low}")
+
+
+def _positive(name: str, value: object) -> None:
+    """Refuse anything but a finite number above 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        _refuse(name, value, "a number above 0")
 
 
 def _refuse(name: str, value: object, allowed: str) -> None:

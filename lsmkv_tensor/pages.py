@@ -33,6 +33,7 @@ from lsmkv_tensor.registry import NamespaceInfo, Registry
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.quota import Quota, divide
 from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.services import Services
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.gc import Collector, GcReport
 from lsmkv_tensor.vlog.liveness import Liveness
@@ -79,6 +80,10 @@ class PageStoreStats:
     lost_pages: int
     """Pages dropped because their segment file was missing at opening, or reused since."""
     read_errors: int
+    late_pages: int
+    """Pages asked for and not delivered by their deadline."""
+    hanging_reads: int
+    """Reads whose callers have left and that have not ended."""
     put_pages: int
     present_pages: int
     """Pages offered that were there already."""
@@ -103,11 +108,14 @@ class PageStoreStats:
 class PageStore:
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
-    def __init__(self, path: str, db: DB, files: SegmentFiles, quota: Quota, stamp: Stamp, fs: FileSystem) -> None:
+    def __init__(
+        self, path: str, db: DB, files: SegmentFiles, quota: Quota, stamp: Stamp, fs: FileSystem, services: Services
+    ) -> None:
         share = IndexShare(fs, join(path, "index"), db, quota.index_bytes)
         liveness = Liveness(db, share)
         liveness.load(db.path)
         self.path = path
+        self._services = services
         self._db = db
         self._files = files
         self._quota = quota
@@ -147,7 +155,7 @@ class PageStore:
             stamp = stamp or read_stamp(fs, path) or _create(fs, path, quota, rng)
             direct = options.direct_io == "auto" and direct_io_works(fs, path)
             files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
-            return cls(path, db, files, quota, stamp, fs)
+            return cls(path, db, files, quota, stamp, fs, Services(options))
         except BaseException:
             db.close()
             raise
@@ -169,7 +177,7 @@ class PageStore:
                 )
                 raise InvalidArgumentError(msg)
             info = self._registry.register(fields, page_bytes, name)
-            return Namespace(info, self._gate, self._log, self._reader, self._notifier)
+            return Namespace(info, self._gate, self._log, self._reader, self._notifier, self._services)
 
     def namespaces(self) -> list[NamespaceInfo]:
         """All registered namespaces, by number."""
@@ -222,6 +230,8 @@ class PageStore:
                 corrupt_pages=c.corrupt,
                 lost_pages=c.lost,
                 read_errors=c.read_errors,
+                late_pages=self._services.late_pages,
+                hanging_reads=self._services.attempts.left,
                 put_pages=c.put_pages,
                 present_pages=c.present_pages,
                 declined_pages=c.declined_pages,
@@ -247,6 +257,7 @@ class PageStore:
         """
         if self._in_child or not self._gate.shut():
             return
+        self._services.close()
         try:
             self._log.sync()
         except PoisonedError:
@@ -259,6 +270,7 @@ class PageStore:
         """In a forked child: closed; files, locks and pages stay the parent's."""
         self._in_child = True
         self._gate.forked()
+        self._services.forked()
         self._space.evicted = []
 
     def __enter__(self) -> Self:

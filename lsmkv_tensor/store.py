@@ -24,6 +24,7 @@ from lsmkv_tensor.keys.trails import put_records, subtree, tidy
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore, PageStoreStats
+from lsmkv_tensor.plans import Plan, plan_load
 from lsmkv_tensor.spans import PageBuffers
 from lsmkv_tensor.tensors import PageSource, PageTarget
 from lsmkv_tensor.vlog.gc import GcReport
@@ -90,6 +91,18 @@ class TensorStore:
         """
         return self._namespace.contains_prefix(self._keys(tokens)) * self.format.page_tokens
 
+    def plan(self, tokens: Tokens, *, prefill_tokens_per_s: float | None = None) -> Plan:
+        """Whether to load the stored prefix of this prompt or to compute it again.
+
+        Loading is estimated from the loads this store has made (:mod:`lsmkv_tensor.runtime.estimate`), computing from
+        ``prefill_tokens_per_s`` (None: the option of that name). Raises InvalidArgumentError, ClosedError. I/O: as :meth:`probe`.
+        """
+        speed = prefill_tokens_per_s
+        if speed is None:
+            speed = self._namespace.services.options.prefill_tokens_per_s
+        pages = self._namespace.contains_prefix(self._keys(tokens))
+        return plan_load(pages, self.format, self._namespace.services.loads, speed)
+
     # pages in and out
 
     def put_batch(self, tokens: Tokens, pages: Sequence[torch.Tensor] | torch.Tensor | Any, first_page: int = 0) -> int:  # noqa: ANN401  # PageSpans and tensors
@@ -134,6 +147,7 @@ class TensorStore:
         tokens: Tokens,
         first_page: int = 0,
         out: Sequence[torch.Tensor] | torch.Tensor | None = None,
+        deadline_s: float | None = None,
     ) -> list[torch.Tensor]:
         """The pages of a prompt from ``first_page`` on, up to the first that cannot be delivered.
 
@@ -141,23 +155,28 @@ class TensorStore:
         or a sequence of tensors, filled in order as far as they reach. Returns one tensor per delivered page (with ``out``,
         views of it); the contents of the rest of ``out`` are undefined.
 
+        ``deadline_s``: seconds after which this is back, with the prefix that came in time, whatever the disk does; None: the
+        store's ``io_timeout_s``. A page that comes late never touches ``out``.
+
         Raises InvalidArgumentError (wrong shape or dtype of ``out``; nothing is read), ClosedError.
 
-        I/O: one lookup in the index, one read per stretch of pages that lie together.
+        I/O: one lookup in the index, one read per stretch of pages that lie together; with a deadline once per 8 MiB of pages.
         """
+        until = self._namespace.services.until(deadline_s)
         keys = self._keys(tokens)[_page_number(first_page) :]
-        target = PageTarget(self.format, out, self._namespace.contains_prefix(keys))
-        return target.result(self._read(keys[: len(target)], target.buffers))
+        target = PageTarget(self.format, out, self._namespace.contains_prefix(keys, self._left(until)))
+        return target.result(self._read(keys[: len(target)], target.buffers, until))
 
-    def get_into(self, tokens: Tokens, buffers: PageBuffers, first_page: int = 0) -> int:
+    def get_into(self, tokens: Tokens, buffers: PageBuffers, first_page: int = 0, deadline_s: float | None = None) -> int:
         """Read pages into memory that is not tensors of the format's shape (PageSpans, buffers); how many were delivered.
 
         ``buffers`` holds exactly the pages from ``first_page`` to the last whole page of ``tokens``. As :meth:`get_batch`
-        otherwise: what lies beyond the delivered pages is undefined.
+        otherwise, ``deadline_s`` included: what lies beyond the delivered pages is undefined.
 
         Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError. I/O: as get_batch.
         """
-        return self._read(self._keys(tokens)[_page_number(first_page) :], buffers)
+        until = self._namespace.services.until(deadline_s)
+        return self._read(self._keys(tokens)[_page_number(first_page) :], buffers, until)
 
     def drop(self, tokens: Tokens) -> int:
         """Forget the last page of this prefix and every page stored below it; how many there were.
@@ -220,9 +239,13 @@ class TensorStore:
         """The page keys of a prompt."""
         return self._chain.keys(token_ids(tokens))
 
-    def _read(self, keys: Sequence[bytes], buffers: PageBuffers) -> int:
+    def _left(self, until: float | None) -> float | None:
+        """Seconds until that moment."""
+        return None if until is None else self._namespace.services.attempts.remaining(until)
+
+    def _read(self, keys: Sequence[bytes], buffers: PageBuffers, until: float | None) -> int:
         """Read pages; how many came before the first miss."""
-        flags = self._namespace.get_into(keys, buffers)
+        flags = self._namespace.get_into(keys, buffers, self._left(until))
         return flags.index(False) if False in flags else len(flags)
 
     def _note_evicted(self, keys: list[bytes], sizes: list[int]) -> None:

@@ -53,12 +53,13 @@ TENSOR = {
     "PageSpans",
     "PageStore",
     "PageStoreStats",
+    "Plan",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",
     "errors",
 }
-STORE = {"open", "put_batch", "probe", "get_batch", "drop", "stats", "gc", "sync", "close"}
+STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "close"}
 PAGES = {"open", "namespace", "sync", "stats", "gc", "close"}
 NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
 DATABASE = {
@@ -122,5 +123,5 @@ def test_the_handles_have_their_fixed_methods() -> None:
 
 
 def test_what_does_not_exist_yet_does_not_pretend() -> None:
-    for name in ("plan", "pin", "unpin"):
+    for name in ("pin", "unpin"):
         assert not hasattr(lsmkv_tensor.TensorStore, name)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.keys.flat import flat_key
+from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
 
 __all__ = ["MemoryNamespace"]
@@ -25,6 +26,7 @@ class MemoryNamespace:
     def __init__(self, page_bytes: int, digest: bytes = bytes(32)) -> None:
         self.page_bytes = page_bytes
         self.digest = digest
+        self.services = Services()
         self.pages: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.notes: dict[bytes, bytes] = {}
         self._callbacks: list[Callable[[list[bytes], list[int]], None]] = []
@@ -33,8 +35,9 @@ class MemoryNamespace:
         """Which pages are stored."""
         return np.array([flat_key(key) in self.pages for key in keys], np.bool_)
 
-    def contains_prefix(self, keys: Sequence[bytes | str]) -> int:
-        """How many pages from the first on are stored without a gap."""
+    def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None) -> int:
+        """How many pages from the first on are stored without a gap; memory never makes anybody wait."""
+        self.services.until(deadline_s)
         return next((i for i, key in enumerate(keys) if flat_key(key) not in self.pages), len(keys))
 
     def put_many(
@@ -52,8 +55,9 @@ class MemoryNamespace:
         self.write_records(records or {})
         return [True] * len(keys)
 
-    def get_into(self, keys: Sequence[bytes | str], buffers: PageBuffers) -> list[bool]:
+    def get_into(self, keys: Sequence[bytes | str], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
         """Copy pages into the caller's memory; whether each was there."""
+        self.services.until(deadline_s)
         found = []
         for key, views in zip(keys, page_views(buffers, len(keys), self.page_bytes, writable=True), strict=True):
             page = self.pages.get(flat_key(key))

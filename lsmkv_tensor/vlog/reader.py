@@ -57,6 +57,12 @@ class PageReader:
 
         I/O: one batched index lookup; one read per stretch of neighbouring pages.
         """
+        delivered = self.deliver(keys, targets)
+        self.count(delivered, sum(map(len, targets[0])) if targets else 0)
+        return delivered
+
+    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """As :meth:`get_into`, without counting hits and misses: what is delivered here may come too late for its caller."""
         delivered = [False] * len(keys)
         gone_at: dict[int, Place] = {}
         errors = 0
@@ -81,8 +87,19 @@ class PageReader:
             if not again:
                 break
             positions = again
-        self._count(delivered, targets, errors)
+        if errors:
+            with self._count_lock:
+                self._log.counters.read_errors += errors
         return delivered
+
+    def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
+        """Add one call's pages to the counters."""
+        hits = sum(delivered)
+        counters = self._log.counters
+        with self._count_lock:
+            counters.hits += hits
+            counters.misses += len(delivered) - hits
+            counters.read_bytes += hits * page_bytes
 
     def _resolve(self, positions: Sequence[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[Want]:
         """Look up where the pages at these positions are; absent ones are left out."""
@@ -122,17 +139,6 @@ class PageReader:
             span[:] = own[at : at + len(span)]
             at += len(span)
         return "ok"
-
-    def _count(self, delivered: Sequence[bool], targets: Sequence[Sequence[memoryview]], errors: int) -> None:
-        """Add one call to the counters."""
-        hits = sum(delivered)
-        size = hits * sum(map(len, targets[0])) if targets else 0
-        counters = self._log.counters
-        with self._count_lock:
-            counters.hits += hits
-            counters.misses += len(delivered) - hits
-            counters.read_errors += errors
-            counters.read_bytes += size
 
 
 def read_pages(file: File, wants: Sequence[Want]) -> list[tuple[Want, Verdict]]:

@@ -136,7 +136,7 @@ def test_reading_stops_at_the_first_miss(in_memory, pages_of):
 
 def test_a_page_that_vanishes_between_probe_and_read_ends_the_prefix(in_memory, pages_of, monkeypatch):
     in_memory.put_batch(TOKENS, pages_of(TOKENS))
-    monkeypatch.setattr(in_memory.namespace, "contains_prefix", len)
+    monkeypatch.setattr(in_memory.namespace, "contains_prefix", lambda keys, deadline_s=None: len(keys))
     in_memory.namespace.evict([sorted(in_memory.namespace.pages)[5]])
     assert same(in_memory.get_batch(TOKENS), pages_of(TOKENS)[:5])
     out = torch.zeros(8, 2, 3, dtype=torch.int8)
