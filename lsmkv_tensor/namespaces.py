@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.registry import NamespaceInfo
@@ -22,7 +23,7 @@ from lsmkv_tensor.runtime import CallGate
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.hurried import read_by
-from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, RAW, payload_check
+from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.reserved import RECORDS, number_key
@@ -57,9 +58,11 @@ class Namespace:
         log: ValueLog,
         reader: PageReader,
         notifier: Notifier,
+        codec: Codec,
         services: Services | None = None,
     ) -> None:
         self.info = info
+        self._codec = codec
         self.services = services if services is not None else Services()
         self._gate = gate
         self._log = log
@@ -82,6 +85,11 @@ class Namespace:
     def page_bytes(self) -> int:
         """Bytes of one page."""
         return self.info.page_bytes
+
+    @property
+    def codec(self) -> str:
+        """The codec that this view stores pages with; it reads pages of any."""
+        return self._codec.name
 
     # asking
 
@@ -143,12 +151,11 @@ class Namespace:
             for i, key in enumerate(index_keys):
                 if not there[i]:
                     first.setdefault(key, i)
-            size = self.page_bytes
-            pages = [Page(k, above[i], size, RAW, payload_check(k, views[i]), views[i]) for k, i in first.items()]
+            pages = [self._page(key, above[i], views[i]) for key, i in first.items()]
             self._log.counters.present_pages += len(keys) - len(pages)
             if not pages and not records:
                 return there
-            stored, evicted = self._log.put(pages, self._record_keys(records), absent_at=commits)
+            stored, evicted = self._log.put(pages, self._record_keys(records), absent_at=commits, page_bytes=self.page_bytes)
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             return [verdicts[key] for key in index_keys]
@@ -192,7 +199,10 @@ class Namespace:
             return self._log.delete(self._index_keys(keys), [self._records + key for key in records])
 
     def on_evict(self, callback: EvictCallback) -> None:
-        """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete)."""
+        """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete).
+
+        ``sizes``: bytes of each page as it was stored, encoded or not.
+        """
         self._notifier.register(self.number, callback)
 
     # small records beside the pages
@@ -234,6 +244,15 @@ class Namespace:
         """Namespace number and 28-byte page key, as the index has them."""
         prefix = self._prefix
         return [prefix + (k if type(k) is bytes and len(k) == PAGE_KEY_BYTES else flat_key(k)) for k in keys]
+
+    def _page(self, key: bytes, parent: bytes, spans: Sequence[memoryview]) -> Page:
+        """A page as it will be stored: encoded if that saves space."""
+        encoded = self._codec.encode(spans)
+        if encoded is None:
+            return Page(key, parent, self.page_bytes, RAW, payload_check(key, spans), spans)
+        codec, payload = encoded
+        stored = [memoryview(payload)]
+        return Page(key, parent, len(payload), codec, payload_check(key, stored), stored)
 
     def _parents(self, parents: Sequence[PageKey | None] | None, n: int) -> list[bytes]:
         """The parents as 28-byte page keys, zeros where there is none."""

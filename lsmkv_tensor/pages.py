@@ -26,6 +26,7 @@ from lsmkv.env.fs import FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import Rng, seeded
+from lsmkv_tensor.codec import Codec, namespace_codec
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
@@ -42,7 +43,7 @@ from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.segment import FREE, SEALED
 from lsmkv_tensor.vlog.share import IndexShare
 from lsmkv_tensor.vlog.space import Space
-from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, write_stamp
+from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
 from lsmkv_tensor.vlog.writer import FrameWriter
 
 __all__ = ["PageStore", "PageStoreStats"]
@@ -85,6 +86,10 @@ class PageStoreStats:
     hanging_reads: int
     """Reads whose callers have left and that have not ended."""
     put_pages: int
+    put_bytes: int
+    """Bytes of the pages newly stored."""
+    put_stored_bytes: int
+    """Bytes that they take as their namespace's codec wrote them, padding not included."""
     present_pages: int
     """Pages offered that were there already."""
     declined_pages: int
@@ -152,7 +157,7 @@ class PageStore:
         _make_directories(fs, path)
         db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
         try:
-            stamp = stamp or read_stamp(fs, path) or _create(fs, path, quota, rng)
+            stamp = upgraded(fs, path, stamp or read_stamp(fs, path) or _create(fs, path, quota, rng))
             direct = options.direct_io == "auto" and direct_io_works(fs, path)
             files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
             return cls(path, db, files, quota, stamp, fs, Services(options))
@@ -160,11 +165,18 @@ class PageStore:
             db.close()
             raise
 
-    def namespace(self, fields: Mapping[str, object], page_bytes: int, *, name: str | None = None) -> Namespace:
+    def namespace(
+        self, fields: Mapping[str, object], page_bytes: int, *, name: str | None = None, codec: str | Codec = "raw"
+    ) -> Namespace:
         """The namespace of pages with these meaning-giving fields (JSON values), registered if it is new.
 
         ``page_bytes``: bytes of every page in it. ``name``: a label that belongs to the first fields it was used with.
-        Raises InvalidArgumentError (not JSON; a page larger than a segment holds), NamespaceMismatchError, PoisonedError.
+        ``codec``: how this view stores pages: "raw" or "shuffle_zstd" (lossless, docs/codecs.md; element size by
+        ``fields["dtype"]``, else 2 bytes). It may differ every time: pages say themselves how they are read. (A Codec object is
+        what TensorStore passes.)
+
+        Raises InvalidArgumentError (not JSON; a page larger than a segment holds; no such codec, or a lossy one),
+        NamespaceMismatchError, PoisonedError.
 
         I/O: one index commit and sync if it is new.
         """
@@ -176,8 +188,9 @@ class PageStore:
                     f"{largest}; make a store with a larger segment_bytes or capacity_bytes"
                 )
                 raise InvalidArgumentError(msg)
+            writes = namespace_codec(codec, fields)
             info = self._registry.register(fields, page_bytes, name)
-            return Namespace(info, self._gate, self._log, self._reader, self._notifier, self._services)
+            return Namespace(info, self._gate, self._log, self._reader, self._notifier, writes, self._services)
 
     def namespaces(self) -> list[NamespaceInfo]:
         """All registered namespaces, by number."""
@@ -233,6 +246,8 @@ class PageStore:
                 late_pages=self._services.late_pages,
                 hanging_reads=self._services.attempts.left,
                 put_pages=c.put_pages,
+                put_bytes=c.put_bytes,
+                put_stored_bytes=c.put_stored_bytes,
                 present_pages=c.present_pages,
                 declined_pages=c.declined_pages,
                 deleted_pages=c.deleted_pages,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Lock
+from lsmkv_tensor.codec import tensor_codec
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, NoSpaceError
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
@@ -57,14 +58,21 @@ class TensorStore:
         watch_forks(self)
 
     @classmethod
-    def open(cls, path: PathArgument, fmt: PageFormat, *, namespace: str, options: StoreOptions | None = None) -> TensorStore:
+    def open(
+        cls, path: PathArgument, fmt: PageFormat, *, namespace: str, codec: str = "raw", options: StoreOptions | None = None
+    ) -> TensorStore:
         """Open the store in directory ``path``, creating it if there is none.
 
         ``namespace``: whose pages these are. It must name everything that changes the bits of a page for equal tokens: the
         model and its revision, adapters, quantisation, parallel rank. A store may hold several.
 
+        ``codec``: how pages are stored (docs/codecs.md). "raw" and "shuffle_zstd" give back every bit and may differ from one
+        opening to the next. "int8" and "fp8" store floats in eight bits each: what is read differs from what was put, within
+        the bounds of :mod:`lsmkv_tensor.codec.quantised`. They belong to the format of a namespace: its name is refused
+        without them, so that nobody gets such pages who did not ask for them.
+
         Raises NamespaceMismatchError (the namespace holds pages of another format; it names the differences), LockedError,
-        CorruptionError, FormatTooNewError, InvalidArgumentError, IOFailedError.
+        CorruptionError, FormatTooNewError, InvalidArgumentError (also for a codec that does not take the format), IOFailedError.
 
         I/O: opens the index and reads one record per segment; no page is read.
         """
@@ -74,10 +82,11 @@ class TensorStore:
         if not isinstance(namespace, str) or not namespace:
             msg = f"namespace must be a non-empty string, not {namespace!r}"
             raise InvalidArgumentError(msg)
+        coded = tensor_codec(codec, fmt)
         pages = PageStore.open(path, options=options)
         try:
-            fields = {"namespace": namespace, **fmt.fields()}
-            return cls(pages, pages.namespace(fields, fmt.page_bytes, name=namespace), fmt)
+            fields = {"namespace": namespace, **fmt.fields(), **({"codec": coded.name} if coded.lossy else {})}
+            return cls(pages, pages.namespace(fields, fmt.page_bytes, name=namespace, codec=coded), fmt)
         except BaseException:
             pages.close()
             raise

@@ -27,6 +27,10 @@ class Counters:
     """Pages offered that were there already."""
     declined_pages: int = 0
     """Pages offered and not stored: no space, or a write failed."""
+    put_bytes: int = 0
+    """Bytes of the pages newly stored."""
+    put_stored_bytes: int = 0
+    """Bytes that they take as their codec wrote them, padding not included."""
     deleted_pages: int = 0
     read_bytes: int = 0
     """Bytes of pages read from segments for callers."""

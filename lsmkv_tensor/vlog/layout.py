@@ -30,7 +30,8 @@ The index maps ``namespace 4 | page key 28`` to a :class:`Place` (56 bytes)::
      0 segment u32 | 4 generation u32 | 8 block u32 | 12 length u32 | 16 codec u8 | 17 zero 3 | 20 parent 28 | 48 check u64
 
 ``block`` is the offset of the payload in 4 KiB units. ``parent`` is the page key of the preceding page in the same
-namespace, or zeros. This module packs and unpacks; it does no I/O.
+namespace, or zeros. ``length`` is that of the payload and ``codec`` says how it becomes the page (:mod:`lsmkv_tensor.codec`):
+0, it is the page. This module packs and unpacks; it does no I/O.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64, xxh3_64_intdigest
 
+from lsmkv_tensor.codec import RAW
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 
 __all__ = [
@@ -73,9 +75,6 @@ BLOCK = 4096
 INDEX_KEY_BYTES = 32
 PAGE_KEY_BYTES = 28
 NO_PARENT = bytes(PAGE_KEY_BYTES)
-
-RAW = 0
-"""Codec id: the payload is the page."""
 
 SEGMENT_VERSION = 1
 MAX_SEGMENT_BYTES = 1 << 34

@@ -54,13 +54,19 @@ class ValueLog:
         return self._liveness.commits
 
     def put(
-        self, pages: Sequence[Page], records: Mapping[bytes, bytes | None], *, absent_at: int | None = None
+        self,
+        pages: Sequence[Page],
+        records: Mapping[bytes, bytes | None],
+        *,
+        absent_at: int | None = None,
+        page_bytes: int | None = None,
     ) -> tuple[list[bool], list[bytes]]:
         """Store pages of distinct keys; a page already there is left as it is. True: it was stored or there before.
 
         Also returns the index keys of the pages that this call evicted.
 
         ``absent_at``: the value of :attr:`commits` before the caller found all of them absent (spares asking again).
+        ``page_bytes``: of each page before it was encoded, for the counters; None: as they are.
 
         ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
         that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes;
@@ -77,6 +83,7 @@ class ValueLog:
             todo = [i for i, there in enumerate(stored) if not there]
             self.counters.present_pages += len(pages) - len(todo)
             pending = dict(records)
+            kept: list[int] = []
             first: int | None = None  # generation of the first segment this call wrote to: it must not evict its own pages
             try:
                 while todo or pending:
@@ -89,6 +96,7 @@ class ValueLog:
                         first = self.space.active.generation
                     for i in todo[:now]:
                         stored[i] = True
+                    kept += [pages[i].length for i in todo[:now]]
                     todo = todo[now:]
             except PoisonedError:
                 raise
@@ -98,6 +106,8 @@ class ValueLog:
             except (IOFailedError, BusyError):  # counted below; what was stored before stays stored
                 pass
             self.counters.declined_pages += len(todo)
+            self.counters.put_stored_bytes += sum(kept)
+            self.counters.put_bytes += sum(kept) if page_bytes is None else len(kept) * page_bytes
             return stored, [key for key, _ in self.space.evicted[told:]]
 
     def _frame(self, lengths: Sequence[int], records: Mapping[bytes, bytes | None], keep_from: int | None) -> int:

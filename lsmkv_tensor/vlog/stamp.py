@@ -1,6 +1,6 @@
 """The STORE file: what this directory is, and what was decided when it was made.
 
-One block, little endian, written once (to STORE.tmp, synced, renamed)::
+One block, little endian, written once, and again when the format of the store is raised (to STORE.tmp, synced, renamed)::
 
      0 magic "LSMKVPGS" 8 | 8 format version u32 | 12 zero 4 | 16 segment_bytes u64 | 24 store id 16 | 40 checksum u64 | zeros
 
@@ -18,9 +18,10 @@ from lsmkv_tensor.errors import CorruptionError, FormatTooNewError, io_failed
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES, header_check
 
-__all__ = ["STORE_VERSION", "Stamp", "direct_io_works", "read_stamp", "write_stamp"]
+__all__ = ["STORE_VERSION", "Stamp", "direct_io_works", "read_stamp", "upgraded", "write_stamp"]
 
-STORE_VERSION = 1
+STORE_VERSION = 2
+"""1: payloads are pages. 2: payloads may be encoded; a library that knows only 1 would deliver them as they are."""
 _NAME = "STORE"
 _STAMP = struct.Struct("<8sI4xQ16sQ")
 _CHECK_AT = 40
@@ -32,6 +33,7 @@ class Stamp(NamedTuple):
 
     segment_bytes: int
     store_id: bytes
+    version: int = STORE_VERSION
 
 
 def read_stamp(fs: FileSystem, directory: str) -> Stamp | None:
@@ -53,14 +55,15 @@ def read_stamp(fs: FileSystem, directory: str) -> Stamp | None:
         raise FormatTooNewError(path, version, STORE_VERSION)
     if segment_bytes % BLOCK or not 4 * BLOCK <= segment_bytes <= MAX_SEGMENT_BYTES:
         raise CorruptionError(path, 16, f"segments of {segment_bytes} bytes")
-    return Stamp(segment_bytes, store_id)
+    return Stamp(segment_bytes, store_id, version)
 
 
 def write_stamp(fs: FileSystem, directory: str, stamp: Stamp) -> None:
-    """Stamp a new store, durably. IOFailedError. I/O: one file, synced; one directory sync."""
+    """Stamp a store, durably. IOFailedError. I/O: one file, synced; one directory sync."""
     raw = bytearray(BLOCK)
-    _STAMP.pack_into(raw, 0, _MAGIC, STORE_VERSION, *stamp, 0)
-    _STAMP.pack_into(raw, 0, _MAGIC, STORE_VERSION, *stamp, header_check(bytes(raw), _CHECK_AT))
+    _STAMP.pack_into(raw, 0, _MAGIC, stamp.version, stamp.segment_bytes, stamp.store_id, 0)
+    check = header_check(bytes(raw), _CHECK_AT)
+    _STAMP.pack_into(raw, 0, _MAGIC, stamp.version, stamp.segment_bytes, stamp.store_id, check)
     path = join(directory, _NAME)
     temporary = path + ".tmp"
     try:
@@ -75,6 +78,14 @@ def write_stamp(fs: FileSystem, directory: str, stamp: Stamp) -> None:
     except OSError as error:
         op = "writing the store's stamp"
         raise io_failed(op, path, error) from error
+
+
+def upgraded(fs: FileSystem, directory: str, stamp: Stamp) -> Stamp:
+    """The stamp of a store that is about to be written to, raised to this version. Errors, I/O: as :func:`write_stamp`, once."""
+    if stamp.version < STORE_VERSION:
+        stamp = stamp._replace(version=STORE_VERSION)
+        write_stamp(fs, directory, stamp)
+    return stamp
 
 
 def direct_io_works(fs: FileSystem, directory: str) -> bool:
