@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NoReturn, Protocol, TypeAlias, TypeVar
 
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value
@@ -20,9 +22,13 @@ __all__ = [
     "checked_path",
     "checked_values",
     "measured_keys",
+    "same_width",
 ]
 
 T = TypeVar("T")
+
+MOST_PACKED_BYTES = 253
+"""A length takes one byte, and two more must fit."""
 
 
 class PathLike(Protocol):
@@ -72,6 +78,27 @@ def measured_keys(keys: Iterable[bytes]) -> tuple[Sequence[bytes], int]:
             check_key(key)
         longest = max(map(len, keys))
     return keys, longest
+
+
+def same_width(keys: Sequence[object], width: int) -> bool:
+    """Whether all are bytes (or bytearrays) of exactly this length; False for lengths above MOST_PACKED_BYTES.
+
+    Each is packed behind a byte with its length, cut one byte beyond the width: two C loops, a quarter of the time of looking
+    at types and lengths.
+    """
+    if width > MOST_PACKED_BYTES:
+        return False
+    try:
+        packed = _packer(width + 2, len(keys)).pack(*keys)
+    except struct.error:
+        return False
+    return packed[:: width + 2] == bytes((width,)) * len(keys)
+
+
+@lru_cache(1 << 8)
+def _packer(width: int, count: int) -> struct.Struct:
+    """Packs so many strings, each with a byte for its length."""
+    return struct.Struct(f"{width}p" * count)
 
 
 def checked_values(values: Sequence[bytes]) -> Sequence[bytes]:

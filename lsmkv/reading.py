@@ -20,6 +20,7 @@ from lsmkv.iterator import Scan
 from lsmkv.live.snapshots import Pin
 from lsmkv.live.state import ReadState, StateBox
 from lsmkv.live.tables import TableCache
+from lsmkv.read.leading import count_leading
 from lsmkv.read.lookup import value_below
 from lsmkv.read.multiget import find_many
 from lsmkv.read.scan import prefix_range
@@ -65,6 +66,18 @@ class Reading(ABC):
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
         found = find_many(self._state(), self._tables, checked_keys(keys), bare=True)
         return np.fromiter((value is not None for value in found), np.bool_, len(found))
+
+    def count_leading(self, keys: Sequence[bytes], *, prefix: bytes = b"") -> int:
+        """How many of the keys, each with ``prefix`` before it, exist from the first on without a gap.
+
+        Much cheaper than :meth:`contains_many` for keys that lie side by side (0.1 us a key), and where the answer is short:
+        keys are taken from the sequence in slices of 64, and what lies beyond the first gap is not even looked at.
+
+        I/O: each block that may hold one of the keys up to three times; none for keys in memory.
+        """
+        if type(prefix) is not bytes:
+            check_key(prefix)
+        return count_leading(self._state(), self._tables, keys, prefix)
 
     def scan(
         self, start: bytes | None = None, stop: bytes | None = None, *, prefix: bytes | None = None, reverse: bool = False

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lsmkv.arguments import same_width
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
@@ -35,8 +36,6 @@ PageKey: TypeAlias = bytes | str
 
 MAX_RECORD_BYTES = 64 << 10
 """Bytes of a small record and its key."""
-PREFIX_STEP = 128
-"""Keys asked at a time while the prefix goes on; doubles with every step."""
 
 
 @contextmanager
@@ -231,19 +230,12 @@ class Namespace:
 
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
         """How many pages from the first on the index has without a gap."""
-        known, step = 0, PREFIX_STEP
-        while known < len(keys):
-            there = self._log.contains(self._index_keys(keys[known : known + step]))
-            if not there.all():
-                return known + int(there.argmin())
-            known += len(there)
-            step *= 2
-        return known
+        return self._log.db.count_leading(_PageKeys(keys), prefix=self._prefix)
 
     def _index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""
         prefix = self._prefix
-        return [prefix + (k if type(k) is bytes and len(k) == PAGE_KEY_BYTES else flat_key(k)) for k in keys]
+        return [prefix + key for key in _page_keys(keys)]
 
     def _page(self, key: bytes, parent: bytes, spans: Sequence[memoryview]) -> Page:
         """A page as it will be stored: encoded if that saves space."""
@@ -270,3 +262,33 @@ class Namespace:
                 msg = f"record {key[:32]!r} takes {len(key) + len(value or b'')} bytes, the limit is {MAX_RECORD_BYTES}"
                 raise InvalidArgumentError(msg)
         return {self._records + key: value for key, value in (records or {}).items()}
+
+
+class _PageKeys(Sequence[bytes]):
+    """Page keys that are brought to 28 bytes when they are asked for: a probe looks at no more than it needs."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Sequence[PageKey]) -> None:
+        self._keys = keys
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self._keys)
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
+
+    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
+        """One or some of them."""
+        return _page_keys(self._keys[at]) if isinstance(at, slice) else flat_key(self._keys[at])
+
+
+def _page_keys(keys: Sequence[PageKey]) -> Sequence[bytes]:
+    """The keys as 28-byte page keys."""
+    if same_width(keys, PAGE_KEY_BYTES):
+        return keys  # type: ignore[return-value]  # they are bytes
+    return [flat_key(key) for key in keys]

@@ -136,10 +136,7 @@ class Follower(Reading):
     # reading: look, if it is time, then as every reader
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of ``key``, or None.
-
-        I/O: as ``DB.get``; a look if one is due.
-        """
+        """The value of ``key``, or None. I/O: as ``DB.get``; a look if one is due."""
         if self._clock.monotonic() >= self._due_s:
             self._catch_up()
         try:
@@ -154,6 +151,10 @@ class Follower(Reading):
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
         return self._read(partial(Reading.contains_many, self, checked_keys(keys)))
+
+    def count_leading(self, keys: Sequence[bytes], *, prefix: bytes = b"") -> int:
+        """How many keys from the first on exist without a gap. I/O: as ``DB.count_leading``; a look if one is due."""
+        return self._read(partial(Reading.count_leading, self, keys, prefix=prefix))
 
     def snapshot(self) -> Snapshot:
         """A view that keeps showing this moment; close it. It holds every table open.

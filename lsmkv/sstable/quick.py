@@ -10,7 +10,18 @@ from functools import lru_cache
 from struct import Struct
 from typing import Literal, TypeAlias
 
-__all__ = ["Layout", "Value", "pairs_from", "row_in", "rows_of", "shared", "value_in", "values_from", "values_of"]
+__all__ = [
+    "Layout",
+    "Value",
+    "joined_rows",
+    "pairs_from",
+    "row_in",
+    "rows_of",
+    "shared",
+    "value_in",
+    "values_from",
+    "values_of",
+]
 
 Value: TypeAlias = bytes | Literal[False] | None
 """What a lookup of the present finds; None: a tombstone, False: the key is not here."""
@@ -86,6 +97,16 @@ def values_of(payload: bytes, layout: Layout, joined: bytes, row: int) -> tuple[
     elif odd or not payload.startswith(joined, at):
         return None
     return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
+
+
+def joined_rows(payload: bytes, layout: Layout, row: int, n: int) -> bytes:
+    """The keys of ``n`` rows from ``row`` on, end to end."""
+    low, _, width, _, skip = layout
+    at = low + row * width
+    if not skip or not n:
+        return payload[at : at + n * width]
+    prefix = payload[low - skip : low]
+    return prefix + prefix.join(_cutter(width, n)(payload, at))
 
 
 def pairs_from(payload: bytes, layout: Layout, start: int, stop: int) -> list[tuple[bytes, bytes | None]]:

@@ -185,6 +185,7 @@ def test_a_closed_store_refuses_even_nothing(open_db):
         lambda: db.write(lsmkv.WriteBatch()),
         lambda: db.get_many([]),
         lambda: db.contains_many([]),
+        lambda: db.count_leading([]),
     ):
         with pytest.raises(lsmkv.ClosedError):
             call()

@@ -26,6 +26,10 @@ def contains_many(db):
     assert db.contains_many(KEYS[::5]).all()
 
 
+def count_leading(db):
+    assert db.count_leading(KEYS) == len(KEYS)
+
+
 def scan(db):
     found = [key for key, _ in db.scan(KEYS[100], KEYS[1500])]
     assert found == KEYS[100:1500], "a scan that is cut off says so"
@@ -87,7 +91,22 @@ def looking(db):
     db.set_options(block_cache_bytes=1 << 20)
 
 
-ALL = [get, get_many, contains_many, scan, backwards, snapshot, put, batch, load, delete_range, switch, upkeep, looking]
+ALL = [
+    get,
+    get_many,
+    contains_many,
+    count_leading,
+    scan,
+    backwards,
+    snapshot,
+    put,
+    batch,
+    load,
+    delete_range,
+    switch,
+    upkeep,
+    looking,
+]
 
 
 @pytest.mark.parametrize("round_", range(4))

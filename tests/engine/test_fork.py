@@ -46,6 +46,7 @@ def db(tmp_path):
 CALLS = {
     "get": lambda db: db.get(b"00001"),
     "get_many": lambda db: db.get_many([b"00001"]),
+    "count_leading": lambda db: db.count_leading([b"00001"]),
     "contains_many": lambda db: db.contains_many([b"00001"]),
     "scan": lambda db: next(db.scan()),
     "snapshot": lambda db: db.snapshot(),

@@ -182,6 +182,7 @@ def test_after_closing_nothing_is_there(tmp_path: Path) -> None:
             lambda f=follower: f.get(b"a"),
             lambda f=follower: f.get_many([b"a"]),
             lambda f=follower: f.contains_many([b"a"]),
+            lambda f=follower: f.count_leading([b"a"]),
             lambda f=follower: f.scan(),
             lambda f=follower: f.snapshot(),
             lambda f=follower: f.refresh(),

@@ -105,6 +105,7 @@ CLAUSES: dict[str, Callable[[Seen], dict[str, float]]] = {
     r"none": lambda s: {},
     r"at most one block per run": lambda s: {"fetches": s.runs},
     r"each block that may hold one of the keys at most once": lambda s: {"fetches": s.blocks_of_keys()},
+    r"each block that may hold one of the keys up to three times": lambda s: {"fetches": 3 * s.blocks_of_keys()},
     r"each block of the range once, when it is needed": lambda s: {"fetches": 0 if s.case.lazy else s.blocks_of_range()},
     r"at most two more per run": lambda s: {"fetches": 0 if s.case.lazy else 2 * s.runs},
     r"one log write": lambda s: {"log writes": 1},

@@ -93,6 +93,10 @@ CASES: dict[tuple[type, str], list[Case]] = {
     (Reading, "get"): [case for key in SOME for case in reading(lambda db, key=key: db.get(key), keys=(key,))],
     (Reading, "get_many"): reading(lambda db: db.get_many(SOME), keys=SOME),
     (Reading, "contains_many"): reading(lambda db: db.contains_many(SOME), keys=SOME),
+    (Reading, "count_leading"): [
+        *reading(lambda db: db.count_leading(SOME), keys=SOME),
+        Case(lambda db: db.count_leading(KEYS[20:300]), keys=tuple(KEYS[20:300])),
+    ],
     (Reading, "scan"): [
         Case(lambda db: db.scan(*RANGE), bounds=RANGE, lazy=True),
         *(Case(consumed(reverse=r), bounds=RANGE, cached=c) for r in (False, True) for c in (False, True)),
