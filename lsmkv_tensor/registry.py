@@ -13,11 +13,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lsmkv import DB
+from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, NamespaceMismatchError
+from lsmkv_tensor.errors import BusyError, CorruptionError, InvalidArgumentError, NamespaceMismatchError
+from lsmkv_tensor.vlog.liveness import Change
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, number_key, number_of
+from lsmkv_tensor.vlog.ranges import RANGE_PAGES, NamespaceSize, Told, drop_pages, drop_records, measure
+from lsmkv_tensor.vlog.reserved import HIGHEST, NAMES, NAMESPACES, RECORDS, number_key, number_of
 
 __all__ = ["NamespaceInfo", "Registry", "canonical"]
 
@@ -36,6 +38,8 @@ class NamespaceInfo(NamedTuple):
     fields: dict[str, Any]
     page_bytes: int
     names: tuple[str, ...]
+    size: NamespaceSize | None = None
+    """What it holds, where that was asked for."""
 
 
 def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
@@ -85,6 +89,7 @@ class Registry:
         self._texts: dict[int, bytes] = {}
         self._by_digest: dict[bytes, int] = {}
         self._names: dict[str, int] = {}
+        self._highest = 0
         self._load(log.db, path)
 
     def _load(self, db: DB, path: str) -> None:
@@ -99,10 +104,15 @@ class Registry:
                 raise CorruptionError(path, -1, f"namespace name {key[len(NAMES) :]!r} without a namespace")
             self._names[key[len(NAMES) :].decode()] = number
 
+        self._highest = max(self._texts, default=0)
+        if (highest := db.get(HIGHEST)) is not None:
+            self._highest = max(self._highest, int.from_bytes(highest, "big"))
+
     def register(self, fields: Mapping[str, object], page_bytes: int, name: str | None) -> NamespaceInfo:
         """The namespace with these fields, made durable if it is new.
 
-        InvalidArgumentError; NoSpaceError if the index has no room; NamespaceMismatchError if ``name`` belongs to other fields.
+        InvalidArgumentError; NoSpaceError if the index has no room; NamespaceMismatchError if ``name`` belongs to other fields;
+        BusyError while it is being dropped.
 
         I/O: one index commit and a sync of the log for a new namespace or name.
         """
@@ -116,26 +126,92 @@ class Registry:
         digest = hashlib.sha256(text).digest()
         with self._lock:
             number = self._by_digest.get(digest)
+            if number in self._log.dropped:
+                being = f"namespace {number} with these fields is being dropped: open it again when that is done"
+                raise BusyError(being)
             if name is not None and name in self._names and self._names[name] != number:
                 raise NamespaceMismatchError(name, _differences(self._texts[self._names[name]], text))
             records: dict[bytes, bytes | None] = {}
             if number is None:
-                number = max(self._texts, default=0) + 1
+                number = self._highest + 1
                 records[number_key(NAMESPACES, number)] = text
             if name is not None and name not in self._names:
                 records[NAMES + name.encode()] = number.to_bytes(4, "big")
             if records:
                 self._log.write_records(records, sync=True)
+            self._highest = max(self._highest, number)
             self._texts[number] = text
             self._by_digest[digest] = number
             if name is not None:
                 self._names[name] = number
             return self._info(number)
 
-    def listed(self) -> list[NamespaceInfo]:
-        """All namespaces, by number."""
+    def listed(self, *, sizes: bool = False) -> list[NamespaceInfo]:
+        """All namespaces, by number; with what they hold if ``sizes``. I/O: with sizes a scan of the index."""
         with self._lock:
-            return [self._info(number) for number in sorted(self._texts)]
+            found = [self._info(number) for number in sorted(self._texts)]
+        return [info._replace(size=self._size(info.number)) for info in found] if sizes else found
+
+    def find(self, which: str | int) -> NamespaceInfo:
+        """The namespace of this name, digest in hexadecimal, or number. InvalidArgumentError, naming those that there are."""
+        with self._lock:
+            for number in sorted(self._texts):
+                info = self._info(number)
+                if which in info.names or which in (str(number), info.digest.hex()) or (type(which) is int and which == number):
+                    return info
+            known = ", ".join(sorted(self._names)) or "none with a name"
+        msg = f"there is no namespace {which!r} (by name, number or digest); there are: {known}"
+        raise InvalidArgumentError(msg)
+
+    def drop(self, which: str | int, told: Told, *, at_once: int = RANGE_PAGES) -> int:
+        """Forget a namespace: its pages, its records, then its names and fields; how many pages. Durable on return.
+
+        Its number is never given again, so that whoever still holds a view of it reads nothing of anybody else's. Cut short,
+        by a crash or an error, the namespace is still there with the pages not yet forgotten: drop it again.
+
+        ``at_once``: pages forgotten in one commit. InvalidArgumentError; BusyError if another thread drops it; others as
+        :func:`drop_pages`.
+
+        I/O: as drop_pages, one more commit and a sync of the log.
+        """
+        number = self.find(which).number
+        with self._log.lock:
+            if number in self._log.dropped:
+                being = f"namespace {which!r} is being dropped already"
+                raise BusyError(being)
+            self._log.dropped.add(number)
+        try:
+            pages = drop_pages(self._log, number, told, at_once)
+            with self._lock:
+                self._forget(number)
+        except BaseException:
+            with self._log.lock:
+                self._log.dropped.discard(number)
+            raise
+        return pages
+
+    def _forget(self, number: int) -> None:
+        """Remove the records of a namespace without pages."""
+        names = [name for name, at in self._names.items() if at == number]
+        batch = WriteBatch()
+        with self._log.lock:
+            drop_records(self._log, number, batch)
+            batch.delete(number_key(NAMESPACES, number))
+            for name in names:
+                batch.delete(NAMES + name.encode())
+            batch.put(HIGHEST, self._highest.to_bytes(4, "big"))
+            self._log.liveness.commit(batch, Change())
+            self._log.db.sync()
+        text = self._texts.pop(number)
+        del self._by_digest[hashlib.sha256(text).digest()]
+        for name in names:
+            del self._names[name]
+
+    def _size(self, number: int) -> NamespaceSize:
+        """What a namespace holds. I/O: a scan of its index entries."""
+        db = self._log.db
+        records = sum(1 for _ in db.scan(prefix=number_key(RECORDS, number)))
+        return measure((value for _, value in db.scan(prefix=number.to_bytes(4, "big"))), records)
 
     def _info(self, number: int) -> NamespaceInfo:
         """What is registered under a number."""

@@ -18,6 +18,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import tensor_codec
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, NoSpaceError
 from lsmkv_tensor.format import PageFormat
+from lsmkv_tensor.identity import tensor_identity
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
 from lsmkv_tensor.keys.chain import KeyChain
 from lsmkv_tensor.keys.tokens import Tokens, token_ids
@@ -59,7 +60,14 @@ class TensorStore:
 
     @classmethod
     def open(
-        cls, path: PathArgument, fmt: PageFormat, *, namespace: str, codec: str = "raw", options: StoreOptions | None = None
+        cls,
+        path: PathArgument,
+        fmt: PageFormat,
+        *,
+        namespace: str,
+        codec: str = "raw",
+        salt: str | bytes | None = None,
+        options: StoreOptions | None = None,
     ) -> TensorStore:
         """Open the store in directory ``path``, creating it if there is none.
 
@@ -71,6 +79,9 @@ class TensorStore:
         the bounds of :mod:`lsmkv_tensor.codec.quantised`. They belong to the format of a namespace: its name is refused
         without them, so that nobody gets such pages who did not ask for them.
 
+        ``salt``: a tenant's secret. Openers with another one, or with none, can neither read nor probe these pages, nor put
+        pages among them, though they use the same name.
+
         Raises NamespaceMismatchError (the namespace holds pages of another format; it names the differences), LockedError,
         CorruptionError, FormatTooNewError, InvalidArgumentError (also for a codec that does not take the format), IOFailedError.
 
@@ -79,14 +90,11 @@ class TensorStore:
         if not isinstance(fmt, PageFormat):
             msg = f"fmt must be a PageFormat, not {type(fmt).__name__}"
             raise InvalidArgumentError(msg)
-        if not isinstance(namespace, str) or not namespace:
-            msg = f"namespace must be a non-empty string, not {namespace!r}"
-            raise InvalidArgumentError(msg)
         coded = tensor_codec(codec, fmt)
+        fields, name = tensor_identity(namespace, fmt, coded, salt)
         pages = PageStore.open(path, options=options)
         try:
-            fields = {"namespace": namespace, **fmt.fields(), **({"codec": coded.name} if coded.lossy else {})}
-            return cls(pages, pages.namespace(fields, fmt.page_bytes, name=namespace, codec=coded), fmt)
+            return cls(pages, pages.namespace(fields, fmt.page_bytes, name=name, codec=coded), fmt)
         except BaseException:
             pages.close()
             raise

@@ -8,6 +8,7 @@ from typing import Any
 from lsmkv.cli.tools import FileKind, StoreKind, Tools
 from lsmkv_tensor.cli.demo import demo
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
+from lsmkv_tensor.cli.namespaces import namespaces
 from lsmkv_tensor.cli.survey import report
 from lsmkv_tensor.cli.verify_store import verify
 from lsmkv_tensor.vlog.stamp import read_stamp
@@ -17,8 +18,9 @@ __all__ = ["register"]
 
 def register(tools: Tools) -> None:
     """Add everything."""
-    command: Any = demo
-    tools.app.command()(command)
+    commands: tuple[Any, ...] = (demo, namespaces)
+    for command in commands:
+        tools.app.command()(command)
     tools.files += [
         FileKind("segment", is_segment, dump_segment),
         FileKind("stamp", lambda _, path: basename(path) == "STORE", dump_stamp),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from posixpath import join
 
@@ -9,11 +10,12 @@ import lsmkv
 from lsmkv.env.fs import FileSystem
 from lsmkv.observe.report import survey
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, SEGMENTS, number_of
 from lsmkv_tensor.vlog.segment import FREE, SEALED, Segment
 from lsmkv_tensor.vlog.stamp import read_stamp
 
-__all__ = ["follow_index", "report", "segments_of"]
+__all__ = ["follow_index", "namespaces_of", "report", "segments_of"]
 
 
 def follow_index(fs: FileSystem, path: str) -> lsmkv.Follower:
@@ -60,20 +62,30 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
     }
 
 
-def _namespaces(index: lsmkv.Snapshot) -> dict[str, object]:
-    """Number -> what it is: names, page size, fields, pages stored."""
+def namespaces_of(index: lsmkv.Snapshot) -> list[NamespaceInfo]:
+    """Every registered namespace by number, as the index records it. I/O: two short scans."""
     names: dict[int, list[str]] = {}
     for key, value in index.scan(prefix=NAMES):
         names.setdefault(int.from_bytes(value, "big"), []).append(key[len(NAMES) :].decode(errors="replace"))
-    found: dict[str, object] = {}
+    found = []
     for key, text in index.scan(prefix=NAMESPACES):
         number = number_of(NAMESPACES, key)
         document = json.loads(text)
-        pages = sum(1 for _ in index.scan(prefix=number.to_bytes(4, "big")))
-        found[str(number)] = {
-            "names": names.get(number, []),
-            "pages": pages,
-            "page_bytes": document["page_bytes"],
-            "fields": document["fields"],
-        }
+        digest = hashlib.sha256(text).digest()
+        found.append(
+            NamespaceInfo(number, digest, document["fields"], document["page_bytes"], tuple(sorted(names.get(number, ()))))
+        )
     return found
+
+
+def _namespaces(index: lsmkv.Snapshot) -> dict[str, object]:
+    """Number -> what it is: names, page size, fields, pages stored."""
+    return {
+        str(info.number): {
+            "names": list(info.names),
+            "pages": sum(1 for _ in index.scan(prefix=info.number.to_bytes(4, "big"))),
+            "page_bytes": info.page_bytes,
+            "fields": info.fields,
+        }
+        for info in namespaces_of(index)
+    }

@@ -8,7 +8,7 @@ was synced): the check in the index value then fails, and the page is a miss, ne
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import BusyError, IOFailedError, NoSpaceError, PoisonedError, io_failed
+from lsmkv_tensor.errors import BusyError, ClosedError, IOFailedError, NoSpaceError, PoisonedError, io_failed
 from lsmkv_tensor.retention.fifo import next_victim
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.liveness import Change, Liveness
+from lsmkv_tensor.vlog.reserved import owner_of
 from lsmkv_tensor.vlog.segment import Segment
 from lsmkv_tensor.vlog.space import DELETE_BATCH, Space
 from lsmkv_tensor.vlog.writer import FrameWriter, Page, frame_bytes
@@ -42,7 +43,9 @@ class ValueLog:
         self.writer = writer
         self.counters = Counters()
         self.lock = Lock()
-        self._liveness = liveness
+        self.dropped: set[int] = set()
+        """Numbers of namespaces that are being dropped, or were: nothing is written to them any more."""
+        self.liveness = liveness
 
     def contains(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which keys have a page. I/O: as the engine's ``contains_many``."""
@@ -51,7 +54,7 @@ class ValueLog:
     @property
     def commits(self) -> int:
         """Grows with every change of the index."""
-        return self._liveness.commits
+        return self.liveness.commits
 
     def put(
         self,
@@ -70,12 +73,13 @@ class ValueLog:
 
         ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
         that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes;
-        NoSpaceError if there are only records to write, and no room for them.
+        NoSpaceError if there are only records to write, and no room for them. ClosedError if the namespace was dropped.
 
         I/O: one gathered write and one index commit per frame.
         """
         with self.lock:
             self.check_usable()
+            self._refuse_dropped([page.key for page in pages[:1]], records)
             told = len(self.space.evicted)
             stored = [False] * len(pages)
             if absent_at != self.commits:
@@ -128,7 +132,7 @@ class ValueLog:
 
     def _most(self) -> int:
         """Pages in one frame and one index commit: bounds headers, batches, and what is evicted for them."""
-        return self._liveness.share.entries_at_once(_ENTRY_BYTES)
+        return self.liveness.share.entries_at_once(_ENTRY_BYTES)
 
     def _fit(self, lengths: Sequence[int]) -> int:
         """How many of the pages fit into one frame in the active segment."""
@@ -147,7 +151,7 @@ class ValueLog:
 
     def _index_room(self, nbytes: int, entries: int, keep_from: int | None = None) -> bool:
         """Keep the index inside its share, evicting if need be, at last the active segment; False if that is not enough."""
-        while not self._liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
+        while not self.liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
             victim = next_victim(self.space.segments.values(), keep_from)
             if victim is not None:
                 self.space.empty(victim)
@@ -161,7 +165,7 @@ class ValueLog:
     def _room_for_records(self, records: Mapping[bytes, bytes | None]) -> None:
         """Make room for records; NoSpaceError if what cannot be evicted fills the index. Deleting needs no leave."""
         if any(value is not None for value in records.values()) and not self._index_room(_size_of(records), len(records)):
-            share = self._liveness.share
+            share = self.liveness.share
             full = OSError(errno.ENOSPC, f"{share.limit_bytes} bytes are its share (StoreOptions.index_bytes), all in use")
             op = "making room in the index"
             raise io_failed(op, self.db.path, full)
@@ -184,7 +188,7 @@ class ValueLog:
             change.add(segment.number, len(pages), size)
         _with_records(batch, records)
         try:
-            self._liveness.commit(batch, change)
+            self.liveness.commit(batch, change)
         except BaseException:
             if segment is not None:
                 segment.tail, segment.frames = before
@@ -204,7 +208,7 @@ class ValueLog:
                 found = self.places(part)
                 deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
             if records:
-                self._liveness.commit(_with_records(WriteBatch(), dict.fromkeys(records)), Change())
+                self.liveness.commit(_with_records(WriteBatch(), dict.fromkeys(records)), Change())
             self.counters.deleted_pages += deleted
         return deleted
 
@@ -227,8 +231,8 @@ class ValueLog:
             change = Change()
             for key in found:
                 batch.delete(key)
-            change.remove(place for place in found.values() if self._liveness.is_current(place))
-            self._liveness.commit(batch, change)
+            change.remove(place for place in found.values() if self.liveness.is_current(place))
+            self.liveness.commit(batch, change)
         return len(found)
 
     def move(self, moves: Sequence[tuple[bytes, Place, Place]]) -> int:
@@ -246,13 +250,13 @@ class ValueLog:
                 batch = WriteBatch()
                 change = Change()
                 for (key, old, new), now in zip(part, self.places([m[0] for m in part]), strict=True):
-                    if now == old and self._liveness.is_current(new):
+                    if now == old and self.liveness.is_current(new):
                         batch.put(key, new.pack())
                         change.remove([old])
                         change.add(new.segment, 1, new.disk_bytes)
                         moved += new.disk_bytes
                 if len(batch):
-                    self._liveness.commit(batch, change)
+                    self.liveness.commit(batch, change)
         return moved
 
     def append_copies(self, copies: Sequence[tuple[bytes, Place, Sequence[memoryview]]]) -> tuple[Segment, list[Place]] | None:
@@ -274,7 +278,7 @@ class ValueLog:
         pages = [Page(key, p.parent, p.length, p.codec, p.check, spans) for key, p, spans in copies[:n]]
         values, _ = self.writer.append(segment, pages)
         segment.copies += 1
-        self._liveness.note(segment)
+        self.liveness.note(segment)
         return segment, [place for place in map(Place.unpack, values) if place is not None]
 
     def unpin(self, segments: Sequence[Segment]) -> None:
@@ -289,7 +293,7 @@ class ValueLog:
         Only a damaged index says that; left there it would pass for a stored page. I/O: one lookup, one commit.
         """
         with self.lock:
-            if self.space.poison is None and not self._liveness.is_current(place) and self.places([key]) == [place]:
+            if self.space.poison is None and not self.liveness.is_current(place) and self.places([key]) == [place]:
                 with suppress(IOFailedError, BusyError):  # it stays a miss
                     self._delete({key: place})
                     self.counters.lost += 1
@@ -306,8 +310,9 @@ class ValueLog:
         """
         with self.lock:
             self.check_usable()
+            self._refuse_dropped((), records)
             self._room_for_records(records)
-            self._liveness.commit(_with_records(WriteBatch(), records), Change())
+            self.liveness.commit(_with_records(WriteBatch(), records), Change())
             if sync:
                 self.db.sync()
 
@@ -330,6 +335,12 @@ class ValueLog:
         with self.lock:
             evicted, self.space.evicted = self.space.evicted, []
         return evicted
+
+    def _refuse_dropped(self, keys: Iterable[bytes], records: Iterable[bytes]) -> None:
+        """ClosedError if these belong to a dropped namespace."""
+        if self.dropped and not self.dropped.isdisjoint(map(owner_of, (*keys, *records))):
+            what = "the namespace was dropped: this view of it"
+            raise ClosedError(what)
 
     def check_usable(self) -> None:
         """PoisonedError if an earlier failure forbids writing."""

@@ -5,17 +5,19 @@
     0 0 0 0 'S' | segment u32 BE                        -> segment record (liveness)
     0 0 0 0 'N' | namespace number u32 BE               -> canonical JSON of its fields
     0 0 0 0 'A' | name, UTF-8                           -> namespace number u32 BE
+    0 0 0 0 'H'                                         -> the highest namespace number ever given, once one was dropped
     0 0 0 0 'R' | namespace number u32 BE | caller's key -> caller's small record
 """
 
 from __future__ import annotations
 
-__all__ = ["NAMES", "NAMESPACES", "RECORDS", "RESERVED", "SEGMENTS", "number_key", "number_of"]
+__all__ = ["HIGHEST", "NAMES", "NAMESPACES", "RECORDS", "RESERVED", "SEGMENTS", "number_key", "number_of", "owner_of"]
 
 RESERVED = bytes(4)
 SEGMENTS = RESERVED + b"S"
 NAMESPACES = RESERVED + b"N"
 NAMES = RESERVED + b"A"
+HIGHEST = RESERVED + b"H"
 RECORDS = RESERVED + b"R"
 
 
@@ -27,3 +29,9 @@ def number_key(prefix: bytes, number: int) -> bytes:
 def number_of(prefix: bytes, key: bytes) -> int:
     """The number in a key made by :func:`number_key`."""
     return int.from_bytes(key[len(prefix) : len(prefix) + 4], "big")
+
+
+def owner_of(key: bytes) -> int:
+    """The number of the namespace that a page's or a record's index key belongs to; 0: the store itself."""
+    at = len(RECORDS) if key.startswith(RECORDS) else 0
+    return int.from_bytes(key[at : at + 4], "big") if at or not key.startswith(RESERVED) else 0
