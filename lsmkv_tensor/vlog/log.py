@@ -45,16 +45,21 @@ class ValueLog:
         self.lock = Lock()
         self.dropped: set[int] = set()
         """Numbers of namespaces that are being dropped, or were: nothing is written to them any more."""
-        self.liveness = liveness
+        self._liveness = liveness
 
     def contains(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which keys have a page. I/O: as the engine's ``contains_many``."""
         return self.db.contains_many(keys)
 
     @property
+    def liveness(self) -> Liveness:
+        """The counts that every change is committed with; under the lock."""
+        return self._liveness
+
+    @property
     def commits(self) -> int:
         """Grows with every change of the index."""
-        return self.liveness.commits
+        return self._liveness.commits
 
     def put(
         self,
@@ -132,7 +137,7 @@ class ValueLog:
 
     def _most(self) -> int:
         """Pages in one frame and one index commit: bounds headers, batches, and what is evicted for them."""
-        return self.liveness.share.entries_at_once(_ENTRY_BYTES)
+        return self._liveness.share.entries_at_once(_ENTRY_BYTES)
 
     def _fit(self, lengths: Sequence[int]) -> int:
         """How many of the pages fit into one frame in the active segment."""
@@ -151,7 +156,7 @@ class ValueLog:
 
     def _index_room(self, nbytes: int, entries: int, keep_from: int | None = None) -> bool:
         """Keep the index inside its share, evicting if need be, at last the active segment; False if that is not enough."""
-        while not self.liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
+        while not self._liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
             victim = next_victim(self.space.segments.values(), keep_from)
             if victim is not None:
                 self.space.empty(victim)
@@ -165,7 +170,7 @@ class ValueLog:
     def _room_for_records(self, records: Mapping[bytes, bytes | None]) -> None:
         """Make room for records; NoSpaceError if what cannot be evicted fills the index. Deleting needs no leave."""
         if any(value is not None for value in records.values()) and not self._index_room(_size_of(records), len(records)):
-            share = self.liveness.share
+            share = self._liveness.share
             full = OSError(errno.ENOSPC, f"{share.limit_bytes} bytes are its share (StoreOptions.index_bytes), all in use")
             op = "making room in the index"
             raise io_failed(op, self.db.path, full)
@@ -188,7 +193,7 @@ class ValueLog:
             change.add(segment.number, len(pages), size)
         _with_records(batch, records)
         try:
-            self.liveness.commit(batch, change)
+            self._liveness.commit(batch, change)
         except BaseException:
             if segment is not None:
                 segment.tail, segment.frames = before
@@ -208,7 +213,7 @@ class ValueLog:
                 found = self.places(part)
                 deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
             if records:
-                self.liveness.commit(_with_records(WriteBatch(), dict.fromkeys(records)), Change())
+                self._liveness.commit(_with_records(WriteBatch(), dict.fromkeys(records)), Change())
             self.counters.deleted_pages += deleted
         return deleted
 
@@ -231,8 +236,8 @@ class ValueLog:
             change = Change()
             for key in found:
                 batch.delete(key)
-            change.remove(place for place in found.values() if self.liveness.is_current(place))
-            self.liveness.commit(batch, change)
+            change.remove(place for place in found.values() if self._liveness.is_current(place))
+            self._liveness.commit(batch, change)
         return len(found)
 
     def move(self, moves: Sequence[tuple[bytes, Place, Place]]) -> int:
@@ -250,13 +255,13 @@ class ValueLog:
                 batch = WriteBatch()
                 change = Change()
                 for (key, old, new), now in zip(part, self.places([m[0] for m in part]), strict=True):
-                    if now == old and self.liveness.is_current(new):
+                    if now == old and self._liveness.is_current(new):
                         batch.put(key, new.pack())
                         change.remove([old])
                         change.add(new.segment, 1, new.disk_bytes)
                         moved += new.disk_bytes
                 if len(batch):
-                    self.liveness.commit(batch, change)
+                    self._liveness.commit(batch, change)
         return moved
 
     def append_copies(self, copies: Sequence[tuple[bytes, Place, Sequence[memoryview]]]) -> tuple[Segment, list[Place]] | None:
@@ -278,7 +283,7 @@ class ValueLog:
         pages = [Page(key, p.parent, p.length, p.codec, p.check, spans) for key, p, spans in copies[:n]]
         values, _ = self.writer.append(segment, pages)
         segment.copies += 1
-        self.liveness.note(segment)
+        self._liveness.note(segment)
         return segment, [place for place in map(Place.unpack, values) if place is not None]
 
     def unpin(self, segments: Sequence[Segment]) -> None:
@@ -293,7 +298,7 @@ class ValueLog:
         Only a damaged index says that; left there it would pass for a stored page. I/O: one lookup, one commit.
         """
         with self.lock:
-            if self.space.poison is None and not self.liveness.is_current(place) and self.places([key]) == [place]:
+            if self.space.poison is None and not self._liveness.is_current(place) and self.places([key]) == [place]:
                 with suppress(IOFailedError, BusyError):  # it stays a miss
                     self._delete({key: place})
                     self.counters.lost += 1
@@ -312,7 +317,7 @@ class ValueLog:
             self.check_usable()
             self._refuse_dropped((), records)
             self._room_for_records(records)
-            self.liveness.commit(_with_records(WriteBatch(), records), Change())
+            self._liveness.commit(_with_records(WriteBatch(), records), Change())
             if sync:
                 self.db.sync()
 
