@@ -21,9 +21,10 @@ from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.runtime.putqueue import Write
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
-from lsmkv_tensor.vlog.hurried import read_by
+from lsmkv_tensor.vlog.hurried import read_by, scatter
 from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
@@ -36,6 +37,8 @@ PageKey: TypeAlias = bytes | str
 
 MAX_RECORD_BYTES = 64 << 10
 """Bytes of a small record and its key."""
+PREFIX_STEP = 128
+"""Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
 
 
 @contextmanager
@@ -92,10 +95,13 @@ class Namespace:
 
     # asking
 
-    def contains(self, keys: Sequence[PageKey]) -> NDArray[np.bool_]:
-        """Which pages are stored. I/O: index blocks, most often cached."""
+    def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are stored, or accepted and waiting to be written (not those if ``queued`` is False).
+
+        I/O: index blocks, most often cached.
+        """
         with self._gate:
-            return self._log.contains(self._index_keys(keys))
+            return self._there(self.index_keys(keys), queued=queued)
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
@@ -117,7 +123,7 @@ class Namespace:
     def parents(self, keys: Sequence[PageKey]) -> list[bytes | None]:
         """The 28-byte key of each page's predecessor; None if the page is absent or has none. I/O: as :meth:`contains`."""
         with self._gate:
-            places = self._log.places(self._index_keys(keys))
+            places = self._log.places(self.index_keys(keys))
         return [None if p is None or p.parent == NO_PARENT else p.parent for p in places]
 
     # pages in and out
@@ -129,8 +135,12 @@ class Namespace:
         parents: Sequence[PageKey | None] | None = None,
         *,
         records: Mapping[bytes, bytes | None] | None = None,
+        wait: bool | None = None,
     ) -> list[bool]:
         """Store pages. True: the page is there now, stored by this call or before (then it is not written again).
+
+        ``wait``: True writes before returning; False copies the pages, and a worker writes them (a flag then says: there, or
+        accepted). None: as ``StoreOptions.put_queue_bytes`` says; with ``records`` always as True.
 
         ``parents``: per page the key of the page before it. ``records``: small records of the namespace (see
         :meth:`records`) that become visible with or before the first page; None deletes one. False: no space, or writing
@@ -140,9 +150,15 @@ class Namespace:
 
         I/O: one gathered write per frame (all pages of a call, if the segment has room) and one index commit.
         """
+        queue = self.services.queue_for(True if wait is None and records else wait)
         views = page_views(buffers, len(keys), self.page_bytes)
         above = self._parents(parents, len(keys))
-        index_keys = self._index_keys(keys)
+        index_keys = self.index_keys(keys)
+        if queue is not None:
+            if records:
+                msg = "records are written with their pages before put_many returns: leave wait=False out"
+                raise InvalidArgumentError(msg)
+            return self._offer(keys, index_keys, views, above)
         with _telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
@@ -176,16 +192,16 @@ class Namespace:
         until = services.until(deadline_s)
         with self._gate:
             views = page_views(buffers, len(keys), self.page_bytes, writable=True)
-            index_keys = self._index_keys(keys)
-            began = services.clock.monotonic()
-            if until is None:
-                flags = self._reader.get_into(index_keys, views)
-            else:
-                flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
-                services.late_pages += late
-            if flags and all(flags):
-                services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
-            return flags
+            index_keys = self.index_keys(keys)
+            if services.puts is None or services.puts.holds(index_keys) is None:
+                return self._read(index_keys, views, until)
+            with services.puts.holding(index_keys) as here:
+                for i, page in here.items():
+                    scatter(page, views[i])
+            self._reader.count([True] * len(here), 0)
+            rest = [i for i in range(len(keys)) if i not in here]
+            found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until))
+            return [i in here or next(found) for i in range(len(keys))]
 
     def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
         """Delete pages (and small records); how many pages were there. Their bytes are reclaimed later.
@@ -194,8 +210,11 @@ class Namespace:
 
         I/O: one index lookup and commit per 1024 keys.
         """
+        index_keys = self.index_keys(keys)
         with self._gate:
-            return self._log.delete(self._index_keys(keys), [self._records + key for key in records])
+            if self.services.puts is not None and any(self.services.puts.holds(index_keys) or ()):
+                self.services.settle()
+            return self._log.delete(index_keys, [self._records + key for key in records])
 
     def on_evict(self, callback: EvictCallback) -> None:
         """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete).
@@ -228,11 +247,63 @@ class Namespace:
 
     # helpers
 
+    def _there(self, index_keys: list[bytes], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are in the queue or in the index; asked in this order, none that moves on is missed."""
+        waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
+        stored = self._log.contains(index_keys)
+        return stored if waiting is None else stored | np.array(waiting, np.bool_)
+
+    def _offer(
+        self, keys: Sequence[PageKey], index_keys: list[bytes], views: list[list[memoryview]], above: list[bytes]
+    ) -> list[bool]:
+        """Put pages that are not there into the queue; which are there, or were accepted."""
+        with self._gate:
+            verdicts = dict(zip(index_keys, self._there(index_keys).tolist(), strict=True)) if keys else {}
+            first: dict[bytes, int] = {}
+            for i, key in enumerate(index_keys):
+                if not verdicts[key]:
+                    first.setdefault(key, i)
+            self._log.counters.present_pages += len(keys) - len(first)
+            at = list(first.values())
+
+            def write(n: int) -> Write:
+                """What stores the first n of them."""
+                page_keys, parents = [keys[i] for i in at[:n]], [above[i] for i in at[:n]]
+                return lambda pages: self.put_many(page_keys, pages, parents, wait=True)
+
+            new = list(first)
+            accepted = self.services.offer(new, self.page_bytes, [views[i] for i in at], write) if new else 0
+            verdicts.update(dict.fromkeys(new[:accepted], True))
+            return [verdicts[key] for key in index_keys]
+
+    def _read(self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None) -> list[bool]:
+        """Read pages from segments, by that moment if there is one; the store learns how long it took."""
+        services = self.services
+        began = services.clock.monotonic()
+        if until is None:
+            flags = self._reader.get_into(index_keys, views)
+        else:
+            flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
+            services.late_pages += late
+        if flags and all(flags):
+            services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
+        return flags
+
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
         """How many pages from the first on the index has without a gap."""
-        return self._log.db.count_leading(_PageKeys(keys), prefix=self._prefix)
+        puts = self.services.puts
+        if puts is None or puts.holds(()) is None:
+            return self._log.db.count_leading(_PageKeys(keys), prefix=self._prefix)
+        known, step = 0, PREFIX_STEP
+        while known < len(keys):
+            there = self._there(self.index_keys(keys[known : known + step]))
+            if not there.all():
+                return known + int(there.argmin())
+            known += len(there)
+            step *= 2
+        return known
 
-    def _index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
+    def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""
         prefix = self._prefix
         return [prefix + key for key in _page_keys(keys)]

@@ -36,6 +36,12 @@ class StoreOptions:
     """Tokens a second that the model computes when nothing is loaded: what ``TensorStore.plan`` compares loading with. None: the
     plan says only how long loading takes."""
 
+    put_queue_bytes: int = 0
+    """Bytes of pages that may wait to be written. 0: a put writes before it returns. More: ``put_batch`` and ``put_many`` copy
+    the pages, return, and a worker writes; pages for which there is no room are declined, nobody waits."""
+    put_queue_pages: int = 65_536
+    """Pages that may wait to be written, however small."""
+
     # performance
     segment_bytes: int | None = None
     """Size of a value-log segment, the unit of allocation and eviction; rounded up to 4096. None: as recorded, for a new
@@ -63,6 +69,8 @@ class StoreOptions:
         """Refuse what cannot work, naming the field."""
         _integer("capacity_bytes", self.capacity_bytes, 1)
         _integer("block_cache_bytes", self.block_cache_bytes, 0)
+        _integer("put_queue_bytes", self.put_queue_bytes, 0)
+        _integer("put_queue_pages", self.put_queue_pages, 1)
         if self.segment_bytes is not None:
             _integer("segment_bytes", self.segment_bytes, 4 * BLOCK)
             if self.segment_bytes > MAX_SEGMENT_BYTES:

@@ -33,7 +33,7 @@ from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.registry import NamespaceInfo, Registry
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.quota import Quota, divide
-from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.gc import Collector, GcReport
@@ -94,6 +94,14 @@ class PageStoreStats:
     """Pages offered that were there already."""
     declined_pages: int
     """Pages offered and not stored: no space, or a write failed."""
+    queued_pages: int
+    """Pages accepted and waiting to be written."""
+    queued_bytes: int
+    queue_accepted_pages: int
+    queue_declined_pages: int
+    """Pages offered that the queue had no room for; not part of ``declined_pages``."""
+    queue_failed_calls: int
+    """Accepted calls whose write raised: their pages are lost."""
     deleted_pages: int
     evicted_pages: int
     recycled_segments: int
@@ -133,7 +141,7 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._registry = Registry(self._log, db.path)
         self._notifier = Notifier()
-        self._gate = CallGate(f"page store {path}")
+        self._gate = StoreGate(f"page store {path}")
         self._in_child = False
         watch_forks(self)
 
@@ -217,10 +225,11 @@ class PageStore:
             return self._registry.drop(which, progress if progress is not None else lambda _: None)
 
     def sync(self) -> None:
-        """Make everything stored so far durable. IOFailedError, PoisonedError.
+        """Make everything stored or accepted so far durable. IOFailedError, PoisonedError.
 
-        I/O: one fdatasync of a segment, one of the log.
+        I/O: writes what waits in the queue; one fdatasync of a segment, one of the log.
         """
+        self._services.settle()
         with self._gate:
             self._log.sync()
 
@@ -236,6 +245,10 @@ class PageStore:
             raise InvalidArgumentError(msg)
         with self._gate:
             return self._collector.run(max_live)
+
+    def step(self) -> bool:
+        """Do one unit of each background worker's work, here; whether there may be more. For a manual scheduler. I/O: theirs."""
+        return self._services.workers.step()
 
     def stats(self) -> PageStoreStats:
         """Sizes and counters. I/O: lists the index directory."""
@@ -269,6 +282,7 @@ class PageStore:
                 put_stored_bytes=c.put_stored_bytes,
                 present_pages=c.present_pages,
                 declined_pages=c.declined_pages,
+                **self._services.queue_stats(),
                 deleted_pages=c.deleted_pages,
                 evicted_pages=self._space.evicted_pages,
                 recycled_segments=self._space.recycled,
@@ -283,13 +297,18 @@ class PageStore:
             )
 
     def close(self) -> None:
-        """Wait for calls inside, make everything durable, release the directory. A second call does nothing.
+        """Write what was accepted, wait for calls inside, make everything durable, release the directory.
 
-        IOFailedError if making it durable failed (the directory is released all the same).
+        A second call does nothing. BusyError from inside another call of the same thread. IOFailedError if making it durable
+        failed (the directory is released all the same).
 
         I/O: as :meth:`sync`, and the index's clean close.
         """
-        if self._in_child or not self._gate.shut():
+        if self._in_child:
+            return
+        self._gate.check_outside()
+        self._services.finish()
+        if not self._gate.shut():
             return
         self._services.close()
         try:

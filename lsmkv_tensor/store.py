@@ -7,7 +7,7 @@ budget and durability to the page store. A page is useful only if all pages befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +27,8 @@ from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
-from lsmkv_tensor.spans import PageBuffers
+from lsmkv_tensor.runtime.putqueue import Write
+from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.tensors import PageSource, PageTarget
 from lsmkv_tensor.vlog.gc import GcReport
 
@@ -122,12 +123,22 @@ class TensorStore:
 
     # pages in and out
 
-    def put_batch(self, tokens: Tokens, pages: Sequence[torch.Tensor] | torch.Tensor | Any, first_page: int = 0) -> int:  # noqa: ANN401  # PageSpans and tensors
+    def put_batch(
+        self,
+        tokens: Tokens,
+        pages: Sequence[torch.Tensor] | torch.Tensor | Any,  # noqa: ANN401  # PageSpans and tensors
+        first_page: int = 0,
+        wait: bool | None = None,
+    ) -> int:
         """Store pages of a prompt, from ``first_page`` on; how many are newly stored.
 
         ``pages``: a sequence of tensors of the format's shape, one tensor [n, *shape] (any device, any strides), or PageSpans.
         There may be fewer pages than the tokens cover. Pages already stored are not written again, and pages for which no
         space could be made are left out: neither counts. When this returns, the caller's memory is no longer looked at.
+
+        ``wait``: True writes before returning. False copies the pages for a worker that writes them, never waits for that, and
+        returns how many were accepted; the rest found no room and is declined. None: as ``StoreOptions.put_queue_bytes`` says.
+        Accepted pages are there for probe and get at once; they are durable after :meth:`sync`, and written by :meth:`close`.
 
         Raises InvalidArgumentError (wrong shape, dtype or count, naming the page; nothing is stored), PoisonedError,
         ClosedError.
@@ -142,20 +153,42 @@ class TensorStore:
                 f"pages {first}..{stop - 1} given, but the tokens cover only {len(keys)} whole pages of {self.format.page_tokens}"
             )
             raise InvalidArgumentError(msg)
+        services = self._namespace.services
+        if services.queue_for(wait) is None:
+            return self._store(keys, range(first, stop), lambda which: source.take([i - first for i in which]))
+        there = self._namespace.contains(keys[first:stop]).tolist()
+        missing = [i for i in range(first, stop) if not there[i - first]]
+        if not missing:
+            return 0
+        size = self.format.page_bytes
+        views = page_views(source.take([i - first for i in missing]), len(missing), size)
+
+        def write(n: int) -> Write:
+            """What stores the first n of them."""
+            at = {i: where for where, i in enumerate(missing[:n])}
+            return lambda pages: self._store(keys, missing[:n], lambda which: [pages[at[i]] for i in which])
+
+        return services.offer(self._namespace.index_keys([keys[i] for i in missing]), size, views, write)
+
+    def _store(self, keys: Sequence[bytes], pages: Sequence[int], take: Callable[[list[int]], PageBuffers]) -> int:
+        """Write those of these pages (ascending positions) that are not in the index; how many were stored."""
+        if not pages:
+            return 0
         with self._changes:
             with suppress(NoSpaceError, BusyError):  # upkeep can wait; the put says itself what it could not do
-                self._tidy_evicted(min(len(source), TIDY_GROUPS))
-            start = max(first - 1, 0)
-            there = [False] * start + self._namespace.contains(keys[start:stop]).tolist()
-            missing = [i for i in range(first, stop) if not there[i]]
+                self._tidy_evicted(min(len(pages), TIDY_GROUPS))
+            start = max(pages[0] - 1, 0)
+            there = [False] * start + self._namespace.contains(keys[start : pages[-1] + 1], queued=False).tolist()
+            missing = [i for i in pages if not there[i]]
             if not missing:
                 return 0
             follows = not missing[0] or there[missing[0] - 1]
             stored = self._namespace.put_many(
                 [keys[i] for i in missing],
-                source.take([i - first for i in missing]),
+                take(missing),
                 [keys[i - 1] if i else None for i in missing],
                 records=dict(put_records(keys, missing, follows=follows)),
+                wait=True,
             )
         return sum(stored)
 
@@ -207,6 +240,7 @@ class TensorStore:
         """
         keys = self._keys(tokens)
         dropped = 0
+        self._namespace.services.settle()  # pages in the queue have no trails yet
         with self._changes:
             for step in subtree(self._namespace.records, keys[-1]) if keys else ():
                 kept = {last: path for last, path in step.changes if path is not None}
@@ -233,6 +267,10 @@ class TensorStore:
         """
         self._tidy_all()
         return self._pages.gc()
+
+    def step(self) -> bool:
+        """Do one unit of each background worker's work, here; whether there may be more. For a manual scheduler. I/O: theirs."""
+        return self._pages.step()
 
     def close(self) -> None:
         """Wait for calls inside, make everything durable, release the directory. A second call does nothing."""

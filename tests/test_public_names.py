@@ -59,8 +59,8 @@ TENSOR = {
     "UnsupportedCacheError",
     "errors",
 }
-STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "close"}
-PAGES = {"open", "namespace", "sync", "stats", "gc", "close"}
+STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "step", "close"}
+PAGES = {"open", "namespace", "sync", "stats", "gc", "step", "close"}
 NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
 DATABASE = {
     "batch",

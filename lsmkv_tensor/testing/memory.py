@@ -31,8 +31,13 @@ class MemoryNamespace:
         self.notes: dict[bytes, bytes] = {}
         self._callbacks: list[Callable[[list[bytes], list[int]], None]] = []
 
-    def contains(self, keys: Sequence[bytes | str]) -> NDArray[np.bool_]:
-        """Which pages are stored."""
+    def index_keys(self, keys: Sequence[bytes | str]) -> list[bytes]:
+        """The keys as the dict has them: there is one namespace."""
+        return [flat_key(key) for key in keys]
+
+    def contains(self, keys: Sequence[bytes | str], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are stored; nothing is queued here."""
+        del queued
         return np.array([flat_key(key) in self.pages for key in keys], np.bool_)
 
     def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None) -> int:
@@ -47,8 +52,10 @@ class MemoryNamespace:
         parents: Sequence[bytes | str | None] | None = None,
         *,
         records: Mapping[bytes, bytes | None] | None = None,
+        wait: bool | None = None,
     ) -> list[bool]:
-        """Store pages that are not there yet, and records."""
+        """Store pages that are not there yet, and records. ``wait=False`` is refused: there is no queue."""
+        self.services.queue_for(wait)
         above = parents if parents is not None else [None] * len(keys)
         for key, views, parent in zip(keys, page_views(buffers, len(keys), self.page_bytes), above, strict=True):
             self.pages.setdefault(flat_key(key), (b"".join(views), None if parent is None else flat_key(parent)))

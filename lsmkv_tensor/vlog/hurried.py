@@ -12,11 +12,12 @@ from functools import partial
 
 import numpy as np
 
+from lsmkv.base.columns import U8
 from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["PART_BYTES", "read_by"]
+__all__ = ["PART_BYTES", "gather", "read_by", "scatter"]
 
 PART_BYTES = 8 << 20
 """Bytes of pages read at a time: what came before a part that hangs is delivered, the part itself is not."""
@@ -67,4 +68,13 @@ def scatter(page: memoryview, spans: Sequence[memoryview]) -> None:
     for span in spans:
         if len(span):
             np.frombuffer(span, np.uint8)[:] = source[at : at + len(span)]
+            at += len(span)
+
+
+def gather(spans: Sequence[memoryview], into: U8) -> None:
+    """Copy spans end to end (NumPy lets go of the GIL meanwhile)."""
+    at = 0
+    for span in spans:
+        if len(span):
+            into[at : at + len(span)] = np.frombuffer(span, np.uint8)
             at += len(span)

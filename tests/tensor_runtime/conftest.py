@@ -47,6 +47,10 @@ class FaultyWorld(World):
     def options(self, **changes):
         return super().options(**{"clock": self.clock, **changes})
 
+    def crash(self, rng=None):
+        self.fs.inner = self.fs.inner.crash(rng)
+        return self.open()
+
 
 @pytest.fixture
 def faulty():

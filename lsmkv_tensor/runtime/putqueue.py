@@ -1,0 +1,202 @@
+"""Pages that were accepted and wait to be written: a bounded queue between a server and its disk.
+
+``offer`` never waits for the disk: it takes what there is room for, in order, and declines the rest. What it takes is copied, so
+the caller's memory is free again, and can be read from here until it is in the index: a page is in the queue, then in both, then
+in the index alone, and whoever asks the queue first and the index second never sees it missing. Jobs run one at a time, in the
+order they came; ``drain`` waits for those accepted before it.
+
+A page whose write fails or finds no space is lost like one that a store without a queue would have declined, and counted there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from lsmkv.env.sync import Condition, current_thread_id
+
+__all__ = ["Lent", "PutQueue", "Write"]
+
+Write: TypeAlias = Callable[[Sequence[memoryview]], object]
+"""Stores these pages, one view each, in the order they were offered; its errors are counted, not raised."""
+Lent: TypeAlias = tuple[memoryview, Callable[[], None]]
+"""Memory, and what gives it back."""
+
+
+class _Job:
+    """Pages of one call. Changed under the queue's condition."""
+
+    __slots__ = ("done", "give", "keys", "nbytes", "pages", "ticket", "users", "write")
+
+    def __init__(self, keys: Sequence[bytes], pages: Sequence[memoryview], write: Write, give: Callable[[], None]) -> None:
+        self.keys = keys
+        self.pages = pages
+        self.nbytes = sum(map(len, pages))
+        self.write = write
+        self.give = give
+        self.ticket = 0
+        self.users = 0
+        self.done = False
+
+
+class PutQueue:
+    """The queue of one store. Any thread may call anything; ``step`` belongs to one worker."""
+
+    def __init__(self, limit_bytes: int, limit_pages: int, *, manual: bool) -> None:
+        self._limit_bytes = limit_bytes
+        self._limit_pages = limit_pages
+        self._manual = manual
+        self._changed = Condition()
+        self._jobs: deque[_Job] = deque()
+        self._pending: dict[bytes, tuple[_Job, memoryview]] = {}
+        self._tickets = 0
+        self._finished = 0
+        self._shut = False
+        self._worker: int | None = None
+        self.wake: Callable[[], None] = _nothing
+        """Called when there is work."""
+        self.bytes = 0
+        """Bytes of pages accepted and not yet written."""
+        self.pages = 0
+        self.accepted_pages = 0
+        self.declined_pages = 0
+        """Pages for which there was no room."""
+        self.failed_jobs = 0
+        """Calls whose write raised."""
+        self.last_error: Exception | None = None
+
+    def offer(
+        self, keys: Sequence[bytes], size: int, copy: Callable[[int], Lent], write: Callable[[int], Write]
+    ) -> int:  # fmt: skip
+        """Accept the first pages of a call, as many as there is room for; how many.
+
+        ``size``: bytes of each. ``copy(n)`` brings the first n into memory that is lent; ``write(n)`` is what will store them.
+        """
+        with self._changed:
+            room = min(len(keys), (self._limit_bytes - self.bytes) // size, self._limit_pages - self.pages)
+            n = 0 if self._shut else max(room, 0)
+            self.declined_pages += len(keys) - n
+            if not n:
+                return 0
+            self.bytes += n * size
+            self.pages += n
+        try:
+            memory, give = copy(n)
+            job = _Job(keys[:n], [memory[i * size : (i + 1) * size] for i in range(n)], write(n), give)
+        except BaseException:
+            with self._changed:
+                self.bytes -= n * size
+                self.pages -= n
+            raise
+        with self._changed:
+            if not self._shut:
+                self._tickets += 1
+                job.ticket = self._tickets
+                self._jobs.append(job)
+                self._pending.update((key, (job, page)) for key, page in zip(job.keys, job.pages, strict=True))
+                self.accepted_pages += n
+                self.wake()
+                return n
+            self.bytes -= n * size
+            self.pages -= n
+            self.declined_pages += n
+        give()
+        return 0
+
+    def holds(self, keys: Sequence[bytes]) -> list[bool] | None:
+        """Which pages are here; None if none is at all."""
+        if not self._pending:
+            return None
+        with self._changed:
+            return [key in self._pending for key in keys]
+
+    @contextmanager
+    def holding(self, keys: Sequence[bytes]) -> Iterator[dict[int, memoryview]]:
+        """The pages that are here, by position in ``keys``, for as long as the block lasts."""
+        found: dict[int, memoryview] = {}
+        jobs: list[_Job] = []
+        if self._pending:
+            with self._changed:
+                for i, key in enumerate(keys):
+                    there = self._pending.get(key)
+                    if there is not None:
+                        job, found[i] = there
+                        job.users += 1
+                        jobs.append(job)
+        try:
+            yield found
+        finally:
+            for job in jobs:
+                self._let_go(job)
+
+    def step(self) -> bool:
+        """Write the pages of the oldest call; whether there may be more."""
+        with self._changed:
+            if not self._jobs:
+                return False
+            job = self._jobs.popleft()
+            before, self._worker = self._worker, current_thread_id()
+        try:
+            job.write(job.pages)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this call: it is counted, and told where the owner looks
+            self.failed_jobs += 1
+            self.last_error = error
+        finally:
+            with self._changed:
+                for key in job.keys:
+                    if self._pending.get(key, (None,))[0] is job:
+                        del self._pending[key]
+                self._finished = max(self._finished, job.ticket)
+                self._worker = before
+                self.bytes -= job.nbytes
+                self.pages -= len(job.pages)
+                job.done = True
+                unused = not job.users
+                self._changed.notify_all()
+            if unused:
+                job.give()
+        return bool(self._jobs)
+
+    def drain(self) -> None:
+        """Wait until everything accepted so far is written. From inside a write (a callback): all but that."""
+        with self._changed:
+            last = self._tickets
+            if self._worker == current_thread_id():
+                last = self._jobs[-1].ticket if self._jobs else 0
+                inline = True
+            else:
+                inline = self._manual
+        while inline and self._jobs and self._jobs[0].ticket <= last:
+            self.step()
+        if inline:
+            return
+        with self._changed:
+            while self._finished < last:
+                self._changed.wait()
+
+    def shut(self) -> None:
+        """Accept nothing more; what was accepted is still written."""
+        with self._changed:
+            self._shut = True
+
+    def forked(self) -> None:
+        """In a forked child: the pages are the parent's to write. Takes no lock."""
+        self._changed = Condition()
+        self._shut = True
+        self._jobs = deque()
+        self._pending = {}
+        self._finished = self._tickets
+
+    def _let_go(self, job: _Job) -> None:
+        """A reader is done with one page."""
+        with self._changed:
+            job.users -= 1
+            last = job.done and not job.users
+        if last:
+            job.give()
+
+
+def _nothing() -> None:
+    """No worker is there to be woken."""
