@@ -26,7 +26,7 @@ from typing import Literal, TypeAlias
 
 from lsmkv.env.fs import Advice, Buffer, File, FileLock, FileSystem
 from lsmkv.env.rng import Rng, seeded
-from lsmkv.env.sync import Event, Lock
+from lsmkv.env.sync import Event, RLock
 from lsmkv.testing.memtree import os_error
 
 __all__ = ["FailOp", "FaultFileSystem", "FlipByte", "Hang", "Rule", "ShortWrite"]
@@ -97,7 +97,7 @@ class FaultFileSystem:
         self.inner = inner
         self._rules: list[_Armed] = [_Armed(rule) for rule in rules]
         self._rng = rng if rng is not None else seeded(0)
-        self._lock = Lock()
+        self._lock = RLock()  # a store that nobody holds any more closes its files wherever the collector finds it
 
     def add(self, rule: Rule) -> Rule:
         """Arm a rule (a rule already armed starts to count anew); returns it."""

@@ -48,7 +48,7 @@ class FaultyWorld(World):
         return super().options(**{"clock": self.clock, **changes})
 
     def crash(self, rng=None):
-        self.fs.inner = self.fs.inner.crash(rng)
+        self.fs = FaultFileSystem(self.fs.inner.crash(rng))
         return self.open()
 
 

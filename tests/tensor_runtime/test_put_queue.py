@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv.env.rng import seeded
-from lsmkv.testing import FailOp, Hang
+from lsmkv.testing import FailOp, FaultFileSystem, Hang
 from lsmkv_tensor import PageFormat, TensorStore
 from lsmkv_tensor.errors import ClosedError, InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -348,7 +348,7 @@ def test_whatever_happens_the_store_answers_as_if_there_were_no_queue(actions):
             if what == "close":
                 store.close()
                 must = set(may)
-            world.fs.inner = world.fs.inner.crash(seeded(n))
+            world.fs = FaultFileSystem(world.fs.inner.crash(seeded(n)))
             store = tensor_store(world)
             may = {p for p in may if store.probe(p) == len(p)} | must
         for tokens in prompts:

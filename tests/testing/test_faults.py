@@ -160,3 +160,17 @@ def test_hanging_operation_waits_for_its_event(fs, file):
     rule.event.set()
     thread.join(WAIT_S)
     assert fs.inner.unsynced_files() == 0
+
+
+def test_a_call_in_the_middle_of_a_call_asks_the_rules_too(fs):
+    """A store that nobody holds any more closes its files wherever the collector finds it: the call under way went on for ever."""
+
+    class Collector:
+        def random(self):
+            assert faults.isdir("/")
+            return 1.0
+
+    faults = FaultFileSystem(fs.inner, rng=Collector())
+    rule = faults.add(FailOp("exists", probability=0.5))
+    assert not faults.exists("/nowhere")
+    assert faults.hits(rule) == 0
