@@ -163,7 +163,7 @@ def test_hanging_operation_waits_for_its_event(fs, file):
 
 
 def test_a_call_in_the_middle_of_a_call_asks_the_rules_too(fs):
-    """A store that nobody holds any more closes its files wherever the collector finds it: the call under way went on for ever."""
+    """A store that nobody holds any more closes its files wherever the collector finds it: the call then never ended."""
 
     class Collector:
         def random(self):
