@@ -221,6 +221,7 @@ class PageStore:
 
         I/O: a scan of its index entries, one commit per 32,768 pages, one sync of the log.
         """
+        self._services.settle()
         with self._gate:
             return self._registry.drop(which, progress if progress is not None else lambda _: None)
 

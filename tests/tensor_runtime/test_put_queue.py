@@ -374,3 +374,11 @@ def test_pages_from_spans_are_gathered(faulty):
     assert faulty.check(ns, range(3)) == {0, 1, 2}
     faulty.store.sync()
     assert faulty.check(ns, range(3)) == {0, 1, 2}
+
+
+def test_a_dropped_namespace_takes_its_queued_pages_along(faulty):
+    ns = opened(faulty)
+    faulty.put(ns, range(3))
+    assert faulty.store.drop_namespace(ns.number) == 3
+    assert faulty.check(faulty.store.namespace({"m": 1}, SIZE), range(3)) == set()
+    assert faulty.store.stats().pages == 0
