@@ -74,6 +74,9 @@ class Options:
     """Full memtables that may wait for their flush before writes stall. Changeable: at run time."""
     block_cache_bytes: int = 32 << 20
     """Bytes of blocks, and of rows of blocks, kept in memory; 0 keeps none. Changeable: at run time."""
+    hash_column_bytes: int = 64 << 20
+    """Bytes of memory for hash columns: batches of keys that lie anywhere find their values through them, in tables that such
+    batches ask often. 28 an entry, and its value while there is room. 0: none. Changeable: at run time."""
     block_bytes: int = 4096
     """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read.
     Changeable: at the next opening."""
@@ -181,6 +184,7 @@ CHANGEABLE = frozenset(
         "compression",
         "filter_allocation",
         "filter_bits_per_key",
+        "hash_column_bytes",
         "level0_runs",
         "level0_slowdown_runs",
         "level0_stop_runs",
@@ -251,6 +255,7 @@ _RANGES: dict[str, tuple[type, float, float]] = {
     "memtable_bytes": (int, 1 << 10, 1 << 40),
     "max_immutables": (int, 1, 1 << 20),
     "block_cache_bytes": (int, 0, 1 << 50),
+    "hash_column_bytes": (int, 0, 1 << 50),
     "block_bytes": (int, 64, 1 << 30),
     "table_bytes": (int, 1 << 10, 1 << 50),
     "max_open_tables": (int, 1, 1 << 30),

@@ -60,7 +60,7 @@ class BlockCounts(Counts):
     """Keys looked for in vain in tables without a filter: each cost a block."""
     unfiltered_reads: int = 0
     """Reads of blocks that were looked into before the filter was asked, for keys the filter then ruled out: beside
-    ``block_reads``, which reads as if the filter had always come first."""
+    ``block_reads``, which reads as if the filter had always come first. And reads of blocks for hash columns."""
     found: int = 0
     """Keys found here, deleted ones included: each lookup that finds its key finds it in one table."""
 

@@ -11,7 +11,7 @@ rewritten and when the store is closed; what was counted after the last record i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -218,6 +218,10 @@ def _pairs(a: tuple[LevelAccount, ...], b: tuple[LevelAccount, ...]) -> zip_long
     return zip_longest(a, b, fillvalue=LevelAccount())
 
 
+def _nothing() -> None:
+    """Nobody counts late."""
+
+
 def _nonzero(counts: Counts) -> dict[str, int]:
     """The counts that are not zero."""
     return {name: n for name, n in counts.to_dict().items() if n}
@@ -234,7 +238,7 @@ class Ledger:
     ``recorded`` is what the manifest had on record when the store was opened, ``manifest`` what the manifest itself counts.
     """
 
-    __slots__ = ("_levels", "_lock", "calls", "flush", "load", "manifest", "recorded", "wal")
+    __slots__ = ("_levels", "_lock", "calls", "flush", "load", "manifest", "recorded", "settle", "wal")
 
     def __init__(self, recorded: object = None, manifest: WorkCounters | None = None) -> None:
         self.recorded = Account.from_dict(recorded)
@@ -245,6 +249,8 @@ class Ledger:
         self.manifest = manifest if manifest is not None else WorkCounters()
         self._levels: tuple[LevelLedger, ...] = ()
         self._lock = Lock()
+        self.settle: Callable[[], None] = _nothing
+        """Called before the counts are read: who counts late counts now."""
 
     def level(self, number: int) -> LevelLedger:
         """The counters of one level."""
@@ -257,6 +263,7 @@ class Ledger:
 
     def account(self) -> Account:
         """What was counted since the store was opened."""
+        self.settle()
         return Account(
             self.calls.absent,
             self.calls.scans,

@@ -73,9 +73,9 @@ WRITES = frozenset(
 class Follower(Reading):
     """A store opened with ``read_only=True``: it shows what its writer has committed, a little later.
 
-    Any thread may call anything. Of the options it heeds ``refresh_s``, ``memtable``, ``block_cache_bytes``, ``max_open_tables``
-    and the seams ``fs``, ``clock`` and ``rng``; the others say how to write. A read that finds the last look older than
-    ``refresh_s`` looks first, which may raise what :meth:`refresh` raises.
+    Any thread may call anything. Of the options it heeds ``refresh_s``, ``memtable``, ``block_cache_bytes``,
+    ``hash_column_bytes``, ``max_open_tables`` and the seams ``fs``, ``clock`` and ``rng``. A read that finds the last look older
+    than ``refresh_s`` looks first, which may raise what :meth:`refresh` raises.
     """
 
     __slots__ = (
@@ -112,7 +112,7 @@ class Follower(Reading):
         self._clock: Clock = options.clock if options.clock is not None else SystemClock()
         self._ledger = Ledger()
         self._cache = BlockCache(options.block_cache_bytes, seeded().getrandbits(64)) if options.block_cache_bytes else None
-        self._tables = TableCache(self._fs, path, self._cache, self._ledger, options.max_open_tables)
+        self._tables = TableCache(self._fs, path, self._cache, self._ledger, options.max_open_tables, options.hash_column_bytes)
         self._snapshots = SnapshotRegistry()
         self._refresh_lock = Lock()
         self._apply_lock = Lock()  # while the newest sequence number and the state do not belong together
@@ -349,6 +349,7 @@ class Follower(Reading):
             cache_hits=counters.cache_hits,
             cache_bytes=self._cache.bytes if self._cache is not None else 0,
             cache_capacity_bytes=self.options.block_cache_bytes,
+            hash_column_bytes=self._tables.directory.nbytes,
             block_reads=counters.block_reads,
             block_read_bytes=counters.block_bytes,
             ledger=since,

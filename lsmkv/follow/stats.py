@@ -49,6 +49,8 @@ class FollowerStats:
     cache_hits: int
     cache_bytes: int
     cache_capacity_bytes: int
+    hash_column_bytes: int
+    """Memory that hash columns take."""
     block_reads: int
     block_read_bytes: int
     ledger: Account

@@ -20,6 +20,7 @@ from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.process import open_files_limit
 from lsmkv.env.sync import Lock
+from lsmkv.live.directory import Directory
 from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.scan import everything
 from lsmkv.version.shape import TableMeta
@@ -42,7 +43,6 @@ class TableCache:
     __slots__ = (
         "__weakref__",
         "_cache",
-        "_directory",
         "_fs",
         "_held",
         "_ledger",
@@ -50,14 +50,19 @@ class TableCache:
         "_limit",
         "_lock",
         "_owed",
+        "_path",
         "calls",
         "crowded",
+        "directory",
         "readers",
     )
 
-    def __init__(self, fs: FileSystem, directory: str, cache: BlockCache | None, ledger: Ledger, limit: int) -> None:
+    def __init__(
+        self, fs: FileSystem, path: str, cache: BlockCache | None, ledger: Ledger, limit: int, columns: Directory | int
+    ) -> None:
+        """``columns``: the hash columns of these tables, or the bytes they may take."""
         self._fs = fs
-        self._directory = directory
+        self._path = path
         self._cache = cache
         self._ledger = ledger
         self._levels: dict[int, int] = {}
@@ -70,6 +75,9 @@ class TableCache:
         self.crowded = False
         """The limit was reached: from then on lookups must go through :meth:`get`, so that recency is known and none uses
         a reader that was dropped."""
+        self.directory = directory = columns if isinstance(columns, Directory) else Directory(columns)
+        """The hash columns of these tables."""
+        ledger.settle = directory.settle
         self.calls = ledger.calls
         """Where lookups and scans are counted as they arrive here."""
 
@@ -115,7 +123,7 @@ class TableCache:
         I/O: as :meth:`get` for each table that is not open.
         """
         wanted = frozenset(numbers)
-        held = TableCache(self._fs, self._directory, self._cache, self._ledger, len(wanted))
+        held = TableCache(self._fs, self._path, self._cache, self._ledger, len(wanted), self.directory)
         with self._lock:
             self._held[held] = wanted  # before the first one is taken: from now on none of them is put to rest
         for number in wanted:
@@ -125,7 +133,7 @@ class TableCache:
     def _open(self, number: int) -> TableReader:
         """A new reader, counted."""
         level = self._ledger.level(self._levels.get(number, 0))
-        path = table_path(self._directory, number)
+        path = table_path(self._path, number)
         reader = TableReader(self._fs, path, number, self._cache, level.gets, level.scans)  # of its kind: see _point
         with self._lock:
             level.opens.tasks += 1
@@ -180,6 +188,7 @@ class TableCache:
         with self._lock:
             self.readers.pop(number, None)
             self._levels.pop(number, None)
+        self.directory.drop(number)
         if self._cache is not None:
             self._cache.drop(number)
 

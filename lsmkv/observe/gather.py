@@ -84,6 +84,7 @@ def gather(
         cache_hits=counters.cache_hits,
         cache_bytes=core.cache.bytes if core.cache is not None else 0,
         cache_capacity_bytes=core.options.block_cache_bytes,
+        hash_column_bytes=core.tables.directory.nbytes,
         filter_checks=counters.filter_checks,
         filter_negatives=counters.filter_negatives,
         filter_false_positives=counters.filter_false_positives,

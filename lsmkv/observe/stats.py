@@ -74,6 +74,8 @@ class Stats:
     cache_hits: int
     cache_bytes: int
     cache_capacity_bytes: int
+    hash_column_bytes: int
+    """Memory that hash columns take."""
     filter_checks: int
     filter_negatives: int
     filter_false_positives: int

@@ -12,8 +12,10 @@ from operator import le
 
 from lsmkv.base.hashing import KeyBatch
 from lsmkv.base.keys import MAX_SEQ
+from lsmkv.live.directory import FEWEST as FEWEST_BY_COLUMN
 from lsmkv.live.state import ReadState, RunView
 from lsmkv.live.tables import TableCache
+from lsmkv.read.bycolumn import look
 from lsmkv.read.covered import settle_covered, without_covered
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.values import neighbours
@@ -85,6 +87,21 @@ def _side_by_side(state: ReadState, tables: TableCache, keys: Sequence[bytes], l
 
 def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int, bare: bool) -> list[Value]:
     """What the runs say of each key, newest first; False where nothing, counted as absent."""
+    if len(keys) < FEWEST_BY_COLUMN or seq != MAX_SEQ or not tables.directory.budget_bytes:
+        return _by_run(state, tables, keys, seq, bare)
+    plan = tables.directory.plan(state.view, tables.get, len(keys))
+    if plan is None:
+        return _by_run(state, tables, keys, seq, bare)
+    values, left = look(plan, state.view, tables, keys)
+    if left:
+        rest = _by_run(state, tables, [keys[i] for i in left], seq, bare)
+        for i, value in zip(left, rest, strict=True):
+            values[i] = value
+    return values
+
+
+def _by_run(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int, bare: bool) -> list[Value]:
+    """:func:`_in_tables` run by run, in key order."""
     order = None if all(map(le, keys, islice(keys, 1, None))) else sorted(range(len(keys)), key=keys.__getitem__)
     batch = KeyBatch(keys if order is None else [keys[i] for i in order])
     out = _in_runs(state, tables, batch, seq, bare)

@@ -152,7 +152,7 @@ def _assembled(
         rng=rng,
         ledger=ledger,
         cache=cache,
-        tables=TableCache(fs, path, cache, ledger, options.max_open_tables),
+        tables=TableCache(fs, path, cache, ledger, options.max_open_tables, options.hash_column_bytes),
         manifest=manifest,
         state=state,
         numbers=itertools.count(first),

@@ -33,6 +33,7 @@ OTHER = {
     "memtable_bytes": 9999,
     "max_immutables": 7,
     "block_cache_bytes": 12_345,
+    "hash_column_bytes": 23_456,
     "table_bytes": 9999,
     "max_open_tables": 5,
     "filter_bits_per_key": 3.0,

@@ -1,0 +1,168 @@
+"""The hash column of a table: for each key, where in the file its value is, found by the key's hash and not by its place.
+
+::
+
+    starts   u32 [2^bits + 1]   the entries of each bucket; a key's bucket are the first bits of its hash
+    seals    u64 [n]            the hash of each entry, bucket by bucket; never 0
+    proofs   u64 [n, 2]         xxh3 of key and value, seeded anew in every process; where in the file the value begins (0: only
+                                the block can tell: a tombstone, or a value of another width than most)
+    values   opaque [n]         the values, if there is room for them
+
+Fences and filters serve one key after the other. A batch of keys that lie anywhere asks the columns of all runs in a few NumPy
+calls instead, and reads the values it wants, 28 bytes instead of the 4,096 around them. Hashes only say where to look: what
+is read is believed if key and value together match the eight bytes kept, so keys with one hash, made to be so even, and
+damaged bytes are all found out. About 28 bytes an entry, and its value.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from mmh3 import mmh3_x64_128_digest
+from numpy.typing import NDArray
+from xxhash import xxh3_64_digest
+
+from lsmkv.base.columns import I64, U8, U64, opaque
+from lsmkv.base.counters import Counters
+from lsmkv.sstable.block import Block
+from lsmkv.sstable.tablefile import TableFile
+
+__all__ = ["ENTRY_BYTES", "U32", "Column", "ColumnMaker", "Opaque", "check_of", "column_bytes", "seals_of"]
+
+U32: TypeAlias = NDArray[np.uint32]
+Opaque: TypeAlias = NDArray[np.void]
+
+ENTRY_BYTES = 24
+"""Bytes of an entry beside its share of ``starts``."""
+
+BUCKET_ENTRIES = 1
+"""Entries of a bucket, on average at least: more make the window of a lookup wider, fewer the starts longer."""
+
+
+check_of = xxh3_64_digest
+"""``check_of(key + value, seed)``: the eight bytes that a check column holds, big-endian."""
+
+
+class Column(NamedTuple):
+    """The column of one table."""
+
+    each: int
+    """Bytes of every value whose place is known."""
+    bits: int
+    starts: U32
+    seals: U64
+    proofs: U64
+    widest: int
+    """Entries of the fullest bucket."""
+    values: Opaque | None
+
+
+def seals_of(hashes: U64) -> U64:
+    """The seals of keys by their hashes, (n, 2): never 0, which stands where nothing is."""
+    return np.maximum(hashes[:, 0], np.uint64(1))
+
+
+def _bits(entries: int) -> int:
+    """Bits of the bucket number for so many entries: at least one, so that the first and the last bucket differ."""
+    return max(1, (entries // BUCKET_ENTRIES).bit_length() - 1)
+
+
+def column_bytes(entries: int, each: int = 0) -> int:
+    """Bytes a column of so many entries takes, with values of ``each`` bytes if they are held."""
+    return (ENTRY_BYTES + each) * entries + 4 * ((1 << _bits(entries)) + 1)
+
+
+class ColumnMaker:
+    """Makes the column of a table, some blocks at a time; with its values if they take at most ``room`` bytes.
+
+    One thread at a time.
+    """
+
+    def __init__(self, file: TableFile, seed: int, room: int) -> None:
+        self.file = file
+        self._room = room
+        self._values: list[tuple[int, U8]] | None = []
+        self._seed = seed
+        self._next = 0
+        self._each = -1
+        self._last = b""
+        self._hashes: list[bytes] = []
+        self._checks: list[bytes] = []
+        self._spots: list[U64] = []
+
+    @staticmethod
+    def suits(file: TableFile) -> bool:
+        """Whether values of this table can be read by themselves: it is not compressed."""
+        return file.properties.compression == "none"
+
+    def advance(self, rows: int, counters: Counters) -> Column | None:
+        """Take in blocks until there are ``rows`` more rows; the column once all are in.
+
+        I/O: reads these blocks, past the cache. IOFailedError, CorruptionError.
+        """
+        file = self.file
+        while rows > 0 and self._next < file.blocks:
+            block = file.block(self._next)
+            extent = file.block_extent(self._next)
+            counters.unfiltered_reads += 1  # nobody's fetch, but a read
+            counters.block_bytes += extent
+            self._take(block, file.offsets[self._next])
+            rows -= block.entries
+            self._next += 1
+        return self._done() if self._next == file.blocks else None
+
+    def _take(self, block: Block, offset: int) -> None:
+        """Take in one block."""
+        n = block.entries
+        keys, values = block.keys_list(0, n), block.values_list(0, n)
+        if self._each < 0 < block.value_each:
+            self._each = block.value_each
+            if self._each * self.file.properties.meta.entries > self._room:
+                self._values = None
+        plain = block.in_place and 0 < block.value_each == self._each
+        if plain:
+            first = offset + block.values_at
+            spots = np.arange(first, first + n * self._each, self._each, dtype=np.uint64)
+        else:
+            spots = np.zeros(n, np.uint64)
+        rows = block.values_bytes().reshape(n, -1) if plain else None
+        if block.deletes:
+            spots[[i for i, value in enumerate(values) if value is None]] = 0
+        if block.repeats or keys[0] == self._last:  # older versions come behind the newest, and are nobody's business
+            new = [i for i, key in enumerate(keys) if key != (keys[i - 1] if i else self._last)]
+            keys, values, spots = [keys[i] for i in new], [values[i] for i in new], spots[new]
+            rows = None if rows is None else rows[new]
+        self._hashes += map(mmh3_x64_128_digest, keys)
+        seed = self._seed
+        self._checks += [check_of(key + (value or b""), seed) for key, value in zip(keys, values, strict=True)]
+        self._spots.append(spots)
+        if self._values is not None and rows is not None:
+            self._values.append((len(self._hashes) - len(keys), rows))
+        self._last = keys[-1] if keys else self._last
+
+    def _done(self) -> Column:
+        """The column of what was taken in."""
+        hashes = seals_of(np.frombuffer(b"".join(self._hashes), "<u8").reshape(-1, 2))
+        bits = _bits(len(hashes))
+        order = np.argsort(hashes, kind="stable")
+        seals = hashes[order]
+        starts = np.searchsorted(seals >> np.uint64(64 - bits), np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.uint32)
+        return Column(
+            each=max(self._each, 0),
+            bits=bits,
+            starts=starts,
+            seals=seals,
+            proofs=np.stack([np.frombuffer(b"".join(self._checks), ">u8"), np.concatenate(self._spots)], axis=1)[order],
+            widest=int(np.diff(starts).max()),
+            values=self._held(order),
+        )
+
+    def _held(self, order: I64) -> Opaque | None:
+        """The values in the order of the column; those whose place is not known are zeros."""
+        if not self._values:
+            return None
+        held = np.zeros((len(order), self._each), np.uint8)
+        for start, rows in self._values:
+            held[start : start + len(rows)] = rows
+        return held.reshape(-1).view(opaque(self._each)).take(order)

@@ -1,0 +1,285 @@
+"""Random batches by hash columns: the answers are those of a dict, the counts those of a store without columns."""
+
+from __future__ import annotations
+
+import random
+from threading import Thread
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lsmkv
+from lsmkv import Fluid, Leveled, Tiered
+from lsmkv.env.rng import seeded
+from lsmkv.errors import CorruptionError, IOFailedError
+from lsmkv.live.directory import FEWEST
+from lsmkv.testing import CountingFileSystem, ManualScheduler, MemoryFileSystem
+from lsmkv.testing.faults import FailOp, FaultFileSystem
+
+SIZE = 2 * FEWEST
+
+
+def key(n: int, width: int = 16) -> bytes:
+    return random.Random(n).randbytes(width)
+
+
+def small(fs: object, **overrides: object) -> lsmkv.DB:
+    chosen: dict[str, object] = {
+        "fs": fs,
+        "scheduler": ManualScheduler(),
+        "rng": seeded(1),
+        "memtable_bytes": 16 << 10,
+        "table_bytes": 16 << 10,
+        "block_bytes": 512,
+        "level0_runs": 2,
+        "event_log": False,
+        "status_interval_s": None,
+    }
+    return lsmkv.open("/db", lsmkv.Options(**(chosen | overrides)))  # type: ignore[arg-type]  # overrides are the test's own
+
+
+def filled(fs: object, count: int = 1200, **overrides: object) -> tuple[lsmkv.DB, dict[bytes, bytes]]:
+    db = small(fs, **overrides)
+    contents = {key(n): b"%08d" % n for n in range(count)}
+    pairs = [*contents.items()]
+    for start in range(0, count, 100):
+        db.put_many(pairs[start : start + 100])
+    db.flush()
+    db.settle()
+    return db, contents
+
+
+def ask(
+    db: lsmkv.DB, keys: list[bytes], rounds: int = 60, seed: int = 7, size: int = SIZE
+) -> list[tuple[list[bytes], list[bytes | None]]]:
+    """Random batches, as many as it takes to make columns."""
+    rng = random.Random(seed)
+    asked = [rng.choices(keys, k=size) for _ in range(rounds)]
+    return [(batch, db.get_many(batch)) for batch in asked]
+
+
+def assert_right(db: lsmkv.DB, contents: dict[bytes, bytes], keys: list[bytes], rounds: int = 60) -> None:
+    for batch, values in ask(db, keys, rounds):
+        assert values == [contents.get(k) for k in batch]
+    rng = random.Random(3)
+    some = rng.choices(keys, k=SIZE)
+    assert db.contains_many(some).tolist() == [k in contents for k in some]
+
+
+POLICIES = {"one run": Leveled(size_ratio=4), "runs": Tiered(size_ratio=6), "fluid": Fluid(size_ratio=4, K=2, Z=2)}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("budget", [64 << 10, 8 << 20], ids=["some fit", "values held"])
+def test_answers_are_those_of_a_dict(policy: lsmkv.Policy, budget: int) -> None:
+    db, contents = filled(MemoryFileSystem(), 3000, policy=policy, hash_column_bytes=budget)
+    with db:
+        keys = [*contents, *(key(n) for n in range(-500, 0))]
+        assert_right(db, contents, keys, 250)
+        assert 0 < db.stats().hash_column_bytes <= budget
+
+
+def test_columns_are_made_only_where_batches_ask_and_none_without_a_budget() -> None:
+    db, contents = filled(MemoryFileSystem())
+    with db:
+        for k in contents:
+            db.get(k)
+        ask(db, [*contents], 300, size=FEWEST - 1)
+        assert db.stats().hash_column_bytes == 0
+        ask(db, [*contents])
+        assert db.stats().hash_column_bytes > 0
+        db.set_options(hash_column_bytes=0)
+        assert db.stats().hash_column_bytes == 0
+        ask(db, [*contents])
+        assert db.stats().hash_column_bytes == 0
+
+
+def test_what_is_written_later_is_found_too() -> None:
+    """Overwritten, deleted and new keys, in the memtable, in tables without a column, and after their compaction."""
+    db, contents = filled(MemoryFileSystem(), 1500)
+    with db:
+        rng = random.Random(5)
+        keys = [*contents, *(key(n) for n in range(5000, 5300))]
+        assert_right(db, contents, keys)
+        for step in range(6):
+            for k in rng.sample(keys, 150):
+                if rng.random() < 0.5:
+                    db.delete(k)
+                    contents.pop(k, None)
+                else:
+                    contents[k] = b"new%05d" % step
+                    db.put(k, contents[k])
+            assert_right(db, contents, keys, 20)
+            if step % 2:
+                db.flush()
+            assert_right(db, contents, keys, 20)
+            if step == 3:
+                db.settle()
+        db.compact()
+        assert_right(db, contents, keys, 80)
+        assert db.stats().hash_column_bytes > 0
+
+
+def test_values_of_other_widths_tombstones_and_old_versions() -> None:
+    """What a column cannot say is found by the way of single keys."""
+    db = small(MemoryFileSystem(), policy=Tiered(size_ratio=8))
+    with db:
+        contents: dict[bytes, bytes] = {}
+        rng = random.Random(1)
+        for n in range(2000):
+            k = key(n % 1400, 8 + n % 3)
+            contents[k] = b"x" * rng.choice([8, 8, 8, 8, 9, 0])
+            db.put(k, contents[k])
+            if n == 700:
+                pin = db.snapshot()
+                then = dict(contents)
+            if n % 11 == 0:
+                gone = rng.choice([*contents])
+                db.delete(gone)
+                del contents[gone]
+        db.flush()
+        keys = [*contents, *then, *(key(n) for n in range(-200, 0))]
+        assert_right(db, contents, keys, 150)
+        assert db.stats().hash_column_bytes > 0
+        with pin:
+            some = rng.choices(keys, k=SIZE)
+            assert pin.get_many(some) == [then.get(k) for k in some]
+        db.delete_range(b"\x20", b"\x90")
+        contents = {k: v for k, v in contents.items() if not b"\x20" <= k < b"\x90"}
+        assert_right(db, contents, keys, 40)
+
+
+def test_columns_go_with_their_tables() -> None:
+    db, contents = filled(MemoryFileSystem(), policy=Leveled(size_ratio=4))
+    with db:
+        ask(db, [*contents])
+        before = db.stats().hash_column_bytes
+        assert before > 0
+        db.delete_range(None, None)
+        db.compact()
+        assert db.stats().hash_column_bytes < before / 10
+        assert ask(db, [*contents], 2)[0][1] == [None] * SIZE
+
+
+@pytest.mark.parametrize("budget", [0, 20 << 10, 8 << 20], ids=["none", "from the file", "held"])
+def test_a_damaged_value_is_never_believed(budget: int) -> None:
+    fs = MemoryFileSystem()
+    db, contents = filled(
+        fs, 600, hash_column_bytes=budget, block_cache_bytes=0, policy=Leveled(size_ratio=4), table_bytes=1 << 20
+    )
+    with db:
+        ask(db, [*contents])
+        (name,) = [name for name in fs.listdir("/db") if name.endswith(".sst")]
+        file = fs.open(f"/db/{name}", "rw")
+        data = bytearray(file.pread(file.size(), 0))
+        at = data.index(contents[key(77)])
+        file.pwritev([bytes([data[at] ^ 1])], at)
+        file.close()
+        others = [k for k in contents if k != key(77)]
+        batch = [*random.Random(2).sample(others, SIZE - 1), key(77)]
+        try:
+            assert db.get_many(batch) == [contents[k] for k in batch]
+            assert budget == 8 << 20
+        except CorruptionError:
+            assert budget < 8 << 20
+
+
+def test_a_read_that_fails_is_an_error_of_the_call() -> None:
+    disk = FaultFileSystem(MemoryFileSystem())
+    db, contents = filled(disk, 600, hash_column_bytes=20 << 10, block_cache_bytes=0, policy=Leveled(size_ratio=4))
+    with db:
+        ask(db, [*contents])
+        assert db.stats().hash_column_bytes > 0
+        disk.add(FailOp("pread", path="*.sst", times=1))
+        with pytest.raises(IOFailedError, match=r"\.sst"):
+            db.get_many(random.Random(2).sample([*contents], SIZE))
+        assert_right(db, contents, [*contents], 3)
+
+
+COUNTS = ("filter_checks", "filter_negatives", "filter_false_positives", "unfiltered_misses", "found")
+
+
+@pytest.mark.parametrize("bits", [0.0, 3.0, 10.0])
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_counts_are_those_of_a_store_without_columns(policy: lsmkv.Policy, bits: float) -> None:
+    told, fetched = [], []
+    for budget in (0, 8 << 20):
+        db, contents = filled(MemoryFileSystem(), 2000, policy=policy, filter_bits_per_key=bits, hash_column_bytes=budget)
+        with db:
+            keys = [*contents, *(key(n) for n in range(-800, 0)), b"", b"\xff" * 20]
+            ask(db, keys, 200)
+            ask(db, keys, 40, seed=9)
+            gets = db.stats().ledger.gets
+            told.append({name: getattr(gets, name) for name in COUNTS} | {"absent": db.stats().ledger.absent})
+            fetched.append(gets.block_fetches)
+            assert (db.stats().hash_column_bytes > 0) == bool(budget)
+    assert told[0] == told[1]
+    assert fetched[0] <= fetched[1]  # run by run, the keys of one block are one fetch
+
+
+def test_reads_are_what_the_disk_did() -> None:
+    disk = CountingFileSystem(MemoryFileSystem())
+    db, contents = filled(disk, 2000, policy=Tiered(size_ratio=6), hash_column_bytes=100 << 10, block_cache_bytes=0)
+    with db:
+        before, start = db.stats().ledger, disk.calls("read", "*.sst")
+        start_bytes = disk.bytes("read", "*.sst")
+        ask(db, [*contents, *(key(n) for n in range(-300, 0))], 150)
+        spent = db.stats().ledger - before
+        gets = spent.gets
+        assert gets.block_reads + gets.unfiltered_reads + spent.opens.reads == disk.calls("read", "*.sst") - start
+        assert gets.block_bytes + spent.opens.read_bytes == disk.bytes("read", "*.sst") - start_bytes
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_any_mix_of_keys_and_values(data: st.DataObject) -> None:
+    """Widths, repeats, deletions and batches of all kinds, over several runs."""
+    widths = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=3))
+    lengths = data.draw(st.lists(st.integers(0, 60), min_size=1, max_size=2))
+    rng = random.Random(data.draw(st.integers(0, 1 << 30)))
+    pool = [rng.randbytes(rng.choice(widths)) for _ in range(400)]
+    budget = data.draw(st.sampled_from([20 << 10, 1 << 20]))
+    contents: dict[bytes, bytes] = {}
+    with small(MemoryFileSystem(), memtable_bytes=4 << 10, hash_column_bytes=budget, policy=Tiered(size_ratio=5)) as db:
+        for _ in range(data.draw(st.integers(1, 5))):
+            for k in rng.choices(pool, k=120):
+                if rng.random() < 0.1:
+                    db.delete(k)
+                    contents.pop(k, None)
+                else:
+                    contents[k] = rng.randbytes(rng.choice(lengths))
+                    db.put(k, contents[k])
+            if rng.random() < 0.7:
+                db.flush()
+            if rng.random() < 0.3:
+                db.settle()
+            for _ in range(25):
+                batch = rng.choices(pool, k=rng.choice([FEWEST, 70]))
+                assert db.get_many(batch) == [contents.get(k) for k in batch]
+
+
+def test_threads_ask_while_tables_come_and_go() -> None:
+    """No wrong answer and no lost count: every key asked is found or absent."""
+    db, contents = filled(MemoryFileSystem(), 3000, policy=Tiered(size_ratio=4))
+    keys = [*contents]
+    wrong: list[object] = []
+
+    def reader(seed: int) -> None:
+        for batch, values in ask(db, keys, 150, seed):
+            if values != [contents[k] for k in batch]:
+                wrong.append((batch, values))
+
+    with db:
+        threads = [Thread(target=reader, args=(seed,)) for seed in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(5):
+            db.put_many([(k, contents[k]) for k in keys[:400]])  # the same again
+            db.flush()
+            db.compact()
+        for thread in threads:
+            thread.join()
+        assert not wrong
+        assert_right(db, contents, keys, 100)
+        assert db.stats().hash_column_bytes > 0
