@@ -73,11 +73,16 @@ def measured_keys(keys: Iterable[bytes]) -> tuple[Sequence[bytes], int]:
         keys = list(checked_iter(keys, "keys must be an iterable of bytes"))
     if not keys:
         return keys, 0
-    if set(map(type, keys)) != {bytes} or (longest := max(map(len, keys))) > MAX_KEY_BYTES:
-        for key in keys:
-            check_key(key)
-        longest = max(map(len, keys))
-    return keys, longest
+    if list(map(type, keys)).count(bytes) == len(keys):  # lists that are counted: half the time of a set or a maximum
+        lengths = list(map(len, keys))
+        longest = lengths[0]
+        if lengths.count(longest) != len(keys):
+            longest = max(lengths)
+        if longest <= MAX_KEY_BYTES:
+            return keys, longest
+    for key in keys:
+        check_key(key)
+    return keys, max(map(len, keys))
 
 
 def same_width(keys: Sequence[object], width: int) -> bool:

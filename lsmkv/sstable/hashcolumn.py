@@ -86,7 +86,7 @@ class ColumnMaker:
         self._seed = seed
         self._next = 0
         self._each = -1
-        self._last = b""
+        self._last: bytes | None = None
         self._hashes: list[bytes] = []
         self._checks: list[bytes] = []
         self._spots: list[U64] = []

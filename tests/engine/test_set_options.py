@@ -8,6 +8,7 @@ import re
 import threading
 from dataclasses import fields, replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -256,6 +257,19 @@ def test_block_cache_bytes(open_db):
         assert db.stats().cache_bytes > 8192
         db.set_options(block_cache_bytes=8192)
         assert db.stats().cache_bytes <= 8192 == db.stats().cache_capacity_bytes
+
+
+def test_hash_column_bytes(open_db):
+    with open_db() as db:
+        fill(db, 1000)
+        db.settle()
+        keys = [b"%05d" % n for n in range(0, 99_999, 7)]
+        rng = Random(1)
+        for bound, some in ((1 << 20, True), (100, False), (1 << 20, True), (0, False)):
+            db.set_options(hash_column_bytes=bound)
+            for _ in range(100):
+                db.get_many(rng.choices(keys, k=64))
+            assert (db.stats().hash_column_bytes > 0) == some
 
 
 @pytest.mark.parametrize(("before", "after"), [(0, 1 << 20), (1 << 20, 0)])

@@ -150,6 +150,17 @@ def test_values_of_other_widths_tombstones_and_old_versions() -> None:
         assert_right(db, contents, keys, 40)
 
 
+def test_the_empty_key_is_a_key_like_any_other() -> None:
+    db, contents = filled(MemoryFileSystem(), 300)
+    with db:
+        contents[b""] = b"%08d" % 0
+        db.put(b"", contents[b""])
+        db.compact()
+        assert_right(db, contents, [*contents, b""], 60)
+        assert db.get_many([b"", *[*contents][: SIZE - 1]])[0] == contents[b""]
+        assert db.stats().hash_column_bytes > 0
+
+
 def test_columns_go_with_their_tables() -> None:
     db, contents = filled(MemoryFileSystem(), policy=Leveled(size_ratio=4))
     with db:
