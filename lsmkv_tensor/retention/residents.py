@@ -1,0 +1,287 @@
+"""The pages that are stored now, as columns: what choosing among them needs, without asking the index.
+
+Each page has a *slot*, a small integer; columns are packed NumPy arrays by slot::
+
+    key 32 | length u32 4 | segment u32 4 | expiry u32 4 | parent slot i32 4 | parent tag u32 4 | pins u16 2      54 bytes
+
+A hash table of slots (4 bytes an entry, at most two thirds full) finds them by key. Its hash is the *tag*: the low 32 bits of
+the key's *print*, which is the 64 bits that policies know a page by. Keys are digests, so their last eight bytes are as good as
+a hash; the namespace number is mixed in.
+
+A link to a parent is a slot and the tag that its page must have: a slot that another page has taken meanwhile is not believed,
+and a parent that was evicted and came back is found again by its tag.
+
+Not safe for several threads: used under the commit lock. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv_tensor.vlog.layout import INDEX_KEY_BYTES, NO_PARENT
+
+__all__ = ["NONE", "KeyRows", "Residents", "key_rows", "parent_rows", "prints_of"]
+
+KeyRows: TypeAlias = NDArray[np.uint64]
+"""Index keys as four little-endian 64-bit words each: shape [n, 4]."""
+
+NONE = -1
+"""No slot."""
+
+MAX_ANCESTORS = 4096
+"""Pages above the touched ones that a touch reaches, at most."""
+LEAST_SLOTS = 1024
+_EMPTY = -1
+_DEAD = -2
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_SPREAD = np.uint64(0x9E3779B1)
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+def key_rows(keys: Sequence[bytes]) -> KeyRows:
+    """Index keys (32 bytes each) as rows."""
+    return np.frombuffer(b"".join(keys), np.uint64).reshape(len(keys), 4)
+
+
+def parent_rows(keys: KeyRows, parents: Sequence[bytes]) -> KeyRows:
+    """The index keys of the parents (28 bytes each) of these pages; a row of zeros where there is none."""
+    prefixes = keys.view(np.uint8).reshape(len(keys), INDEX_KEY_BYTES)
+    rows = np.zeros((len(keys), INDEX_KEY_BYTES), np.uint8)
+    rows[:, 4:] = np.frombuffer(b"".join(parents), np.uint8).reshape(len(keys), len(NO_PARENT))
+    some = rows.any(axis=1)
+    rows[some, :4] = prefixes[some, :4]
+    return rows.view(np.uint64)
+
+
+def prints_of(rows: KeyRows) -> NDArray[np.uint64]:
+    """The 64-bit prints of index keys."""
+    return rows[:, 3] ^ ((rows[:, 0] & _LOW) * _MIX)
+
+
+class Residents:
+    """Slots of pages, found by key."""
+
+    def __init__(self, slots: int = LEAST_SLOTS) -> None:
+        size = max(slots, LEAST_SLOTS)
+        self.keys: KeyRows = np.zeros((size, 4), np.uint64)
+        self.lengths = np.zeros(size, np.uint32)
+        """Bytes of the page; 0: the slot is free."""
+        self.segments = np.zeros(size, np.uint32)
+        self.expiries = np.zeros(size, np.uint32)
+        self.parents = np.full(size, NONE, np.int32)
+        self.parent_tags = np.zeros(size, np.uint32)
+        self.pins = np.zeros(size, np.uint16)
+        self.count = 0
+        self._used = 0
+        self._free = np.zeros(0, np.int32)
+        self._freed = 0
+        """How many of ``_free`` are free slots: a stack."""
+        self._table = np.empty(0, np.int32)
+        self._filled = 0
+        self._rehash(size)
+
+    def __len__(self) -> int:
+        """Pages."""
+        return self.count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of all columns and the hash table."""
+        columns = (self.keys, self.lengths, self.segments, self.expiries, self.parents, self.parent_tags, self.pins)
+        return sum(column.nbytes for column in columns) + self._table.nbytes + self._free.nbytes
+
+    def slots(self) -> NDArray[np.int64]:
+        """All slots with a page."""
+        return np.flatnonzero(self.lengths[: self._used])
+
+    def find(self, rows: KeyRows) -> NDArray[np.int64]:
+        """The slot of each key, NONE where there is no page."""
+        found = np.full(len(rows), NONE, np.int64)
+        if not self.count:
+            return found
+        at = self._home(_tags(rows))
+        open_ = np.arange(len(rows))
+        table, mask = self._table, len(self._table) - 1
+        while len(open_):
+            slot = table[at]
+            held = slot >= 0
+            same = np.zeros(len(open_), bool)
+            same[held] = (self.keys[slot[held]] == rows[open_[held]]).all(axis=1)
+            found[open_[same]] = slot[same]
+            on = (slot != _EMPTY) & ~same
+            open_ = open_[on]
+            at = (at[on] + 1) & mask
+        return found
+
+    def insert(
+        self, rows: KeyRows, lengths: NDArray[np.uint32], segment: NDArray[np.uint32] | int, parents: KeyRows, expiry: int = 0
+    ) -> NDArray[np.int64]:
+        """Slots for pages that have none yet, distinct keys; parents are linked as far as they are here."""
+        n = len(rows)
+        slots = self._take(n)
+        self.keys[slots] = rows
+        self.lengths[slots] = lengths
+        self.segments[slots] = segment
+        self.expiries[slots] = expiry
+        self.pins[slots] = 0
+        self.count += n
+        self._place(_tags(rows), slots)
+        tags = _tags(parents)
+        some = parents.any(axis=1)
+        self.parent_tags[slots] = np.where(some, np.maximum(tags, 1), 0)
+        self.parents[slots] = NONE
+        if some.any():
+            self.parents[slots[some]] = self.find(parents[some])
+        return slots
+
+    def remove(self, slots: NDArray[np.int64]) -> None:
+        """Free these slots."""
+        if not len(slots):
+            return
+        at = self._where(slots)
+        self._table[at] = _DEAD
+        self.lengths[slots] = 0
+        self.count -= len(slots)
+        stop = self._freed + len(slots)
+        if stop > len(self._free):
+            self._free = np.concatenate([self._free[: self._freed], np.zeros(stop // 4 + stop - self._freed, np.int32)])
+        self._free[self._freed : stop] = slots
+        self._freed = stop
+
+    def prints(self, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """The prints of the pages in these slots."""
+        return prints_of(self.keys[slots])
+
+    def with_ancestors(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """These slots (root to leaf) and the ancestors that are here, all from leaf to root, none twice.
+
+        The first page's ancestors are walked one by one: in a chain all others' are among the slots themselves.
+        """
+        above = self._parents_of(slots)
+        strays = np.unique(above[(above >= 0) & ~np.isin(above, slots)])
+        if not len(strays):
+            return slots[::-1]
+        seen = set(slots.tolist())
+        walked: list[int] = []
+        for stray in strays.tolist():
+            slot = stray
+            while slot >= 0 and slot not in seen and len(walked) < MAX_ANCESTORS:
+                seen.add(slot)
+                walked.append(slot)
+                slot = self._parent_of(slot)
+        return np.concatenate([slots[::-1], np.array(walked, np.int64)])
+
+    # helpers
+
+    def _parents_of(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The slots of the parents of many, NONE where there is none; links that were lost are found again."""
+        above = self.parents[slots].astype(np.int64)
+        tags = self.parent_tags[slots]
+        wrong = (tags != 0) & ~self._is(above, tags)
+        for i in np.flatnonzero(wrong).tolist():
+            above[i] = self._relink(int(slots[i]))
+        return above
+
+    def _parent_of(self, slot: int) -> int:
+        """The slot of the parent of one, NONE if there is none."""
+        tag = int(self.parent_tags[slot])
+        if not tag:
+            return NONE
+        above = int(self.parents[slot])
+        if above >= 0 and self.lengths[above] and _tag_of(self.keys[above]) == tag:
+            return above
+        return self._relink(slot)
+
+    def _is(self, slots: NDArray[np.int64], tags: NDArray[np.uint32]) -> NDArray[np.bool_]:
+        """Whether each slot holds a page of this tag."""
+        held = (slots >= 0) & (self.lengths[slots] > 0)
+        held[held] = np.maximum(_tags(self.keys[slots[held]]), 1) == tags[held]
+        return held
+
+    def _relink(self, slot: int) -> int:
+        """Find the parent of a page by its tag (and namespace), and note it."""
+        tag = int(self.parent_tags[slot])
+        space = int(self.keys[slot, 0]) & 0xFFFFFFFF
+        at = int(self._home(np.array([tag], np.uint32))[0])
+        mask = len(self._table) - 1
+        found = NONE
+        while (other := int(self._table[at])) != _EMPTY:
+            if other >= 0 and int(self.keys[other, 0]) & 0xFFFFFFFF == space and _tag_of(self.keys[other]) == tag:
+                found = other
+                break
+            at = (at + 1) & mask
+        self.parents[slot] = found
+        return found
+
+    def _take(self, n: int) -> NDArray[np.int64]:
+        """Free slots, the columns grown if need be."""
+        reused = min(n, self._freed)
+        slots = np.empty(n, np.int64)
+        self._freed -= reused
+        slots[:reused] = self._free[self._freed : self._freed + reused]
+        fresh = n - reused
+        if self._used + fresh > len(self.lengths):
+            self._grow(max(self._used + fresh, len(self.lengths) * 5 // 4))
+        slots[reused:] = np.arange(self._used, self._used + fresh)
+        self._used += fresh
+        if 3 * (self._filled + n) > 2 * len(self._table):
+            self._rehash(self.count + n)
+        return slots
+
+    def _grow(self, size: int) -> None:
+        """Longer columns."""
+        extra = size - len(self.lengths)
+        self.keys = np.concatenate([self.keys, np.zeros((extra, 4), np.uint64)])
+        for name in ("lengths", "segments", "expiries", "parents", "parent_tags", "pins"):
+            column = getattr(self, name)
+            setattr(self, name, np.concatenate([column, np.zeros(extra, column.dtype)]))
+
+    def _rehash(self, pages: int) -> None:
+        """A fresh table with room for so many pages, and half as many again before the next."""
+        bits = max(int(pages * 7 // 4).bit_length(), 4)
+        self._table = np.full(1 << bits, _EMPTY, np.int32)
+        self._filled = 0
+        slots = self.slots()
+        self._place(_tags(self.keys[slots]), slots)
+
+    def _place(self, tags: NDArray[np.uint32], slots: NDArray[np.int64]) -> None:
+        """Enter slots into the table: each round all try their place, one per place wins, the others go on to the next."""
+        table, mask = self._table, len(self._table) - 1
+        at = self._home(tags)
+        left = slots.astype(np.int32)
+        while len(left):
+            free = table[at] == _EMPTY
+            table[at[free]] = left[free]
+            lost = table[at] != left
+            left, at = left[lost], (at[lost] + 1) & mask
+        self._filled += len(slots)
+
+    def _where(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in the table these slots are."""
+        table, mask = self._table, len(self._table) - 1
+        at = self._home(_tags(self.keys[slots]))
+        while True:
+            wrong = table[at] != slots
+            if not wrong.any():
+                return at
+            at[wrong] = (at[wrong] + 1) & mask
+
+    def _home(self, tags: NDArray[np.uint32]) -> NDArray[np.int64]:
+        """Where in the table the search for each tag begins."""
+        bits = len(self._table).bit_length() - 1
+        spread = (tags.astype(np.uint64) * _SPREAD) & _LOW
+        return (spread >> np.uint64(32 - bits)).astype(np.int64)
+
+
+def _tags(rows: KeyRows) -> NDArray[np.uint32]:
+    """The low half of the prints, never zero."""
+    return np.maximum(prints_of(rows).astype(np.uint32), np.uint32(1))
+
+
+def _tag_of(row: NDArray[np.uint64]) -> int:
+    """The tag of one key."""
+    return (int(row[3]) ^ ((int(row[0]) & 0xFFFFFFFF) * int(_MIX))) & 0xFFFFFFFF or 1
