@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lsmkv.base.keys import check_key, check_value, checked_range
+from collections.abc import Iterable
+
+from lsmkv.base.keys import MAX_KEY_BYTES, check_key, check_value, checked_range
 from lsmkv.errors import InvalidArgumentError
 
 __all__ = ["BATCH_BYTES", "WriteBatch", "check_batch"]
@@ -41,6 +43,17 @@ class WriteBatch:
         self.keys.append(key)
         self.values.append(None)
         self.nbytes += len(key)
+        return self
+
+    def delete_many(self, keys: Iterable[bytes]) -> WriteBatch:
+        """Add deletes of these keys, as :meth:`delete` one by one would."""
+        added = list(keys)
+        if set(map(type, added)) != {bytes} or max(map(len, added)) > MAX_KEY_BYTES:  # a quick look at all first
+            for key in added:
+                check_key(key)
+        self.keys += added
+        self.values += [None] * len(added)
+        self.nbytes += sum(map(len, added))
         return self
 
     def delete_range(self, start: bytes | None, stop: bytes | None) -> WriteBatch:

@@ -41,6 +41,10 @@ class StoreOptions:
     the pages, return, and a worker writes; pages for which there is no room are declined, nobody waits."""
     put_queue_pages: int = 65_536
     """Pages that may wait to be written, however small."""
+    eviction: str = "recency"
+    """Which pages go first when room is needed: the name of a policy, ``name,parameter=value``, or ``module:Class``."""
+    min_free_bytes: int = 0
+    """Free bytes of the file system to leave to others: below, no segment is allocated and free ones are removed. 0: no floor."""
 
     # performance
     segment_bytes: int | None = None
@@ -71,6 +75,7 @@ class StoreOptions:
         _integer("block_cache_bytes", self.block_cache_bytes, 0)
         _integer("put_queue_bytes", self.put_queue_bytes, 0)
         _integer("put_queue_pages", self.put_queue_pages, 1)
+        _integer("min_free_bytes", self.min_free_bytes, 0)
         if self.segment_bytes is not None:
             _integer("segment_bytes", self.segment_bytes, 4 * BLOCK)
             if self.segment_bytes > MAX_SEGMENT_BYTES:

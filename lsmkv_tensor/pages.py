@@ -31,6 +31,8 @@ from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedE
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.registry import NamespaceInfo, Registry
+from lsmkv_tensor.retention.keeper import Keeper
+from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.quota import Quota, divide
 from lsmkv_tensor.runtime import StoreGate
@@ -134,11 +136,15 @@ class PageStore:
         self._quota = quota
         self._share = share
         self._writer = FrameWriter(files, stamp.store_id)
-        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id)
-        self._log = ValueLog(db, self._space, liveness, self._writer)
+        policy = load_eviction(services.options.eviction)(quota.page_bytes)
+        self._keeper = Keeper(db, policy)
+        floor = services.options.min_free_bytes
+        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
+        self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, services.clock)
         self._log.counters.lost = self._space.load()
         self._reader = PageReader(self._log, files)
         self._collector = Collector(self._log, files)
+        self._log.make_room = self._collector.make_room
         self._registry = Registry(self._log, db.path)
         self._notifier = Notifier()
         self._gate = StoreGate(f"page store {path}")

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.retention.admission import AdmitAll
+from lsmkv_tensor.retention.recency import Recency
 from lsmkv_tensor.retention.protocol import Admission, Eviction
 
 __all__ = ["ADMISSIONS", "EVICTIONS", "AdmissionMaker", "EvictionMaker", "load_admission", "load_eviction"]
@@ -23,7 +24,7 @@ EvictionMaker: TypeAlias = Callable[[int], Eviction]
 AdmissionMaker: TypeAlias = Callable[[int, float | None], Admission]
 """Makes a policy for a capacity in bytes and a write budget in bytes a day (None: no limit)."""
 
-EVICTIONS: dict[str, Callable[..., Eviction]] = {}
+EVICTIONS: dict[str, Callable[..., Eviction]] = {"recency": Recency}
 ADMISSIONS: dict[str, Callable[..., Admission]] = {"all": AdmitAll}
 
 

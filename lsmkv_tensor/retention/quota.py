@@ -42,6 +42,11 @@ class Quota:
     """Segment files that may exist, the spare one included."""
 
     @property
+    def page_bytes(self) -> int:
+        """Bytes of pages that may be stored at once, headers counted in: all segments but the spare one."""
+        return (self.segments - 1) * self.segment_bytes
+
+    @property
     def largest_page_bytes(self) -> int:
         """The largest page a segment can hold, beside its header, a frame header and the end mark."""
         return min(self.segment_bytes - 3 * BLOCK, MAX_LENGTH)

@@ -117,8 +117,18 @@ class Residents:
             at = (at[on] + 1) & mask
         return found
 
+    @property
+    def top(self) -> int:
+        """One more than the highest slot that was ever used."""
+        return self._used
+
     def insert(
-        self, rows: KeyRows, lengths: NDArray[np.uint32], segment: NDArray[np.uint32] | int, parents: KeyRows, expiry: int = 0
+        self,
+        rows: KeyRows,
+        lengths: NDArray[np.uint32],
+        segment: NDArray[np.uint32] | int,
+        parents: KeyRows,
+        expiry: NDArray[np.uint32] | int = 0,
     ) -> NDArray[np.int64]:
         """Slots for pages that have none yet, distinct keys; parents are linked as far as they are here."""
         n = len(rows)

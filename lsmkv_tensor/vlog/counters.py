@@ -39,3 +39,5 @@ class Counters:
     """Segments that garbage collection freed."""
     gc_moved_bytes: int = 0
     gc_read_bytes: int = 0
+    gc_dropped_pages: int = 0
+    """Pages given up because the segment they were in was reclaimed."""

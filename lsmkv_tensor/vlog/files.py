@@ -102,6 +102,13 @@ class SegmentFiles:
             op = "removing a segment"
             raise io_failed(op, path, error) from error
 
+    def free_bytes(self) -> int:
+        """Free space of the file system; without an answer, as if there were plenty. I/O: one question to it."""
+        try:
+            return self._fs.free_bytes(self.directory)
+        except OSError:
+            return 1 << 62
+
     def reader(self, number: int) -> File:
         """The file to read a segment from. OSError if it cannot be opened. I/O: at most one open."""
         with self._lock:

@@ -1,19 +1,27 @@
-"""Garbage collection: move the survivors of mostly dead segments, then reuse the segments.
+"""Reclaiming: give up what is cold in a segment, move what is wanted, then reuse the segment.
 
-For each victim: read its live pages, append them to the active segment, make them durable, then commit their new places by
-compare-and-set under the commit lock. A page deleted, replaced or evicted meanwhile stays so: its copy is just dead bytes.
-The lock is not held while reading and syncing, so calls go on. A crash at any step leaves the victim's pages where they were
-or at their synced copies.
+For each victim: its pages that nobody wants are evicted; the others are read, appended to the *survivors' segment* (apart from
+fresh pages: what survived once lives long, so segments of survivors are seldom reclaimed), made durable, then their new places
+are committed by compare-and-set under the commit lock. A page deleted, replaced or evicted meanwhile stays so: its copy is just
+dead bytes. The lock is not held while reading and syncing, so calls go on. A crash at any step leaves the victim's pages where
+they were or at their synced copies.
 
-Victims are chosen by benefit over cost: bytes that come free over bytes that must be read and written.
+Three occasions. *Need*: a put finds no free segment; the victim is the one of :mod:`lsmkv_tensor.retention.victims`, and cold
+pages go. *Ahead*: the same in the background, before anybody needs it (:meth:`Collector.step`). *Asked for*
+(:meth:`Collector.run`): mostly dead segments, by benefit over cost; nothing is evicted but what has expired or belongs to
+namespaces that nobody uses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from lsmkv.env.sync import Lock
+from lsmkv_tensor.retention.keeper import Slots
+from lsmkv_tensor.retention.victims import MOST_KEPT, MOVE_SHARE, Pick, pick_victim
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
@@ -26,6 +34,9 @@ __all__ = ["Collector", "GcReport", "next_victim"]
 COPY_BYTES = 8 << 20
 """Bytes of survivors moved at a time: bounds memory and the time the commit lock is held."""
 
+CHEAP = 0.25
+"""Live fraction up to which a segment is collected in the background though nobody needs it."""
+
 
 @dataclass(frozen=True, slots=True)
 class GcReport:
@@ -34,14 +45,46 @@ class GcReport:
     victims: tuple[int, ...]
     """Numbers of the segments freed, in order."""
     live_fraction: float
-    """Live bytes over segment bytes of the victims together; 0.0 without victims."""
+    """Live bytes over segment bytes of the victims together, before; 0.0 without victims."""
     bytes_read: int
     bytes_moved: int
     """Bytes of pages that took a new place."""
+    pages_moved: int
+    bytes_dropped: int
+    """Bytes of pages that were given up: cold, expired, or of a namespace that nobody uses."""
+    pages_dropped: int
     bytes_freed: int
     """Bytes of segments freed, less the bytes moved."""
     reason: str
-    """Why it stopped."""
+    """Why it stopped, or why it did nothing."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """What a collection has done so far."""
+
+    victims: list[int] = field(default_factory=list)
+    live: int = 0
+    read: int = 0
+    moved: int = 0
+    pages_moved: int = 0
+    dropped: int = 0
+    pages_dropped: int = 0
+
+    def report(self, segment_bytes: int, reason: str) -> GcReport:
+        """As the caller sees it."""
+        total = len(self.victims) * segment_bytes
+        return GcReport(
+            victims=tuple(self.victims),
+            live_fraction=self.live / total if total else 0.0,
+            bytes_read=self.read,
+            bytes_moved=self.moved,
+            pages_moved=self.pages_moved,
+            bytes_dropped=self.dropped,
+            pages_dropped=self.pages_dropped,
+            bytes_freed=total - self.moved,
+            reason=reason,
+        )
 
 
 def next_victim(segments: Iterable[Segment], segment_bytes: int, max_live: float) -> Segment | None:
@@ -52,7 +95,7 @@ def next_victim(segments: Iterable[Segment], segment_bytes: int, max_live: float
     best: tuple[float, Segment] | None = None
     for segment in segments:
         u = segment.live_bytes / segment_bytes
-        if segment.state != SEALED or u > max_live:
+        if segment.state != SEALED or segment.copies or u > max_live:
             continue
         score = (1 - u) / (2 * u + 0.01)
         if best is None or score > best[0]:
@@ -61,104 +104,212 @@ def next_victim(segments: Iterable[Segment], segment_bytes: int, max_live: float
 
 
 class Collector:
-    """Collects one store; one collection at a time."""
+    """Collects one store; one victim at a time."""
 
     def __init__(self, log: ValueLog, files: SegmentFiles) -> None:
         self._log = log
         self._files = files
         self._lock = Lock()
         self._scratch: AlignedBuffer | None = None
-        self._read = 0
+        self._credit = files.segment_bytes // 2
+        self._seen = 0  # bytes stored by callers when the credit was last counted
+
+    # occasions
 
     def run(self, max_live: float) -> GcReport:
         """Collect every sealed segment at most ``max_live`` alive, best first. Errors as the engine's ``write``.
 
-        I/O: reads the frame headers and live pages of the victims, writes the pages again, syncs once a victim.
+        A segment that is still being filled is sealed first if it holds that many dead bytes itself.
+
+        I/O: reads the live pages of the victims and writes them again; one fdatasync and one log sync a victim.
         """
+        work = _Work()
         size = self._files.segment_bytes
-        victims: list[int] = []
-        live = moved = 0
-        self._read = 0
-        with self._lock:
+        with self._log.lock:
             self._log.check_usable()
-            tried: set[int] = set()
-            newest = max((s.generation for s in list(self._log.space.segments.values())), default=0)
-            while True:  # segments started by this run hold its own copies: collecting them would never end
-                segments = list(self._log.space.segments.values())
-                candidates = [s for s in segments if s.number not in tried and s.generation <= newest]
-                victim = next_victim(candidates, size, max_live)
+            self._log.keeper.fill()
+            self._log.space.seal_if_dead(round((1 - max_live) * size))
+            self._drop(self._log.keeper.lapsed(self._log.minute()), work)
+            untried = dict(self._log.space.segments)
+        while True:
+            with self._lock:
+                with self._log.lock:
+                    victim = next_victim(untried.values(), size, max_live)
                 if victim is None:
-                    reason = self._why_none(max_live, victims)
+                    reason = self._why_none(max_live, work.victims)
                     break
-                tried.add(victim.number)
-                before = victim.live_bytes
-                done = self._collect(victim)
-                if done is None:
+                del untried[victim.number]
+                if not self._reclaim(Pick(victim, np.empty(0, np.int64), victim.live_bytes), work, must=False):
                     reason = f"no free segment to move the survivors of segment {victim.number} to"
                     break
-                moved += done
-                if self._free(victim):
-                    victims.append(victim.number)
-                    live += before
-            counters = self._log.counters
-            counters.gc_runs += 1
-            counters.gc_segments += len(victims)
-            counters.gc_moved_bytes += moved
-            counters.gc_read_bytes += self._read
-            self._scratch = None
-        freed = len(victims) * size - moved
-        return GcReport(tuple(victims), live / (len(victims) * size) if victims else 0.0, self._read, moved, freed, reason)
+        return self._done(work, reason)
+
+    def make_room(self) -> bool:
+        """Reclaim segments until one may be filled; whether there is one now. Errors as the engine's ``write``.
+
+        I/O: as :meth:`run` for each victim; survivors are at most half of a segment, and in the mean MOVE_SHARE of what is stored.
+        """
+        work = _Work()
+        space = self._log.space
+        with self._lock:
+            self._earn()
+            for _ in range(len(space.segments) + 1):
+                with self._log.lock:
+                    if space.has_free():
+                        break
+                    pick = self._pick()
+                if pick is None or not self._reclaim(pick, work, must=True):
+                    break
+            self._done(work, "")
+            with self._log.lock:
+                return space.has_free()
+
+    def step(self, budget_bytes: int) -> GcReport:
+        """One piece of background work, at most one victim and about ``budget_bytes`` of reads and writes.
+
+        A free segment is kept ahead of need; without need, segments that are nearly dead are collected. Errors as :meth:`run`.
+
+        I/O: as :meth:`run` for at most one victim.
+        """
+        work = _Work()
+        space = self._log.space
+        with self._lock:
+            self._earn()
+            with self._log.lock:
+                self._log.check_usable()
+                need = space.short_of_free()
+                if need:
+                    pick = self._pick()
+                    idle = "no segment can be reclaimed: too much of each must stay"
+                else:
+                    victim = next_victim(space.segments.values(), self._files.segment_bytes, CHEAP)
+                    pick = None if victim is None else Pick(victim, np.empty(0, np.int64), victim.live_bytes)
+                    idle = f"segments are free, and none is at most {CHEAP:.0%} alive"
+            if pick is None:
+                return self._done(work, idle)
+            cost = 2 * pick.moved_bytes
+            if cost > budget_bytes:
+                return self._done(
+                    work, f"segment {pick.segment.number} would take {cost} bytes of I/O, the budget is {budget_bytes}"
+                )
+            done = self._reclaim(pick, work, must=need)
+            return self._done(work, "one segment a step" if done else f"no room for the survivors of {pick.segment.number}")
+
+    def _pick(self) -> Pick | None:
+        """The victim when room is needed (lock held)."""
+        keeper = self._log.keeper
+        keeper.fill()
+        minute = self._log.minute()
+        return pick_victim(
+            list(self._log.space.segments.values()),
+            lambda nbytes: keeper.coldest(nbytes, minute),
+            keeper.sizes,
+            keeper.table.segments,
+            keeper.used_bytes,
+            self._credit,
+            round(MOST_KEPT * self._files.segment_bytes),
+        )
+
+    def _earn(self) -> None:
+        """Credit for what callers stored since the last time."""
+        stored = self._log.space.fresh_bytes
+        self._credit += round(MOVE_SHARE * (stored - self._seen))
+        self._credit = min(self._credit, self._files.segment_bytes)
+        self._seen = stored
+
+    def _done(self, work: _Work, reason: str) -> GcReport:
+        """Count the work."""
+        counters = self._log.counters
+        with self._log.lock:
+            counters.gc_runs += bool(work.victims or work.pages_dropped)
+            counters.gc_segments += len(work.victims)
+            counters.gc_moved_bytes += work.moved
+            counters.gc_read_bytes += work.read
+            counters.gc_dropped_pages += work.pages_dropped
+        self._credit -= work.moved
+        return work.report(self._files.segment_bytes, reason)
 
     def _why_none(self, max_live: float, victims: list[int]) -> str:
         """Say why there is no victim, or no further one."""
         size = self._files.segment_bytes
-        sealed = [s.live_bytes / size for s in list(self._log.space.segments.values()) if s.state == SEALED]
+        with self._log.lock:
+            sealed = [s.live_bytes / size for s in self._log.space.segments.values() if s.state == SEALED]
         if victims:
             return f"no further sealed segment is at most {max_live:.0%} alive"
         if not sealed:
             return "no segment is sealed yet"
         return f"the emptiest of {len(sealed)} sealed segments is {min(sealed):.0%} alive, the limit is {max_live:.0%}"
 
-    def _collect(self, victim: Segment) -> int | None:
-        """Move the survivors of one segment; bytes moved, None if there was no room."""
-        space = self._log.space
+    # one victim
+
+    def _reclaim(self, pick: Pick, work: _Work, *, must: bool) -> bool:
+        """Free one segment; False if there was no room for what must move.
+
+        ``must``: what finds no room, or cannot be read, is evicted with the cold pages unless it is pinned.
+        """
+        victim = pick.segment
+        space, keeper = self._log.space, self._log.keeper
         with self._log.lock:
-            if victim.state != SEALED:
-                return 0
-            survivors = sorted(space.live_pages(victim), key=lambda item: item[1].block)
+            if victim.state != SEALED or victim.copies:
+                return True
+            live = victim.live_bytes
+            self._drop(pick.cold, work)
+            survivors = space.live_pages(victim)
         moves: list[tuple[bytes, Place, Place]] = []
-        pinned: list[Segment] = []
+        copied_to: list[Segment] = []
+        room = True
         try:
             for part in _portions(survivors):
-                copied = self._copy(part, pinned)
-                if copied is None:
-                    return None
-                moves += copied
-            for segment in pinned:
+                copied = self._copy(part, copied_to, work)
+                moves += copied[0]
+                if not copied[1]:
+                    room = False
+                    break
+            for segment in copied_to:
                 space.sync_segment(segment)
-            return self._log.move(moves)
+            pages, nbytes = self._log.move(moves)
         finally:
-            self._log.unpin(pinned)
+            self._log.unpin(copied_to)
+        work.pages_moved += pages
+        work.moved += nbytes
+        with self._log.lock:
+            if must and victim.pages and victim.state == SEALED:
+                left = keeper.in_segment(victim.number)
+                self._drop(left[keeper.table.pins[left] == 0], work)
+            if victim.state == SEALED and not victim.pages and not victim.copies:
+                space.recycle(victim)
+                work.victims.append(victim.number)
+                work.live += live
+        return room
 
-    def _copy(self, part: Sequence[tuple[bytes, Place]], pinned: list[Segment]) -> list[tuple[bytes, Place, Place]] | None:
-        """Append copies of these pages; where each now also is. Unreadable pages stay behind. None: no room.
+    def _drop(self, slots: Slots, work: _Work) -> None:
+        """Evict pages (lock held)."""
+        if len(slots):
+            work.dropped += int(self._log.keeper.sizes(slots).sum())
+            work.pages_dropped += len(slots)
+            self._log.evict(slots)
 
-        ``pinned`` gains the segments written to, one entry a frame.
+    def _copy(
+        self, part: Sequence[tuple[bytes, Place]], copied_to: list[Segment], work: _Work
+    ) -> tuple[list[tuple[bytes, Place, Place]], bool]:
+        """Append copies of these pages; where each now also is, and whether there was room for all. Unreadable ones stay behind.
+
+        ``copied_to`` gains the segments written to, one entry a frame.
         """
-        pages = self._load(part)
+        pages = self._load(part, work)
         moves: list[tuple[bytes, Place, Place]] = []
         with self._log.lock:
             while pages:
                 done = self._log.append_copies([(want.key, want.place, want.spans) for want in pages])
                 if done is None:
-                    return None
+                    return moves, False
                 segment, places = done
-                pinned.append(segment)
+                copied_to.append(segment)
                 moves += [(w.key, w.place, p) for w, p in zip(pages, places, strict=False)]
                 pages = pages[len(places) :]
-        return moves
+        return moves, True
 
-    def _load(self, part: Sequence[tuple[bytes, Place]]) -> list[Want]:
+    def _load(self, part: Sequence[tuple[bytes, Place]], work: _Work) -> list[Want]:
         """Read and check pages into the scratch buffer; those that arrived."""
         total = sum(place.disk_bytes for _, place in part)
         if self._scratch is None or self._scratch.size < total:
@@ -176,16 +327,8 @@ class Collector:
             return []
         finally:
             self._log.space.release(wants[0].place.segment)
-        self._read += total
+        work.read += total
         return [want for want, verdict in results if verdict == "ok"]
-
-    def _free(self, victim: Segment) -> bool:
-        """Recycle the victim if nothing lives in it any more."""
-        with self._log.lock:
-            if victim.state != SEALED or victim.pages:
-                return False
-            self._log.space.recycle(victim)
-            return True
 
 
 def _portions(survivors: Sequence[tuple[bytes, Place]]) -> Iterable[Sequence[tuple[bytes, Place]]]:

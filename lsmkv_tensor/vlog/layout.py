@@ -13,10 +13,10 @@ A segment is one preallocated file of ``segment_bytes`` (a multiple of 4096). Ev
      8  format version u32      4            4  header_bytes u32        4           32  parent           28
     12  number u32              4            8  pages u32               4           60  length u32        4
     16  generation u32          4           12  generation u32          4           64  codec u8          1
-    20  zero                    4           16  segment u32             4           65  zero              7
-    24  segment_bytes u64       8           20  first block u32         4           72  payload check u64 8
-    32  store id               16           24  frame_bytes u64         8           80
-    48  checksum u64            8           32  sequence u64            8
+    20  zero                    4           16  segment u32             4           65  expiry u24        3
+    24  segment_bytes u64       8           20  first block u32         4           68  zero              4
+    32  store id               16           24  frame_bytes u64         8           72  payload check u64 8
+    48  checksum u64            8           32  sequence u64            8           80
     56  zeros to 4096                       40  zero                   16
                                             56  checksum u64            8
                                             64  entries, then zeros to header_bytes
@@ -27,11 +27,14 @@ A payload's check is xxh3-64 of its bytes seeded by xxh3-64 of its index key: by
 
 The index maps ``namespace 4 | page key 28`` to a :class:`Place` (56 bytes)::
 
-     0 segment u32 | 4 generation u32 | 8 block u32 | 12 length u32 | 16 codec u8 | 17 zero 3 | 20 parent 28 | 48 check u64
+     0 segment u32 | 4 generation u32 | 8 block u32 | 12 length u32 | 16 codec u8 | 17 expiry u24 | 20 parent 28 | 48 check u64
 
 ``block`` is the offset of the payload in 4 KiB units. ``parent`` is the page key of the preceding page in the same
 namespace, or zeros. ``length`` is that of the payload and ``codec`` says how it becomes the page (:mod:`lsmkv_tensor.codec`):
-0, it is the page. This module packs and unpacks; it does no I/O.
+0, it is the page. ``expiry``: the minute from which on the page does not exist any more, counted from the start of 2020; 0:
+never. Codec and expiry are one 32-bit number, the *kind*, in places and in frame entries alike.
+
+This module packs and unpacks; it does no I/O.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from lsmkv_tensor.codec import RAW
@@ -48,9 +52,11 @@ from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 __all__ = [
     "BLOCK",
     "INDEX_KEY_BYTES",
+    "MAX_MINUTE",
     "MAX_SEGMENT_BYTES",
     "NO_PARENT",
     "PAGE_KEY_BYTES",
+    "PLACE_COLUMNS",
     "RAW",
     "SEGMENT_VERSION",
     "FrameEntry",
@@ -60,6 +66,7 @@ __all__ = [
     "SegmentHeader",
     "frame_header_bytes",
     "header_check",
+    "minute_of",
     "pack_frame",
     "pack_segment_header",
     "padded",
@@ -86,8 +93,8 @@ _SEGMENT_CHECK_AT = 48
 _HEAD = struct.Struct("<4sIIIIIQQ16xQ")
 _FRAME_MAGIC = b"LKPF"
 _HEAD_CHECK_AT = 56
-_ENTRY = struct.Struct("<32s28sIB7xQ")
-_PLACE = struct.Struct("<IIIIB3x28sQ")
+_ENTRY = struct.Struct("<32s28sII4xQ")
+_PLACE = struct.Struct("<IIIII28sQ")
 _SEED = struct.Struct("<16sIII")
 _U64 = struct.Struct("<Q")
 
@@ -113,6 +120,25 @@ def payload_check(key: bytes, spans: Sequence[memoryview]) -> int:
     return digest.intdigest()
 
 
+PLACE_COLUMNS = np.dtype(
+    {
+        "names": ["segment", "generation", "block", "length", "kind", "parent", "check"],
+        "formats": ["<u4", "<u4", "<u4", "<u4", "<u4", "V28", "<u8"],
+        "offsets": [0, 4, 8, 12, 16, 20, 48],
+    }
+)
+"""Index values side by side, as columns."""
+
+MINUTES_FROM_S = 1_577_836_800
+"""Seconds from 1970 to 2020, where minutes are counted from."""
+MAX_MINUTE = (1 << 24) - 1
+
+
+def minute_of(now_s: float) -> int:
+    """The minute of a wall time (seconds since 1970)."""
+    return max(int(now_s - MINUTES_FROM_S) // 60, 0)
+
+
 class Place(NamedTuple):
     """Where a page is and how to know it: the index value."""
 
@@ -120,9 +146,19 @@ class Place(NamedTuple):
     generation: int
     block: int
     length: int
-    codec: int
+    kind: int
     parent: bytes
     check: int
+
+    @property
+    def codec(self) -> int:
+        """How the payload becomes the page."""
+        return self.kind & 0xFF
+
+    @property
+    def expiry(self) -> int:
+        """The minute (:func:`minute_of`) from which on the page does not exist; 0: never."""
+        return self.kind >> 8
 
     @property
     def offset(self) -> int:
@@ -180,8 +216,13 @@ class FrameEntry(NamedTuple):
     key: bytes
     parent: bytes
     length: int
-    codec: int
+    kind: int
     check: int
+
+    @property
+    def codec(self) -> int:
+        """How the payload becomes the page."""
+        return self.kind & 0xFF
 
 
 PageLine: TypeAlias = tuple[bytes, bytes, int, int, int, Sequence[memoryview]]
@@ -213,9 +254,9 @@ def pack_frame(store_id: bytes, head: FrameHead, pages: Iterable[PageLine], into
     at = _HEAD.size
     values: list[bytes] = []
     entry, place = _ENTRY.pack_into, _PLACE.pack
-    for key, parent, length, codec, check, _ in pages:
-        entry(into, at, key, parent, length, codec, check)
-        values.append(place(segment, generation, block, length, codec, parent, check))
+    for key, parent, length, kind, check, _ in pages:
+        entry(into, at, key, parent, length, kind, check)
+        values.append(place(segment, generation, block, length, kind, parent, check))
         at += _ENTRY.size
         block += (length + BLOCK - 1) // BLOCK
     assert len(values) == head.pages

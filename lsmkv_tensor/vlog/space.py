@@ -13,12 +13,12 @@ from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Condition, Lock
 from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError, PoisonedError, io_failed
 from lsmkv_tensor.retention.fifo import next_victim
+from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.quota import Quota
 from lsmkv_tensor.vlog.files import SegmentFiles
-from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, Place, SegmentHeader, unpack_segment_header
+from lsmkv_tensor.vlog.inhabitants import Inhabitants
+from lsmkv_tensor.vlog.layout import BLOCK, Place, unpack_segment_header
 from lsmkv_tensor.vlog.liveness import Change, Liveness
-from lsmkv_tensor.vlog.reserved import RESERVED
-from lsmkv_tensor.vlog.scan import Frame, frames_of
 from lsmkv_tensor.vlog.segment import ACTIVE, FREE, SEALED, Segment
 from lsmkv_tensor.vlog.writer import FrameWriter
 
@@ -26,24 +26,41 @@ __all__ = ["DELETE_BATCH", "Space"]
 
 DELETE_BATCH = 1024
 """Index entries deleted in one commit."""
+AHEAD_FROM = 16
+"""Segments from which on one is kept free ahead of need."""
 
 
 class Space:
     """Allocates, seals, empties and recycles segments within a quota."""
 
     def __init__(
-        self, db: DB, files: SegmentFiles, writer: FrameWriter, liveness: Liveness, quota: Quota, store_id: bytes
+        self,
+        db: DB,
+        files: SegmentFiles,
+        writer: FrameWriter,
+        liveness: Liveness,
+        quota: Quota,
+        store_id: bytes,
+        keeper: Keeper,
+        floor_bytes: int = 0,
     ) -> None:
         self._db = db
         self._files = files
         self._writer = writer
         self._liveness = liveness
         self._quota = quota
-        self._store_id = store_id
+        self._inhabitants = Inhabitants(db, files, keeper, store_id)
+        self._keeper = keeper
+        self._floor_bytes = floor_bytes
         self._generation = 0
         self._released = Condition()
         self._sync_lock = Lock()
         self.active: Segment | None = None
+        """Where fresh pages go."""
+        self.survivors: Segment | None = None
+        """Where pages go that outlived their segment."""
+        self.fresh_bytes = 0
+        """Bytes of frames that callers' pages were written in."""
         self.poison: PoisonedError | None = None
         self.evicted: list[tuple[bytes, int]] = []
         """(index key, bytes) of pages evicted and not yet told to anybody."""
@@ -77,7 +94,7 @@ class Space:
         for segment in list(self.segments.values()):
             missing = segment.number not in on_disk
             if segment.pages and (missing or segment.state == FREE):
-                lost += len(self._drop_pages(segment, self._entries_by_index(segment)))
+                lost += len(self._drop_pages(segment, self._inhabitants.by_index(segment)))
             if missing:
                 self._liveness.forget(segment)
         for segment in [s for s in self.segments.values() if s.state == FREE]:
@@ -121,42 +138,54 @@ class Space:
 
     # filling
 
-    def room(self) -> int:
-        """Bytes left for frames in the active segment (the end mark's block set aside)."""
-        return self._files.segment_bytes - BLOCK - self.active.tail if self.active is not None else 0
+    def room(self, segment: Segment | None) -> int:
+        """Bytes left for frames in an open segment (the end mark's block set aside)."""
+        return self._files.segment_bytes - BLOCK - segment.tail if segment is not None else 0
 
-    def roll(self, *, spare: bool = False, keep_from: int | None = None) -> bool:
-        """Seal the active segment and start another; False if there is none to be had.
+    def has_free(self) -> bool:
+        """Whether a segment that holds nothing may be filled with fresh pages."""
+        return self.in_use() < self._quota.segments - 1 and self._free() is not None
 
-        ``spare``: the spare segment may be used and nothing is evicted (garbage collection); otherwise the oldest sealed
-        segments are emptied until one is free, but none of generation ``keep_from`` or later. Raises NoSpaceError,
-        IOFailedError, PoisonedError.
+    def short_of_free(self) -> bool:
+        """Whether fresh pages will soon find no segment: in a store of many segments one is kept ahead of need."""
+        ahead = 1 if self._quota.segments >= AHEAD_FROM and not self._below_floor() else 0
+        return self._quota.segments - 1 - self.in_use() < ahead
 
-        I/O: end mark, fdatasync, header; on eviction index commits and a sync of the log.
+    def roll(self) -> bool:
+        """Seal the active segment and start another; False if there is none to be had: one must be reclaimed first.
+
+        Raises IOFailedError, PoisonedError. I/O: end mark, fdatasync, header.
         """
         self.seal()
-        limit = self._quota.segments - (0 if spare else 1)
-        while self.in_use() >= limit:
-            victim = None if spare else next_victim(self.segments.values(), keep_from)
-            if victim is None:
-                return False
-            self.empty(victim)
+        if self.in_use() >= self._quota.segments - 1:
+            return False
+        self.active = self._begin()
+        return self.active is not None
+
+    def roll_survivors(self) -> bool:
+        """Seal the survivors' segment and start another, the spare one if need be; False if there is none. As :meth:`roll`."""
+        segment, self.survivors = self.survivors, None
+        self._close(segment)
+        if self.in_use() >= self._quota.segments:
+            return False
+        self.survivors = self._begin()
+        return self.survivors is not None
+
+    def _begin(self) -> Segment | None:
+        """A segment with a new generation; None if the disk has no room for one. IOFailedError."""
         segment = self._free() or self._create()
-        if segment is None:  # the disk is full before the capacity is: make do with the segments there are
-            victim = None if spare else next_victim(self.segments.values(), keep_from)
-            if victim is None:
-                return False
-            self.empty(victim)
-            segment = victim
-        self._start(segment)
-        return True
+        if segment is not None:
+            self._start(segment)
+        return segment
 
     def _free(self) -> Segment | None:
         """A segment that holds nothing, if there is one."""
         return next((s for s in self.segments.values() if s.state == FREE), None)
 
     def _create(self) -> Segment | None:
-        """A segment with a new file; None if the disk has no room for it. IOFailedError."""
+        """A segment with a new file; None if the disk has no room for it above the floor. IOFailedError."""
+        if len(self.segments) >= self._quota.segments or self._below_floor(self._files.segment_bytes):
+            return None
         number = next(n for n in range(1, len(self.segments) + 2) if n not in self.segments)
         try:
             self._files.create(number)
@@ -165,9 +194,37 @@ class Space:
         segment = self.segments[number] = Segment(number)
         return segment
 
+    def _below_floor(self, more: int = 0) -> bool:
+        """Whether the disk would have less free space than is to be left to others, with ``more`` bytes taken."""
+        return self._floor_bytes > 0 and self._files.free_bytes() - more < self._floor_bytes
+
+    def give_back(self) -> int:
+        """Remove files of free segments while the disk has too little free space; how many went. IOFailedError.
+
+        I/O: one question to the file system; an unlink and an index commit a segment.
+        """
+        given = 0
+        while self._below_floor() and (segment := self._free()) is not None:
+            self._files.unlink(segment.number)
+            self._liveness.forget(segment)
+            given += 1
+        return given
+
     def seal(self) -> None:
         """End the active segment and make it durable. IOFailedError, PoisonedError. I/O: end mark, fdatasync."""
         segment, self.active = self.active, None
+        self._close(segment)
+
+    def seal_if_dead(self, dead_bytes: int) -> None:
+        """Seal an open segment that holds at least so many dead bytes: only sealed ones are collected. As :meth:`seal`."""
+        if self.active is not None and self.active.used_bytes - self.active.live_bytes >= dead_bytes:
+            self.seal()
+        if self.survivors is not None and self.survivors.used_bytes - self.survivors.live_bytes >= dead_bytes:
+            segment, self.survivors = self.survivors, None
+            self._close(segment)
+
+    def _close(self, segment: Segment | None) -> None:
+        """Write the end mark of an open segment, and make it durable."""
         if segment is None:
             return
         self._set_state(segment, SEALED)
@@ -216,7 +273,6 @@ class Space:
             raise
         self._generation = generation
         self._set_state(segment, ACTIVE)
-        self.active = segment
 
     def _generation_on_disk(self, segment: Segment) -> int:
         """What the file says: after a power cut it may be ahead of the index. 0 if it says nothing."""
@@ -275,6 +331,7 @@ class Space:
                 batch.delete(key)
             change.remove(place for _, place in part)
             self._liveness.commit(batch, change)
+            self._keeper.forget([key for key, _ in part], evicted=True)
         return items
 
     def _recount(self, segment: Segment, entries: dict[bytes, Place]) -> None:
@@ -284,49 +341,15 @@ class Space:
         self._liveness.note(segment)
 
     def live_pages(self, segment: Segment) -> list[tuple[bytes, Place]]:
-        """Index key and place of every live page of a segment, in no order. I/O: its frame headers, index lookups."""
-        return list(self._live(segment).items()) if segment.pages else []
+        """Index key and place of every live page of a segment, as they lie. I/O: index lookups (:class:`Inhabitants`)."""
+        return sorted(self._live(segment).items(), key=lambda item: item[1].block) if segment.pages else []
 
     def _live(self, segment: Segment) -> dict[bytes, Place]:
         """Live pages by index key, counted right."""
-        entries = self._entries_by_frames(segment)
-        if len(entries) != segment.pages:  # a header is damaged: ask the whole index
-            entries = self._entries_by_index(segment)
+        entries = self._inhabitants.of(segment)
+        if len(entries) != segment.pages:
             self._recount(segment, entries)
         return entries
-
-    def _entries_by_frames(self, segment: Segment) -> dict[bytes, Place]:
-        """Live pages of a segment, found through its frame headers."""
-        header = SegmentHeader(segment.number, segment.generation, self._files.segment_bytes, self._store_id)
-        found: dict[bytes, Place] = {}
-        try:
-            file = self._files.reader(segment.number)
-            for frame in frames_of(file, header, BLOCK, segment.tail):
-                if isinstance(frame, Frame):
-                    found |= self._live_entries(segment, frame)
-        except OSError:
-            return {}
-        return found
-
-    def _live_entries(self, segment: Segment, frame: Frame) -> dict[bytes, Place]:
-        """The pages of a frame that the index still finds there. I/O: one batched index lookup."""
-        offsets = {entry.key: at for entry, at in frame.payloads()}
-        keys = list(offsets)
-        found: dict[bytes, Place] = {}
-        for key, value in zip(keys, self._db.get_many(keys), strict=True):
-            place = None if value is None else Place.unpack(value)
-            if place is not None and (place.segment, place.generation) == (segment.number, segment.generation):
-                found[key] = place
-        return found
-
-    def _entries_by_index(self, segment: Segment) -> dict[bytes, Place]:
-        """Live pages of a segment, found by reading the whole index: slow and certain."""
-        found: dict[bytes, Place] = {}
-        for key, value in self._db.scan(start=RESERVED + b"\xff"):
-            place = Place.unpack(value) if len(key) == INDEX_KEY_BYTES else None
-            if place is not None and (place.segment, place.generation) == (segment.number, segment.generation):
-                found[key] = place
-        return found
 
     # readers
 

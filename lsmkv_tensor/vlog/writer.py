@@ -46,7 +46,7 @@ class Page(NamedTuple):
     key: bytes
     parent: bytes
     length: int
-    codec: int
+    kind: int
     check: int
     spans: Sequence[memoryview]
 

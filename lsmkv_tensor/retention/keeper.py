@@ -1,0 +1,268 @@
+"""What a store keeps: its resident pages, the policy that ranks them, and who may not go.
+
+The keeper mirrors the index: every page that the index gains, loses or moves is told to it under the commit lock, in the order
+of the commits. It answers the one question that making room asks: which pages go first? Expired ones, then those of namespaces
+that nobody uses any more, then what the policy says; never a pinned one.
+
+After opening it knows nothing until it is *filled*: from the file that the last close left (:mod:`.saved`), else by reading the
+index piece by piece, in the background or when somebody must know. What changes meanwhile is right at once; the policy learns of
+all pages at the end, in the order of their places: the oldest first. Reads need none of this.
+
+Not safe for several threads but for :attr:`touches`: used under the commit lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv import DB
+from lsmkv_tensor.retention.protocol import Eviction
+from lsmkv_tensor.retention.residents import KeyRows, Residents, key_rows, parent_rows
+from lsmkv_tensor.retention.touches import STORE, Touches
+from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, PLACE_COLUMNS
+from lsmkv_tensor.vlog.reserved import RESERVED
+
+__all__ = ["FILL_PAGES", "Keeper", "Slots"]
+
+Slots: TypeAlias = NDArray[np.int64]
+
+FILL_PAGES = 4096
+"""Index entries read in one step of filling: some milliseconds under the commit lock."""
+
+MAX_PINS = (1 << 16) - 1
+"""Pins on one page."""
+
+_LOW = np.uint64(0xFFFFFFFF)
+_NO_SLOTS = np.empty(0, np.int64)
+
+
+class Keeper:
+    """Ranks the pages of one store."""
+
+    def __init__(self, db: DB, policy: Eviction) -> None:
+        self._db = db
+        self.policy = policy
+        self.table = Residents()
+        self.touches = Touches()
+        self.filled = False
+        self.used_bytes = 0
+        """Bytes of all pages, padding included."""
+        self._by_space: dict[int, int] = {}
+        self._cursor: bytes | None = RESERVED + b"\xff"
+        self._births = np.zeros(0, np.uint64)
+        """While filling: generation and block of each slot."""
+        self.pinned_bytes = 0
+        self.idle_spaces: frozenset[int] = frozenset()
+        """Numbers of namespaces whose pages go first."""
+
+    # filling
+
+    def fill_step(self) -> bool:
+        """Read some of the index; True while there is more. I/O: a scan of FILL_PAGES index entries."""
+        if self.filled:
+            return False
+        start = self._cursor
+        entries = list(islice(self._db.scan(start=start), FILL_PAGES))
+        pages = [(key, value) for key, value in entries if len(key) == INDEX_KEY_BYTES and len(value) == PLACE_COLUMNS.itemsize]
+        if pages:
+            self._found([key for key, _ in pages], np.frombuffer(b"".join(value for _, value in pages), PLACE_COLUMNS))
+        if len(entries) == FILL_PAGES:
+            self._cursor = entries[-1][0] + b"\0"
+            return True
+        self._all_found()
+        return False
+
+    def fill(self) -> None:
+        """Know every page. I/O: a scan of the index, if it was not yet read."""
+        while self.fill_step():
+            pass
+
+    def _found(self, keys: Sequence[bytes], places: NDArray[np.void]) -> None:
+        """Pages in the index: those not known yet are stored."""
+        rows = key_rows(keys)
+        new = self.table.find(rows) < 0
+        rows, places = rows[new], places[new]
+        if len(rows):
+            parents = parent_rows(rows, [places["parent"].tobytes()])
+            slots = self.table.insert(rows, places["length"], places["segment"], parents, places["kind"] >> 8)
+            self._note_births(slots, places["generation"], places["block"])
+            self._count(slots, 1)
+
+    def _note_births(self, slots: Slots, generation: NDArray[np.uint32] | int, block: NDArray[np.uint32]) -> None:
+        """Remember the age of pages until the policy is told."""
+        if len(self._births) < len(self.table.lengths):
+            self._births = np.concatenate([self._births, np.zeros(len(self.table.lengths) - len(self._births), np.uint64)])
+        self._births[slots] = (np.uint64(1 << 32) * np.asarray(generation, np.uint64)) | block.astype(np.uint64)
+
+    def _all_found(self) -> None:
+        """Tell the policy of every page, the oldest first."""
+        slots = self.table.slots()
+        slots = slots[np.argsort(self._births[slots], kind="stable")]
+        self._births = np.zeros(0, np.uint64)
+        self.filled = True
+        if len(slots):
+            self.policy.on_insert(slots, self.sizes(slots), self.table.prints(slots))
+
+    # what happens to pages
+
+    def stored(self, keys: Sequence[bytes], places: NDArray[np.void]) -> Slots:
+        """These pages (in prefix order) are in the index now; their slots. Their ancestors were used."""
+        rows = key_rows(keys)
+        parents = parent_rows(rows, [places["parent"].tobytes()])
+        slots = self.table.insert(rows, places["length"], places["segment"], parents, places["kind"] >> 8)
+        self._count(slots, 1)
+        if not self.filled:
+            self._note_births(slots, places["generation"], places["block"])
+            return slots
+        self.drain()
+        order = slots[::-1]
+        self.policy.on_insert(order, self.sizes(order), self.table.prints(order))
+        above = self.table.with_ancestors(slots)[len(slots) :]
+        request = self.touches.request(STORE, keys[0])
+        above = request.fresh(above)
+        if len(above):
+            self.policy.on_hit(above)
+        return slots
+
+    def gone(self, slots: Slots, *, evicted: bool) -> None:
+        """The pages in these slots are no longer in the index."""
+        if not len(slots):
+            return
+        pinned = slots[self.table.pins[slots] > 0]
+        self.pinned_bytes -= int(self.sizes(pinned).sum()) if len(pinned) else 0
+        self._count(slots, -1)
+        if self.filled:
+            self.policy.on_remove(slots, evicted)
+        self.table.remove(slots)
+
+    def find(self, keys: Sequence[bytes]) -> Slots:
+        """The slots of those of these distinct keys that are known, in order."""
+        slots = self.table.find(key_rows(keys)) if keys else _NO_SLOTS
+        return slots[slots >= 0]
+
+    def in_segment(self, number: int) -> Slots:
+        """The slots of the known pages in a segment."""
+        table = self.table
+        return np.flatnonzero((table.segments[: table.top] == number) & (table.lengths[: table.top] > 0))
+
+    def keys(self, slots: Slots) -> list[bytes]:
+        """The index keys of the pages in these slots."""
+        raw = self.table.keys[slots].tobytes()
+        return [raw[at : at + INDEX_KEY_BYTES] for at in range(0, len(raw), INDEX_KEY_BYTES)]
+
+    def forget(self, keys: Sequence[bytes], *, evicted: bool) -> None:
+        """:meth:`gone` for pages that may not be known yet."""
+        self.gone(self.find(keys), evicted=evicted)
+
+    def moved(self, keys: Sequence[bytes], segment: int) -> None:
+        """These pages lie in another segment now."""
+        self.table.segments[self.find(keys)] = segment
+
+    def drain(self) -> None:
+        """Tell the policy what was read since the last time, with all resident ancestors, leaf to root."""
+        if not self.filled:
+            return
+        for request, keys in self.touches.take():
+            slots = self.find(list(dict.fromkeys(keys)))
+            if len(slots):
+                used = request.fresh(self.table.with_ancestors(slots))
+                if len(used):
+                    self.policy.on_hit(used)
+
+    # pins
+
+    def hold(self, keys: Sequence[bytes]) -> None:
+        """Keep these pages from going until :meth:`let_go`, once for each time."""
+        slots = self.find(keys)
+        self._pin(slots[self.table.pins[slots] < MAX_PINS])
+
+    def let_go(self, keys: Sequence[bytes]) -> None:
+        """Undo :meth:`hold`. A page that was deleted meanwhile is passed over."""
+        slots = self.find(keys)
+        self._unpin(slots[self.table.pins[slots] > 0])
+
+    def _pin(self, slots: Slots) -> None:
+        """Count a pin more on each page."""
+        new = slots[self.table.pins[slots] == 0]
+        self.pinned_bytes += int(self.sizes(new).sum())
+        self.table.pins[slots] += 1
+
+    def _unpin(self, slots: Slots) -> None:
+        """Count a pin less on each page."""
+        self.table.pins[slots] -= 1
+        free = slots[self.table.pins[slots] == 0]
+        self.pinned_bytes -= int(self.sizes(free).sum())
+
+    # who goes first
+
+    def coldest(self, nbytes: int, now_minutes: int) -> Slots:
+        """The pages to evict next, first first, together at least ``nbytes`` (padding included); fewer if there are no more."""
+        assert self.filled
+        self.drain()
+        lapsed = self.lapsed(now_minutes)
+        left = nbytes - int(self.sizes(lapsed).sum()) if len(lapsed) else nbytes
+        if left <= 0:
+            return lapsed
+        ranked = self._ranked(lapsed, left)
+        return np.concatenate([lapsed, ranked]) if len(lapsed) else ranked
+
+    def coldest_of(self, space: int, nbytes: int, now_minutes: int) -> Slots:
+        """:meth:`coldest` among the pages of one namespace. Looks through all pages: ask for many at a time."""
+        ranked = self.coldest(self.used_bytes, now_minutes)
+        own = ranked[(self.table.keys[ranked, 0] & _LOW) == _word(space)]
+        enough = int(np.searchsorted(np.cumsum(self.sizes(own)), nbytes)) + 1
+        return own[:enough]
+
+    def lapsed(self, now_minutes: int) -> Slots:
+        """Unpinned pages that have expired, then those of namespaces that nobody uses."""
+        table = self.table
+        expiries = table.expiries[: table.top]
+        over = np.flatnonzero((expiries > 0) & (expiries <= now_minutes) & (table.lengths[: table.top] > 0))
+        if self.idle_spaces:
+            slots = table.slots()
+            idle = slots[np.isin(table.keys[slots, 0] & _LOW, [_word(space) for space in self.idle_spaces])]
+            over = np.concatenate([over, idle[~np.isin(idle, over)]])
+        return over[table.pins[over] == 0]
+
+    def _ranked(self, lapsed: Slots, nbytes: int) -> Slots:
+        """What the policy gives up first beside the lapsed pages, at least ``nbytes``, without pinned ones."""
+        ask = nbytes + self.pinned_bytes
+        while True:
+            victims = self.policy.victims(min(ask, self.used_bytes))
+            free = victims[self.table.pins[victims] == 0]
+            if len(lapsed):
+                free = free[~np.isin(free, lapsed)]
+            sums = np.cumsum(self.sizes(free))
+            if len(free) and sums[-1] >= nbytes:
+                return free[: int(np.searchsorted(sums, nbytes)) + 1]
+            if ask >= self.used_bytes:
+                return free
+            ask *= 2
+
+    # sizes
+
+    def sizes(self, slots: Slots) -> NDArray[np.int64]:
+        """Bytes the pages in these slots take, padding included."""
+        return (self.table.lengths[slots].astype(np.int64) + (BLOCK - 1)) & -BLOCK
+
+    def space_bytes(self, space: int) -> int:
+        """Bytes of the pages of one namespace, padding included."""
+        return self._by_space.get(_word(space), 0)
+
+    def _count(self, slots: Slots, sign: int) -> None:
+        """Add pages to the sums, or take them off."""
+        sizes = self.sizes(slots)
+        self.used_bytes += sign * int(sizes.sum())
+        words = self.table.keys[slots, 0] & _LOW
+        for word in (words[:1] if (words == words[0]).all() else np.unique(words)).tolist():
+            self._by_space[word] = self._by_space.get(word, 0) + sign * int(sizes[words == word].sum())
+
+
+def _word(space: int) -> int:
+    """A namespace number as the low half of the first word of its keys."""
+    return int.from_bytes(space.to_bytes(4, "big"), "little")
