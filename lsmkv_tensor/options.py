@@ -41,7 +41,7 @@ class StoreOptions:
     the pages, return, and a worker writes; pages for which there is no room are declined, nobody waits."""
     put_queue_pages: int = 65_536
     """Pages that may wait to be written, however small."""
-    eviction: str = "recency"
+    eviction: str = "lru"
     """Which pages go first when room is needed: the name of a policy, ``name,parameter=value``, or ``module:Class``."""
     min_free_bytes: int = 0
     """Free bytes of the file system to leave to others: below, no segment is allocated and free ones are removed. 0: no floor."""

@@ -13,7 +13,7 @@ Not safe for several threads but for :attr:`touches`: used under the commit lock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lsmkv import DB
 from lsmkv_tensor.retention.protocol import Eviction
-from lsmkv_tensor.retention.residents import KeyRows, Residents, key_rows, parent_rows
+from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows
 from lsmkv_tensor.retention.touches import STORE, Touches
 from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, PLACE_COLUMNS
 from lsmkv_tensor.vlog.reserved import RESERVED
@@ -89,7 +89,7 @@ class Keeper:
         rows, places = rows[new], places[new]
         if len(rows):
             parents = parent_rows(rows, [places["parent"].tobytes()])
-            slots = self.table.insert(rows, places["length"], places["segment"], parents, places["kind"] >> 8)
+            slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
             self._note_births(slots, places["generation"], places["block"])
             self._count(slots, 1)
 
@@ -114,7 +114,7 @@ class Keeper:
         """These pages (in prefix order) are in the index now; their slots. Their ancestors were used."""
         rows = key_rows(keys)
         parents = parent_rows(rows, [places["parent"].tobytes()])
-        slots = self.table.insert(rows, places["length"], places["segment"], parents, places["kind"] >> 8)
+        slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
         self._count(slots, 1)
         if not self.filled:
             self._note_births(slots, places["generation"], places["block"])
@@ -214,32 +214,34 @@ class Keeper:
     def coldest_of(self, space: int, nbytes: int, now_minutes: int) -> Slots:
         """:meth:`coldest` among the pages of one namespace. Looks through all pages: ask for many at a time."""
         ranked = self.coldest(self.used_bytes, now_minutes)
-        own = ranked[(self.table.keys[ranked, 0] & _LOW) == _word(space)]
-        enough = int(np.searchsorted(np.cumsum(self.sizes(own)), nbytes)) + 1
-        return own[:enough]
+        own: Slots = ranked[(self.table.keys[ranked, 0] & _LOW) == _word(space)]
+        first: Slots = own[: int(np.searchsorted(np.cumsum(self.sizes(own)), nbytes)) + 1]
+        return first
 
     def lapsed(self, now_minutes: int) -> Slots:
         """Unpinned pages that have expired, then those of namespaces that nobody uses."""
         table = self.table
         expiries = table.expiries[: table.top]
-        over = np.flatnonzero((expiries > 0) & (expiries <= now_minutes) & (table.lengths[: table.top] > 0))
+        over: Slots = np.flatnonzero((expiries > 0) & (expiries <= now_minutes) & (table.lengths[: table.top] > 0))
         if self.idle_spaces:
             slots = table.slots()
             idle = slots[np.isin(table.keys[slots, 0] & _LOW, [_word(space) for space in self.idle_spaces])]
             over = np.concatenate([over, idle[~np.isin(idle, over)]])
-        return over[table.pins[over] == 0]
+        free: Slots = over[table.pins[over] == 0]
+        return free
 
     def _ranked(self, lapsed: Slots, nbytes: int) -> Slots:
         """What the policy gives up first beside the lapsed pages, at least ``nbytes``, without pinned ones."""
         ask = nbytes + self.pinned_bytes
         while True:
             victims = self.policy.victims(min(ask, self.used_bytes))
-            free = victims[self.table.pins[victims] == 0]
+            free: Slots = victims[self.table.pins[victims] == 0]
             if len(lapsed):
                 free = free[~np.isin(free, lapsed)]
             sums = np.cumsum(self.sizes(free))
             if len(free) and sums[-1] >= nbytes:
-                return free[: int(np.searchsorted(sums, nbytes)) + 1]
+                first: Slots = free[: int(np.searchsorted(sums, nbytes)) + 1]
+                return first
             if ask >= self.used_bytes:
                 return free
             ask *= 2
@@ -261,6 +263,12 @@ class Keeper:
         words = self.table.keys[slots, 0] & _LOW
         for word in (words[:1] if (words == words[0]).all() else np.unique(words)).tolist():
             self._by_space[word] = self._by_space.get(word, 0) + sign * int(sizes[words == word].sum())
+
+
+def _expiries(places: NDArray[np.void]) -> NDArray[np.uint32]:
+    """The expiries in index values."""
+    kinds: NDArray[np.uint32] = places["kind"]
+    return kinds >> np.uint32(8)
 
 
 def _word(space: int) -> int:

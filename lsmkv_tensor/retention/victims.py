@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.vlog.segment import SEALED, Segment
 
-__all__ = ["MOVE_SHARE", "MOST_KEPT", "Pick", "pick_victim"]
+__all__ = ["MOST_KEPT", "MOVE_SHARE", "Pick", "pick_victim"]
 
 MOVE_SHARE = 0.28
 """Bytes that reclaiming may move for each byte that callers store: a write amplification of 1.28."""

@@ -32,6 +32,9 @@ EVICT_BATCH = 256
 INDEX_RELIEF = 32
 """When the index is full this part of all pages goes at a time."""
 
+DRAIN_KEYS = 4096
+"""Keys that readers used, from which on one of them tells the policy if nobody holds the lock."""
+
 ENTRY_BYTES = 32 + 56
 """Bytes of a page's index entry."""
 _COMMIT_BYTES = 256
@@ -51,7 +54,7 @@ class Changes:
         self.writer = writer
         self.counters = Counters()
         self.lock = Lock()
-        self.liveness = liveness
+        self._liveness = liveness
 
     def minute(self) -> int:
         """The present minute, as expiries count them."""
@@ -69,7 +72,17 @@ class Changes:
     @property
     def commits(self) -> int:
         """Grows with every change of the index."""
-        return self.liveness.commits
+        return self._liveness.commits
+
+    def touch(self, kind: int, keys: Sequence[bytes]) -> None:
+        """Pages were used (see :class:`~lsmkv_tensor.retention.touches.Touches`): noted, and told to the policy when convenient."""
+        touches = self.keeper.touches
+        touches.note(kind, keys)
+        if touches.waiting > DRAIN_KEYS and self.lock.acquire(blocking=False):
+            try:
+                self.keeper.drain()
+            finally:
+                self.lock.release()
 
     def evict(self, slots: Slots) -> None:
         """Give up these pages (slots of the keeper), with the lock held. Errors as the engine's ``write``.
@@ -91,7 +104,7 @@ class Changes:
         for number in (homes[:1] if (homes == homes[0]).all() else np.unique(homes)).tolist():
             mine = sizes[homes == number]
             change.add(number, -len(mine), -int(mine.sum()))
-        self.liveness.commit(batch, change)
+        self._liveness.commit(batch, change)
         self.keeper.gone(slots, evicted=evicted)
 
     def delete(self, keys: Sequence[bytes], records: Sequence[bytes] = ()) -> int:
@@ -113,7 +126,7 @@ class Changes:
                     found = self.places(part)
                     deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
             if records:
-                self.liveness.commit(with_records(WriteBatch(), dict.fromkeys(records)), Change())
+                self._liveness.commit(with_records(WriteBatch(), dict.fromkeys(records)), Change())
             self.counters.deleted_pages += deleted
         return deleted
 
@@ -136,8 +149,8 @@ class Changes:
             change = Change()
             for key in found:
                 batch.delete(key)
-            change.remove(place for place in found.values() if self.liveness.is_current(place))
-            self.liveness.commit(batch, change)
+            change.remove(place for place in found.values() if self._liveness.is_current(place))
+            self._liveness.commit(batch, change)
             self.keeper.forget(list(found), evicted=False)
         return len(found)
 
@@ -157,7 +170,7 @@ class Changes:
                 change = Change()
                 taken: dict[int, list[bytes]] = {}
                 for (key, old, new), now in zip(part, self.places([m[0] for m in part]), strict=True):
-                    if now == old and self.liveness.is_current(new):
+                    if now == old and self._liveness.is_current(new):
                         batch.put(key, new.pack())
                         change.remove([old])
                         change.add(new.segment, 1, new.disk_bytes)
@@ -165,7 +178,7 @@ class Changes:
                         pages += 1
                         nbytes += new.disk_bytes
                 if len(batch):
-                    self.liveness.commit(batch, change)
+                    self._liveness.commit(batch, change)
                 for number, keys in taken.items():
                     self.keeper.moved(keys, number)
         return pages, nbytes
@@ -189,7 +202,7 @@ class Changes:
         pages = [Page(key, p.parent, p.length, p.kind, p.check, spans) for key, p, spans in copies[:n]]
         values, _ = self.writer.append(segment, pages)
         segment.copies += 1
-        self.liveness.note(segment)
+        self._liveness.note(segment)
         return segment, [place for place in map(Place.unpack, values) if place is not None]
 
     def unpin(self, segments: Sequence[Segment]) -> None:
@@ -204,7 +217,7 @@ class Changes:
         Only a damaged index says that; left there it would pass for a stored page. I/O: one lookup, one commit.
         """
         with self.lock:
-            if self.space.poison is None and not self.liveness.is_current(place) and self.places([key]) == [place]:
+            if self.space.poison is None and not self._liveness.is_current(place) and self.places([key]) == [place]:
                 with suppress(IOFailedError, BusyError):  # it stays a miss
                     self._delete({key: place})
                     self.counters.lost += 1
@@ -215,7 +228,7 @@ class Changes:
 
     def most(self) -> int:
         """Pages in one frame and one index commit: bounds headers, batches, and what is evicted for them."""
-        return self.liveness.share.entries_at_once(ENTRY_BYTES)
+        return self._liveness.share.entries_at_once(ENTRY_BYTES)
 
     def fit(self, lengths: Sequence[int], segment: Segment | None) -> int:
         """How many of the pages fit into one frame in an open segment."""
@@ -237,7 +250,7 @@ class Changes:
 
         ``hold`` is called before anything is evicted.
         """
-        while not self.liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
+        while not self._liveness.share.room(nbytes + _COMMIT_BYTES, entries + 2):
             self.keeper.fill()
             if hold is not None:
                 hold()
@@ -250,7 +263,7 @@ class Changes:
     def room_for_records(self, records: Mapping[bytes, bytes | None]) -> None:
         """Make room for records; NoSpaceError if what cannot be evicted fills the index. Deleting needs no leave."""
         if any(value is not None for value in records.values()) and not self.index_room(size_of(records), len(records)):
-            share = self.liveness.share
+            share = self._liveness.share
             full = OSError(errno.ENOSPC, f"{share.limit_bytes} bytes are its share (StoreOptions.index_bytes), all in use")
             op = "making room in the index"
             raise io_failed(op, self.db.path, full)
@@ -265,7 +278,7 @@ class Changes:
             self.check_usable()
             self.refuse_dropped((), records)
             self.room_for_records(records)
-            self.liveness.commit(with_records(WriteBatch(), records), Change())
+            self._liveness.commit(with_records(WriteBatch(), records), Change())
             if sync:
                 self.db.sync()
 

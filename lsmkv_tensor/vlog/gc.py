@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lsmkv.env.sync import Lock
+from lsmkv.env.sync import RLock
 from lsmkv_tensor.retention.keeper import Slots
 from lsmkv_tensor.retention.victims import MOST_KEPT, MOVE_SHARE, Pick, pick_victim
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
@@ -109,7 +109,7 @@ class Collector:
     def __init__(self, log: ValueLog, files: SegmentFiles) -> None:
         self._log = log
         self._files = files
-        self._lock = Lock()
+        self._lock = RLock()  # reentrant: whoever watches the file system may store pages in the middle of a collection
         self._scratch: AlignedBuffer | None = None
         self._credit = files.segment_bytes // 2
         self._seen = 0  # bytes stored by callers when the credit was last counted
@@ -147,7 +147,7 @@ class Collector:
     def make_room(self) -> bool:
         """Reclaim segments until one may be filled; whether there is one now. Errors as the engine's ``write``.
 
-        I/O: as :meth:`run` for each victim; survivors are at most half of a segment, and in the mean MOVE_SHARE of what is stored.
+        I/O: as :meth:`run` for each victim; survivors are at most half of a segment.
         """
         work = _Work()
         space = self._log.space
@@ -157,8 +157,12 @@ class Collector:
                 with self._log.lock:
                     if space.has_free():
                         break
-                    pick = self._pick()
-                if pick is None or not self._reclaim(pick, work, must=True):
+                    pick = self._pick(self._credit - work.moved)
+                    if pick is None:
+                        if not space.seal_survivors():
+                            break
+                        continue
+                if not self._reclaim(pick, work, must=True):
                     break
             self._done(work, "")
             with self._log.lock:
@@ -179,7 +183,7 @@ class Collector:
                 self._log.check_usable()
                 need = space.short_of_free()
                 if need:
-                    pick = self._pick()
+                    pick = self._pick(self._credit)
                     idle = "no segment can be reclaimed: too much of each must stay"
                 else:
                     victim = next_victim(space.segments.values(), self._files.segment_bytes, CHEAP)
@@ -195,8 +199,8 @@ class Collector:
             done = self._reclaim(pick, work, must=need)
             return self._done(work, "one segment a step" if done else f"no room for the survivors of {pick.segment.number}")
 
-    def _pick(self) -> Pick | None:
-        """The victim when room is needed (lock held)."""
+    def _pick(self, credit: int) -> Pick | None:
+        """The victim when room is needed and ``credit`` bytes may be moved (lock held)."""
         keeper = self._log.keeper
         keeper.fill()
         minute = self._log.minute()
@@ -206,7 +210,7 @@ class Collector:
             keeper.sizes,
             keeper.table.segments,
             keeper.used_bytes,
-            self._credit,
+            max(credit, 0),
             round(MOST_KEPT * self._files.segment_bytes),
         )
 
@@ -245,25 +249,25 @@ class Collector:
     def _reclaim(self, pick: Pick, work: _Work, *, must: bool) -> bool:
         """Free one segment; False if there was no room for what must move.
 
-        ``must``: what finds no room, or cannot be read, is evicted with the cold pages unless it is pinned.
+        Cold pages are evicted last, when all others are safe: nothing goes in vain. ``must``: what found no room, or could not
+        be read, goes with them, unless some of it is pinned. False also if that kept the segment from coming free.
         """
         victim = pick.segment
         space, keeper = self._log.space, self._log.keeper
         with self._log.lock:
             if victim.state != SEALED or victim.copies:
                 return True
-            live = victim.live_bytes
-            self._drop(pick.cold, work)
-            survivors = space.live_pages(victim)
+            live, generation = victim.live_bytes, victim.generation
+            cold = set(keeper.keys(pick.cold))
+            survivors = [item for item in space.live_pages(victim) if item[0] not in cold]
         moves: list[tuple[bytes, Place, Place]] = []
         copied_to: list[Segment] = []
         room = True
         try:
             for part in _portions(survivors):
-                copied = self._copy(part, copied_to, work)
-                moves += copied[0]
-                if not copied[1]:
-                    room = False
+                copied, room = self._copy(part, copied_to, work)
+                moves += copied
+                if not room:
                     break
             for segment in copied_to:
                 space.sync_segment(segment)
@@ -273,14 +277,19 @@ class Collector:
         work.pages_moved += pages
         work.moved += nbytes
         with self._log.lock:
-            if must and victim.pages and victim.state == SEALED:
-                left = keeper.in_segment(victim.number)
-                self._drop(left[keeper.table.pins[left] == 0], work)
-            if victim.state == SEALED and not victim.pages and not victim.copies:
-                space.recycle(victim)
-                work.victims.append(victim.number)
-                work.live += live
-        return room
+            if victim.generation != generation:
+                return True
+            left = keeper.in_segment(victim.number)
+            if must and not keeper.table.pins[left].any():
+                self._drop(left, work)
+            else:
+                self._drop(left[np.isin(left, keeper.find(list(cold)))] if room else left[:0], work)
+            if victim.state != SEALED or victim.pages or victim.copies:
+                return room and not must
+            space.recycle(victim)
+            work.victims.append(victim.number)
+            work.live += live
+        return True
 
     def _drop(self, slots: Slots, work: _Work) -> None:
         """Evict pages (lock held)."""

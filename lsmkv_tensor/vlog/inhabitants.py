@@ -1,4 +1,4 @@
-"""Which pages live in a segment: asked of the table of resident pages, else of the segment's own headers, else of the whole index."""
+"""Which pages live in a segment: by the table of resident pages, else by the segment's own headers, else by the whole index."""
 
 from __future__ import annotations
 

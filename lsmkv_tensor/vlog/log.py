@@ -185,7 +185,7 @@ class ValueLog(Changes):
             change.add(segment.number, len(pages), size)
         with_records(batch, records)
         try:
-            self.liveness.commit(batch, change)
+            self._liveness.commit(batch, change)
         except BaseException:
             if segment is not None:
                 segment.tail, segment.frames = before

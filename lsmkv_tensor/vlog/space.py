@@ -220,8 +220,13 @@ class Space:
         if self.active is not None and self.active.used_bytes - self.active.live_bytes >= dead_bytes:
             self.seal()
         if self.survivors is not None and self.survivors.used_bytes - self.survivors.live_bytes >= dead_bytes:
-            segment, self.survivors = self.survivors, None
-            self._close(segment)
+            self.seal_survivors()
+
+    def seal_survivors(self) -> bool:
+        """Seal the survivors' segment, if there is one: only sealed ones are reclaimed. As :meth:`seal`."""
+        segment, self.survivors = self.survivors, None
+        self._close(segment)
+        return segment is not None
 
     def _close(self, segment: Segment | None) -> None:
         """Write the end mark of an open segment, and make it durable."""

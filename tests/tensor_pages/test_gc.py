@@ -128,6 +128,7 @@ def test_a_segment_that_holds_only_copies_is_not_taken_for_a_dead_one(world):
     move = store._log.move
 
     def flood_and_move(moves):
+        store._log.move = move
         copies = store._space.segments[moves[0][2].segment]
         before = copies.generation
         world.put(ns, range(100, 113))
@@ -179,7 +180,12 @@ def test_everything_evicted_between_copy_and_commit_stays_evicted(world):
             world.put(ns, range(1000 + s * PER_SEGMENT, 1000 + (s + 1) * PER_SEGMENT))
 
     move = store._log.move
-    store._log.move = lambda moves: (flood(), move(moves))[1]  # a seal waits for a running sync: not from within one
+    def flood_and_move(moves):  # a seal waits for a running sync: not from within one
+        store._log.move = move
+        flood()
+        return move(moves)
+
+    store._log.move = flood_and_move
     store.gc()
     store._log.move = move
     left = world.check(ns, alive)

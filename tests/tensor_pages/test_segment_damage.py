@@ -198,9 +198,9 @@ def test_eviction_finds_its_pages_even_behind_a_damaged_frame_header(world):
     for i in range(5):
         world.put(ns, [i])
     world.fs.open(NAME, "rw").pwritev([b"garbage"], 3 * BLOCK)
-    for i in range(5, 60):
+    for i in range(5, 200):
         world.put(ns, [i])
-    live = world.check(ns, range(60))
+    live = world.check(ns, range(200))
     assert store.stats().pages == len(live) == len(list(ns.keys()))
     assert not live & set(range(5))
 
