@@ -20,6 +20,7 @@ from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
+from lsmkv_tensor.retention.touches import ASK, READ, STORE
 from lsmkv_tensor.runtime import CallGate
 from lsmkv_tensor.runtime.putqueue import Write
 from lsmkv_tensor.services import Services
@@ -111,8 +112,11 @@ class Namespace:
         until = self.services.until(deadline_s)
         with self._gate:
             if until is None:
-                return self._stored_prefix(keys)
-            return self.services.attempts.one(lambda: self._stored_prefix(keys), until) or 0
+                known = self._stored_prefix(keys)
+            else:
+                known = self.services.attempts.one(lambda: self._stored_prefix(keys), until) or 0
+            self._log.touch(ASK, _page_keys(keys[:known]), self._prefix)
+            return known
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
@@ -168,6 +172,7 @@ class Namespace:
                     first.setdefault(key, i)
             pages = [self._page(key, above[i], views[i]) for key, i in first.items()]
             self._log.counters.present_pages += len(keys) - len(pages)
+            self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             if not pages and not records:
                 return there
             stored, evicted = self._log.put(pages, self._record_keys(records), absent_at=commits, page_bytes=self.page_bytes)
@@ -264,6 +269,7 @@ class Namespace:
                 if not verdicts[key]:
                     first.setdefault(key, i)
             self._log.counters.present_pages += len(keys) - len(first)
+            self._log.touch(STORE, [key for key, stored in verdicts.items() if stored])
             at = list(first.values())
 
             def write(n: int) -> Write:
@@ -285,6 +291,7 @@ class Namespace:
         else:
             flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
             services.late_pages += late
+        self._log.touch(READ, [key for key, delivered in zip(index_keys, flags, strict=True) if delivered])
         if flags and all(flags):
             services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
         return flags

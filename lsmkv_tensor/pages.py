@@ -7,8 +7,8 @@
     PATH/vlog/000001.seg ...   preallocated segments of pages (vlog/layout.py)
 
 A put writes the pages, then commits their places; a get looks the places up, reads into the caller's memory and checks every
-page. Pages are a cache: when the budget is full the oldest segment's pages go. What was stored before a :meth:`PageStore.sync`
-that returned is there after a crash, unless it was evicted or deleted since.
+page. Pages are a cache: when the budget is full those go that the eviction policy values least. What was stored before a
+:meth:`PageStore.sync` that returned is there after a crash, unless it was evicted or deleted since.
 """
 
 from __future__ import annotations
@@ -116,6 +116,8 @@ class PageStoreStats:
     gc_segments: int
     gc_moved_bytes: int
     gc_read_bytes: int
+    gc_dropped_pages: int
+    """Pages given up because the segment they were in was reclaimed."""
     callback_errors: int
     """Eviction callbacks that raised."""
 
@@ -243,6 +245,8 @@ class PageStore:
     def gc(self, *, max_live: float = GC_MAX_LIVE) -> GcReport:
         """Reclaim dead bytes: move the pages out of sealed segments at most ``max_live`` (fraction) alive, best first.
 
+        The segment that is being filled is sealed first if it is dead to that extent. Nothing is evicted but what expired.
+
         Raises InvalidArgumentError, NoSpaceError, IOFailedError, PoisonedError.
 
         I/O: reads and rewrites the live pages of the victims; one fdatasync and one log sync a victim.
@@ -300,6 +304,7 @@ class PageStore:
                 gc_segments=c.gc_segments,
                 gc_moved_bytes=c.gc_moved_bytes,
                 gc_read_bytes=c.gc_read_bytes,
+                gc_dropped_pages=c.gc_dropped_pages,
                 callback_errors=self._notifier.errors,
             )
 

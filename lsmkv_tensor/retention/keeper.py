@@ -167,8 +167,9 @@ class Keeper:
         """Tell the policy what was read since the last time, with all resident ancestors, leaf to root."""
         if not self.filled:
             return
-        for request, keys in self.touches.take():
-            slots = self.find(list(dict.fromkeys(keys)))
+        for request, rows in self.touches.take():
+            slots = self.table.find(rows)
+            slots = slots[slots >= 0]
             if len(slots):
                 used = request.fresh(self.table.with_ancestors(slots))
                 if len(used):

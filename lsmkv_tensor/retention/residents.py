@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.vlog.layout import INDEX_KEY_BYTES, NO_PARENT
 
-__all__ = ["NONE", "KeyRows", "Residents", "key_rows", "parent_rows", "prints_of"]
+__all__ = ["NONE", "KeyRows", "Residents", "key_rows", "parent_rows", "prefixed_rows", "prints_of"]
 
 KeyRows: TypeAlias = NDArray[np.uint64]
 """Index keys as four little-endian 64-bit words each: shape [n, 4]."""
@@ -45,6 +45,14 @@ _LOW = np.uint64(0xFFFFFFFF)
 def key_rows(keys: Sequence[bytes]) -> KeyRows:
     """Index keys (32 bytes each) as rows."""
     return np.frombuffer(b"".join(keys), np.uint64).reshape(len(keys), 4)
+
+
+def prefixed_rows(prefix: bytes, keys: Sequence[bytes]) -> KeyRows:
+    """Index keys that are ``prefix`` and a key each, as rows."""
+    rows = np.empty((len(keys), INDEX_KEY_BYTES), np.uint8)
+    rows[:, : len(prefix)] = np.frombuffer(prefix, np.uint8)
+    rows[:, len(prefix) :] = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), INDEX_KEY_BYTES - len(prefix))
+    return rows.view(np.uint64)
 
 
 def parent_rows(keys: KeyRows, parents: Sequence[bytes]) -> KeyRows:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv.env.sync import current_thread_id
+from lsmkv_tensor.retention.residents import KeyRows, prefixed_rows
 
 __all__ = ["ASK", "READ", "STORE", "Request", "Touches"]
 
@@ -59,24 +60,27 @@ class Touches:
     """Notes of readers (any thread) for whoever holds the commit lock."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, int, Sequence[bytes]]] = deque()
+        self._queue: deque[tuple[int, int, bytes, Sequence[bytes]]] = deque()
         self._requests: dict[int, Request] = {}
         self.waiting = 0
         """Keys in the queue, nearly."""
 
-    def note(self, kind: int, keys: Sequence[bytes]) -> None:
-        """A call of this thread used the pages of these index keys, in prefix order; absent ones do no harm."""
+    def note(self, kind: int, keys: Sequence[bytes], prefix: bytes) -> None:
+        """A call of this thread used the pages of these keys, in prefix order; absent ones do no harm.
+
+        An index key is ``prefix`` and a key; all have 32 bytes. The sequence is kept, so it must not change.
+        """
         if keys and self.waiting < MAX_WAITING:
             self.waiting += len(keys)
-            self._queue.append((current_thread_id(), kind, keys))
+            self._queue.append((current_thread_id(), kind, prefix, keys))
 
-    def take(self) -> Iterator[tuple[Request, Sequence[bytes]]]:
+    def take(self) -> Iterator[tuple[Request, KeyRows]]:
         """The notes, oldest first, each with its thread's request; the queue is empty afterwards."""
         queue = self._queue
         while queue:
-            thread, kind, keys = queue.popleft()
+            thread, kind, prefix, keys = queue.popleft()
             self.waiting = max(self.waiting - len(keys), 0)
-            yield self.request(kind, keys[0], thread), keys
+            yield self.request(kind, prefix + keys[0], thread), prefixed_rows(prefix, list(dict.fromkeys(keys)))
 
     def request(self, kind: int, first: bytes, thread: int | None = None) -> Request:
         """The request that a call of this thread belongs to."""

@@ -54,6 +54,8 @@ class Changes:
         self.writer = writer
         self.counters = Counters()
         self.lock = Lock()
+        self.dropped: set[int] = set()
+        """Numbers of namespaces that are being dropped, or were: nothing is written to them any more."""
         self._liveness = liveness
 
     def minute(self) -> int:
@@ -74,10 +76,10 @@ class Changes:
         """Grows with every change of the index."""
         return self._liveness.commits
 
-    def touch(self, kind: int, keys: Sequence[bytes]) -> None:
-        """Pages were used (see :class:`~lsmkv_tensor.retention.touches.Touches`): noted, and told to the policy when convenient."""
+    def touch(self, kind: int, keys: Sequence[bytes], prefix: bytes = b"") -> None:
+        """Pages were used (see :class:`~lsmkv_tensor.retention.touches.Touches`): noted, and told to the policy later."""
         touches = self.keeper.touches
-        touches.note(kind, keys)
+        touches.note(kind, keys, prefix)
         if touches.waiting > DRAIN_KEYS and self.lock.acquire(blocking=False):
             try:
                 self.keeper.drain()

@@ -102,6 +102,7 @@ def _forget(log: ValueLog, entries: list[tuple[bytes, bytes]], start: bytes, sto
     places = (Place.unpack(value) for _, value in entries)
     change.remove(place for place in places if place is not None and log.liveness.is_current(place))
     log.liveness.commit(batch, change)
+    log.keeper.forget([key for key, _ in entries], evicted=False)
     log.counters.deleted_pages += len(entries)
 
 

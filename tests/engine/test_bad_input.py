@@ -255,3 +255,16 @@ def test_many_writes_are_durable_when_asked(open_db, memory_fs):
         crashed = memory_fs.crash()
     with open_db(fs=crashed, memtable_bytes=1 << 20) as db:
         assert sum(1 for _ in db.scan()) == 2 * (FRAME_OPS + 1)
+
+
+def test_many_deletes_in_a_batch_are_checked_and_counted_as_one_by_one():
+    one, many = lsmkv.WriteBatch(), lsmkv.WriteBatch()
+    for key in (b"a", b"", b"a", b"z" * 100):
+        one.delete(key)
+    many.delete_many(key for key in (b"a", b"", b"a", b"z" * 100))
+    assert (many.keys, many.values, many.nbytes) == (one.keys, one.values, one.nbytes)
+    assert len(many.delete_many([])) == 4
+    for bad in (["text"], [b"fine", bytearray(b"x")], [b"x" * (65 << 10)]):
+        with pytest.raises(InvalidArgumentError, match="key"):
+            many.delete_many(bad)
+        assert len(many) == 4

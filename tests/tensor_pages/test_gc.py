@@ -180,6 +180,7 @@ def test_everything_evicted_between_copy_and_commit_stays_evicted(world):
             world.put(ns, range(1000 + s * PER_SEGMENT, 1000 + (s + 1) * PER_SEGMENT))
 
     move = store._log.move
+
     def flood_and_move(moves):  # a seal waits for a running sync: not from within one
         store._log.move = move
         flood()
