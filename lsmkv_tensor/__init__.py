@@ -5,6 +5,7 @@ from lsmkv_tensor.errors import NamespaceMismatchError, UnsupportedCacheError
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.packs import ExportReport, ImportReport, LivePages, export_pack, import_pack
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan
 from lsmkv_tensor.spans import PageSpans
@@ -12,7 +13,10 @@ from lsmkv_tensor.store import TensorStore
 from lsmkv_tensor.vlog.gc import GcReport
 
 __all__ = [
+    "ExportReport",
     "GcReport",
+    "ImportReport",
+    "LivePages",
     "Namespace",
     "NamespaceMismatchError",
     "PageFormat",
@@ -24,4 +28,6 @@ __all__ = [
     "TensorStore",
     "UnsupportedCacheError",
     "errors",
+    "export_pack",
+    "import_pack",
 ]

@@ -16,7 +16,10 @@ from lsmkv_tensor.keys.anchored import GROUP_PAGES
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DTYPES", "PageFormat"]
+__all__ = ["ANCHORED", "DTYPES", "PageFormat"]
+
+ANCHORED = f"anchored sha256 group={GROUP_PAGES}"
+"""How a namespace says that its keys are those of :mod:`lsmkv_tensor.keys.anchored`."""
 
 DTYPES = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1, "float8_e5m2": 1, "int8": 1}
 """Element types pages may have, by their name in torch, and their size in bytes."""
@@ -61,7 +64,7 @@ class PageFormat:
     def fields(self) -> dict[str, object]:
         """What a namespace of such pages is registered under: everything that gives its keys and bytes their meaning."""
         return {
-            "keys": f"anchored sha256 group={GROUP_PAGES}",
+            "keys": ANCHORED,
             "page_tokens": self.page_tokens,
             "shape": list(self.shape),
             "dtype": self.dtype_name,

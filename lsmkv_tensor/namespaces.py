@@ -8,7 +8,6 @@ touches the caller's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TypeAlias, overload
 
 import numpy as np
@@ -18,6 +17,7 @@ from lsmkv.arguments import same_width
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
+from lsmkv_tensor.passage import Passage, telling
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.retention.touches import ASK, READ, STORE
@@ -42,16 +42,7 @@ PREFIX_STEP = 128
 """Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
 
 
-@contextmanager
-def _telling(log: ValueLog, notifier: Notifier) -> Iterator[None]:
-    """Afterwards tell owners what was evicted; enter before the gate: a callback may call anything, close too."""
-    try:
-        yield
-    finally:
-        notifier.deliver(log.take_evicted())
-
-
-class Namespace:
+class Namespace(Passage):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -163,7 +154,7 @@ class Namespace:
                 msg = "records are written with their pages before put_many returns: leave wait=False out"
                 raise InvalidArgumentError(msg)
             return self._offer(keys, index_keys, views, above)
-        with _telling(self._log, self._notifier), self._gate:
+        with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
             first: dict[bytes, int] = {}
@@ -247,7 +238,7 @@ class Namespace:
 
         Raises NoSpaceError, BusyError, PoisonedError, ClosedError. I/O: one index commit.
         """
-        with _telling(self._log, self._notifier), self._gate:
+        with telling(self._log, self._notifier), self._gate:
             self._log.write_records(self._record_keys(records))
 
     # helpers

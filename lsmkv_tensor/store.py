@@ -25,6 +25,7 @@ from lsmkv_tensor.keys.tokens import Tokens, token_ids
 from lsmkv_tensor.keys.trails import put_records, subtree, tidy
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.packs.tensors import TensorPacks
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
 from lsmkv_tensor.runtime.putqueue import Write
@@ -41,7 +42,7 @@ TIDY_GROUPS = 16
 """Groups whose trails one put tidies after evictions: about as many as it fills, some 0.1 ms each at worst."""
 
 
-class TensorStore:
+class TensorStore(TensorPacks):
     """The KV cache pages of one model; use it as a context manager. Made by :meth:`open`. Any thread may call anything.
 
     ``tokens`` is everywhere the prompt from its first token: a list or tuple of int, or a one-dimensional integer array or

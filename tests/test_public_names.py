@@ -46,7 +46,10 @@ ENGINE = {
     "verify",
 }
 TENSOR = {
+    "ExportReport",
     "GcReport",
+    "ImportReport",
+    "LivePages",
     "Namespace",
     "NamespaceMismatchError",
     "PageFormat",
@@ -58,9 +61,25 @@ TENSOR = {
     "TensorStore",
     "UnsupportedCacheError",
     "errors",
+    "export_pack",
+    "import_pack",
 }
-STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "step", "close"}
-PAGES = {"open", "namespace", "sync", "stats", "gc", "step", "close"}
+STORE = {
+    "open",
+    "export_pack",
+    "import_pack",
+    "put_batch",
+    "probe",
+    "plan",
+    "get_batch",
+    "drop",
+    "stats",
+    "gc",
+    "sync",
+    "step",
+    "close",
+}
+PAGES = {"open", "namespace", "namespaces", "drop_namespace", "sync", "stats", "gc", "step", "close"}
 NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
 DATABASE = {
     "batch",

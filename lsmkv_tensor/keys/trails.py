@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES, DIGEST_BYTES, GROUP_PAGES, INDEX_BYTES, child_anchor, page_index
 
-__all__ = ["Change", "Doomed", "Record", "group_keys", "put_records", "subtree", "tidy", "trail"]
+__all__ = ["Change", "Doomed", "Record", "group_keys", "is_trail", "put_records", "subtree", "tidy", "trail"]
 
 Record: TypeAlias = tuple[bytes, bytes]
 """A trail: (key of its last page, digests of its pages)."""
@@ -49,6 +49,14 @@ def trail(keys: Sequence[bytes], last: int) -> Record:
     """The trail to page ``last`` of a prefix, given the prefix's page keys."""
     first = last - last % GROUP_PAGES
     return keys[last], b"".join([key[-DIGEST_BYTES:] for key in keys[first : last + 1]])
+
+
+def is_trail(record: Record) -> bool:
+    """Whether a record can be a trail: its path ends at its key, and is as long as the key's place in its group says."""
+    last, path = record
+    if len(last) != ANCHOR_BYTES + INDEX_BYTES + DIGEST_BYTES or page_index(last) >= GROUP_PAGES:
+        return False
+    return len(path) == (page_index(last) + 1) * DIGEST_BYTES and path[-DIGEST_BYTES:] == last[-DIGEST_BYTES:]
 
 
 def group_keys(record: Record) -> list[bytes]:

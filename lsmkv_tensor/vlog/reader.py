@@ -105,6 +105,26 @@ class PageReader:
             counters.misses += len(delivered) - hits
             counters.read_bytes += hits * page_bytes
 
+    def payloads(self, keys: Sequence[bytes]) -> list[tuple[Place, memoryview] | None]:
+        """Pages in their stored form, checked, in memory of their own; None: absent or unreadable (nothing is dropped).
+
+        I/O: as :meth:`get_into`.
+        """
+        found: list[tuple[Place, memoryview] | None] = [None] * len(keys)
+        todo = list(range(len(keys)))
+        for _ in range(ATTEMPTS):
+            places = self._log.places([keys[i] for i in todo])
+            own = [(i, p, memoryview(bytearray(p.length))) for i, p in zip(todo, places, strict=True) if p is not None]
+            todo = []
+            for want, verdict in self._read([Want(i, keys[i], p, [memory]) for i, p, memory in own]):
+                if verdict == "ok":
+                    found[want.position] = (want.place, want.spans[0])
+                elif verdict != "error":
+                    todo.append(want.position)
+            if not todo:
+                break
+        return found
+
     def _resolve(self, positions: Sequence[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[Want]:
         """Look up where the pages at these positions are; absent ones are left out."""
         places = self._log.places([keys[i] for i in positions])

@@ -1,0 +1,82 @@
+"""Pages as they are stored, from one store to another: neither decoded nor encoded again on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from lsmkv_tensor.registry import NamespaceInfo
+from lsmkv_tensor.retention.notify import Notifier
+from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.vlog.layout import payload_check
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.writer import Page
+
+__all__ = ["Passage", "StoredPage", "telling"]
+
+
+class StoredPage(NamedTuple):
+    """A page in its stored form, as it travels from store to store."""
+
+    key: bytes
+    """28 bytes."""
+    parent: bytes
+    """The key of the page before it, or zeros."""
+    codec: int
+    payload: memoryview
+
+
+@contextmanager
+def telling(log: ValueLog, notifier: Notifier) -> Iterator[None]:
+    """Afterwards tell owners what was evicted; enter before the gate: a callback may call anything, close too."""
+    try:
+        yield
+    finally:
+        notifier.deliver(log.take_evicted())
+
+
+class Passage:
+    """The part of :class:`lsmkv_tensor.namespaces.Namespace` that packs use. Its attributes are the namespace's own."""
+
+    info: NamespaceInfo
+    _gate: CallGate
+    _log: ValueLog
+    _reader: PageReader
+    _notifier: Notifier
+    _prefix: bytes
+    _records: bytes
+
+    def stored(self, keys: Sequence[bytes]) -> list[StoredPage | None]:
+        """Pages by their 28-byte keys in their stored form, every byte checked; None: absent or unreadable.
+
+        I/O: as :meth:`Namespace.get_into`.
+        """
+        with self._gate:
+            found = self._reader.payloads([self._prefix + key for key in keys])
+        return [
+            None if page is None else StoredPage(key, page[0].parent, page[0].codec, page[1])
+            for key, page in zip(keys, found, strict=True)
+        ]
+
+    def put_stored(self, stored: Sequence[StoredPage], *, records: Mapping[bytes, bytes | None] | None = None) -> list[bool]:
+        """Store pages of distinct keys that are in their stored form already.
+
+        Verdicts, records and errors as :meth:`Namespace.put_many`.
+
+        The caller answers for their codec and length: a page that cannot be decoded is a miss when it is read.
+
+        I/O: as :meth:`Namespace.put_many`.
+        """
+        beside = {self._records + key: value for key, value in (records or {}).items()}
+        pages = []
+        for page in stored:
+            key, spans = self._prefix + page.key, [page.payload]
+            pages.append(Page(key, page.parent, len(page.payload), page.codec, payload_check(key, spans), spans))
+        with telling(self._log, self._notifier), self._gate:
+            flags, evicted = self._log.put(
+                pages, {self._records + key: value for key, value in (records or {}).items()}, page_bytes=self.info.page_bytes
+            )
+        gone = set(evicted)
+        return [flag and page.key not in gone for flag, page in zip(flags, pages, strict=True)]
