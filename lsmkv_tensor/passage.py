@@ -75,8 +75,6 @@ class Passage:
             key, spans = self._prefix + page.key, [page.payload]
             pages.append(Page(key, page.parent, len(page.payload), page.codec, payload_check(key, spans), spans))
         with telling(self._log, self._notifier), self._gate:
-            flags, evicted = self._log.put(
-                pages, {self._records + key: value for key, value in (records or {}).items()}, page_bytes=self.info.page_bytes
-            )
+            flags, evicted = self._log.put(pages, beside, page_bytes=self.info.page_bytes)
         gone = set(evicted)
         return [flag and page.key not in gone for flag, page in zip(flags, pages, strict=True)]

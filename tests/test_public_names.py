@@ -64,21 +64,8 @@ TENSOR = {
     "export_pack",
     "import_pack",
 }
-STORE = {
-    "open",
-    "export_pack",
-    "import_pack",
-    "put_batch",
-    "probe",
-    "plan",
-    "get_batch",
-    "drop",
-    "stats",
-    "gc",
-    "sync",
-    "step",
-    "close",
-}
+STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "step", "close"}
+STORE |= {"export_pack", "import_pack"}
 PAGES = {"open", "namespace", "namespaces", "drop_namespace", "sync", "stats", "gc", "step", "close"}
 NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
 DATABASE = {

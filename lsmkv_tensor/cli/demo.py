@@ -26,7 +26,7 @@ from rich.console import Console
 
 from lsmkv.env.clock import SystemClock
 from lsmkv.env.posix import PosixFileSystem
-from lsmkv.errors import LockedError, LsmError
+from lsmkv.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import text_picture
 from lsmkv.observe.readonly import ReadOnly
@@ -35,6 +35,7 @@ from lsmkv_tensor.cli.demo_report import Report, evaluate
 from lsmkv_tensor.cli.demo_run import run_child
 from lsmkv_tensor.cli.demo_spec import CHILD_LOCK, DemoError, Spec
 from lsmkv_tensor.cli.demo_view import show
+from lsmkv_tensor.cli.sizes import bytes_of
 from lsmkv_tensor.runtime.process import cpu_count, environment
 
 __all__ = ["demo"]
@@ -50,8 +51,6 @@ REPEATS: Final = 5
 MOST_THREADS: Final = 4
 """Threads unless told otherwise, at most: a demo need not take a whole machine, and runs on different machines compare."""
 PATIENCE_S: Final = 20.0
-UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "KB": 10**3, "KIB": 1 << 10, "M": 1 << 20, "MB": 10**6, "MIB": 1 << 20}
-UNITS_LARGE: Final = {"G": 1 << 30, "GB": 10**9, "GIB": 1 << 30, "T": 1 << 40, "TB": 10**12, "TIB": 1 << 40}
 
 
 class ModelChoice(StrEnum):
@@ -139,16 +138,10 @@ def _spec(
 
 def _size(text: str) -> int:
     """Bytes from a number with a unit."""
-    digits = text.strip().rstrip("BbIiKkMmGgTt ")
-    unit = text.strip()[len(digits) :].strip().upper()
     try:
-        count = int(float(digits) * (UNITS | UNITS_LARGE)[unit])
-    except (ValueError, KeyError, OverflowError):
-        count = 0
-    if count < 1:
-        msg = f"--capacity {text!r}: a size such as 512MiB or 2GB is wanted"
-        raise DemoError(msg)
-    return count
+        return bytes_of(text, "--capacity")
+    except InvalidArgumentError as error:
+        raise DemoError(str(error)) from error
 
 
 def _in_checkout() -> bool:

@@ -9,6 +9,7 @@ from lsmkv.cli.tools import FileKind, StoreKind, Tools
 from lsmkv_tensor.cli.demo import demo
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
 from lsmkv_tensor.cli.namespaces import namespaces
+from lsmkv_tensor.cli.packs import export, import_
 from lsmkv_tensor.cli.survey import report
 from lsmkv_tensor.cli.verify_store import verify
 from lsmkv_tensor.vlog.stamp import read_stamp
@@ -18,9 +19,14 @@ __all__ = ["register"]
 
 def register(tools: Tools) -> None:
     """Add everything."""
-    commands: tuple[Any, ...] = (demo, namespaces)
-    for command in commands:
-        tools.app.command()(command)
+    commands: tuple[tuple[str, Any], ...] = (
+        ("demo", demo),
+        ("namespaces", namespaces),
+        ("export", export),
+        ("import", import_),
+    )
+    for name, command in commands:
+        tools.app.command(name)(command)
     tools.files += [
         FileKind("segment", is_segment, dump_segment),
         FileKind("stamp", lambda _, path: basename(path) == "STORE", dump_stamp),

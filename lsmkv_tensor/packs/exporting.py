@@ -56,9 +56,10 @@ class PackSource(Protocol):
 
 
 class LivePages:
-    """The pages of an open store's namespace."""
+    """The pages of an open store's namespace; those waiting to be written are written first."""
 
     def __init__(self, namespace: Namespace) -> None:
+        namespace.services.settle()
         self._namespace = namespace
 
     @property

@@ -245,7 +245,7 @@ class _Reader:
 
     def _record(self, part: _Part, payload: bytes) -> None:
         """Take a record, unless it cannot be one of this namespace."""
-        record = unpack_record(payload)
+        record = unpack_record(payload) if len(payload) <= MAX_RECORD_BYTES else None
         if record is None or (self._trails and not is_trail(record)):
             self._refuse(self._at, "a record that is none of this namespace")
             return

@@ -32,6 +32,7 @@ from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 
 __all__ = [
     "END",
+    "HEAD_BYTES",
     "ITEM_BYTES",
     "ITEM_MAGIC",
     "PACK_VERSION",

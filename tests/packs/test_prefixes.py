@@ -130,7 +130,7 @@ def test_a_page_that_cannot_be_read_is_left_out_and_counted(machines):
     machine = machines(FaultFileSystem(MemoryFileSystem()))
     with machine.tensors() as store:
         store.put_batch(A, tensors_of(A))
-        machine.fs.add(FlipByte(path="*.seg", offset=5 * 4096 + 100))
+        machine.fs.add(FlipByte(path="*000001.seg", offset=5 * 4096 + 100))
         report = store.export_pack(PACK, None, fs=machine.fs)
         assert (report.pages, report.missing) == (79, 1)
         assert store.stats().pages == 80, "only a read on behalf of a caller drops it"
