@@ -8,33 +8,31 @@ touches the caller's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.arguments import same_width
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
+from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
 from lsmkv_tensor.passage import Passage, telling
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
+from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import ASK, READ, STORE
 from lsmkv_tensor.runtime import CallGate
 from lsmkv_tensor.runtime.putqueue import Write
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.hurried import read_by, scatter
-from lsmkv_tensor.vlog.layout import NO_PARENT, PAGE_KEY_BYTES, payload_check
+from lsmkv_tensor.vlog.layout import NO_PARENT, has_ended, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.reserved import RECORDS, number_key
 from lsmkv_tensor.vlog.writer import Page
 
 __all__ = ["Namespace", "PageKey"]
-
-PageKey: TypeAlias = bytes | str
 
 MAX_RECORD_BYTES = 64 << 10
 """Bytes of a small record and its key."""
@@ -54,9 +52,11 @@ class Namespace(Passage):
         notifier: Notifier,
         codec: Codec,
         services: Services | None = None,
+        ttl_s: float | None = None,
     ) -> None:
         self.info = info
         self._codec = codec
+        self._ttl_s = ttl_s
         self.services = services if services is not None else Services()
         self._gate = gate
         self._log = log
@@ -106,19 +106,20 @@ class Namespace(Passage):
                 known = self._stored_prefix(keys)
             else:
                 known = self.services.attempts.one(lambda: self._stored_prefix(keys), until) or 0
-            self._log.touch(ASK, _page_keys(keys[:known]), self._prefix)
+            self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
             return known
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
         with self._gate:
             entries = self._log.db.scan(prefix=self._prefix)
-        return (key[4:] for key, _ in entries)
+            now = self._log.minute()
+        return (key[4:] for key, value in entries if not has_ended(value, now))
 
     def parents(self, keys: Sequence[PageKey]) -> list[bytes | None]:
         """The 28-byte key of each page's predecessor; None if the page is absent or has none. I/O: as :meth:`contains`."""
         with self._gate:
-            places = self._log.places(self.index_keys(keys))
+            places = self._log.current_places(self.index_keys(keys))
         return [None if p is None or p.parent == NO_PARENT else p.parent for p in places]
 
     # pages in and out
@@ -131,11 +132,14 @@ class Namespace(Passage):
         *,
         records: Mapping[bytes, bytes | None] | None = None,
         wait: bool | None = None,
+        ttl_s: float | None = None,
     ) -> list[bool]:
         """Store pages. True: the page is there now, stored by this call or before (then it is not written again).
 
         ``wait``: True writes before returning; False copies the pages, and a worker writes them (a flag then says: there, or
         accepted). None: as ``StoreOptions.put_queue_bytes`` says; with ``records`` always as True.
+
+        ``ttl_s``: seconds that these pages exist, rounded up to whole minutes; None: as the namespace was opened.
 
         ``parents``: per page the key of the page before it. ``records``: small records of the namespace (see
         :meth:`records`) that become visible with or before the first page; None deletes one. False: no space, or writing
@@ -145,6 +149,7 @@ class Namespace(Passage):
 
         I/O: one gathered write per frame (all pages of a call, if the segment has room) and one index commit.
         """
+        ttl_s = checked_ttl(ttl_s) or self._ttl_s
         queue = self.services.queue_for(True if wait is None and records else wait)
         views = page_views(buffers, len(keys), self.page_bytes)
         above = self._parents(parents, len(keys))
@@ -153,20 +158,25 @@ class Namespace(Passage):
             if records:
                 msg = "records are written with their pages before put_many returns: leave wait=False out"
                 raise InvalidArgumentError(msg)
-            return self._offer(keys, index_keys, views, above)
+            return self._offer(keys, index_keys, views, above, ttl_s)
         with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
+            use: dict[bytes, bytes] = {}
             there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
             first: dict[bytes, int] = {}
             for i, key in enumerate(index_keys):
                 if not there[i]:
                     first.setdefault(key, i)
             pages = [self._page(key, above[i], views[i]) for key, i in first.items()]
+            if ttl_s is not None and pages:
+                expiry, use = self._log.terms.expiry(self.number, ttl_s)
+                pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
             self._log.counters.present_pages += len(keys) - len(pages)
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             if not pages and not records:
                 return there
-            stored, evicted = self._log.put(pages, self._record_keys(records), absent_at=commits, page_bytes=self.page_bytes)
+            written = self._record_keys(records) | use
+            stored, evicted = self._log.put(pages, written, absent_at=commits, page_bytes=self.page_bytes)
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             return [verdicts[key] for key in index_keys]
@@ -212,6 +222,25 @@ class Namespace(Passage):
                 self.services.settle()
             return self._log.delete(index_keys, [self._records + key for key in records])
 
+    def pin(self, keys: Sequence[PageKey]) -> list[bool]:
+        """Keep pages from being evicted until :meth:`unpin` (once for each time) or the store's close; which are pinned.
+
+        False: the page is absent, or half of the store is pinned already. A pinned page can be deleted, and ends at its time.
+
+        I/O: none; soon after opening a scan of the index.
+        """
+        index_keys = self.index_keys(keys)
+        with self._gate:
+            first = list(dict.fromkeys(index_keys))
+            flags = dict(zip(first, self._log.pin_pages(first), strict=True))
+        return [flags[key] for key in index_keys]
+
+    def unpin(self, keys: Sequence[PageKey]) -> None:
+        """Undo one :meth:`pin` of each of these pages; one that is not pinned (or gone) is passed over."""
+        index_keys = list(dict.fromkeys(self.index_keys(keys)))
+        with self._gate:
+            self._log.unpin_pages(index_keys)
+
     def on_evict(self, callback: EvictCallback) -> None:
         """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete).
 
@@ -250,7 +279,12 @@ class Namespace(Passage):
         return stored if waiting is None else stored | np.array(waiting, np.bool_)
 
     def _offer(
-        self, keys: Sequence[PageKey], index_keys: list[bytes], views: list[list[memoryview]], above: list[bytes]
+        self,
+        keys: Sequence[PageKey],
+        index_keys: list[bytes],
+        views: list[list[memoryview]],
+        above: list[bytes],
+        ttl_s: float | None,
     ) -> list[bool]:
         """Put pages that are not there into the queue; which are there, or were accepted."""
         with self._gate:
@@ -266,7 +300,7 @@ class Namespace(Passage):
             def write(n: int) -> Write:
                 """What stores the first n of them."""
                 page_keys, parents = [keys[i] for i in at[:n]], [above[i] for i in at[:n]]
-                return lambda pages: self.put_many(page_keys, pages, parents, wait=True)
+                return lambda pages: self.put_many(page_keys, pages, parents, wait=True, ttl_s=ttl_s)
 
             new = list(first)
             accepted = self.services.offer(new, self.page_bytes, [views[i] for i in at], write) if new else 0
@@ -290,8 +324,8 @@ class Namespace(Passage):
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
         """How many pages from the first on the index has without a gap."""
         puts = self.services.puts
-        if puts is None or puts.holds(()) is None:
-            return self._log.db.count_leading(_PageKeys(keys), prefix=self._prefix)
+        if (puts is None or puts.holds(()) is None) and not self._log.may_expire(self._prefix):
+            return self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
         known, step = 0, PREFIX_STEP
         while known < len(keys):
             there = self._there(self.index_keys(keys[known : known + step]))
@@ -304,7 +338,7 @@ class Namespace(Passage):
     def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""
         prefix = self._prefix
-        return [prefix + key for key in _page_keys(keys)]
+        return [prefix + key for key in page_keys(keys)]
 
     def _page(self, key: bytes, parent: bytes, spans: Sequence[memoryview]) -> Page:
         """A page as it will be stored: encoded if that saves space."""
@@ -331,33 +365,3 @@ class Namespace(Passage):
                 msg = f"record {key[:32]!r} takes {len(key) + len(value or b'')} bytes, the limit is {MAX_RECORD_BYTES}"
                 raise InvalidArgumentError(msg)
         return {self._records + key: value for key, value in (records or {}).items()}
-
-
-class _PageKeys(Sequence[bytes]):
-    """Page keys that are brought to 28 bytes when they are asked for: a probe looks at no more than it needs."""
-
-    __slots__ = ("_keys",)
-
-    def __init__(self, keys: Sequence[PageKey]) -> None:
-        self._keys = keys
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self._keys)
-
-    @overload
-    def __getitem__(self, at: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, at: slice) -> Sequence[bytes]: ...
-
-    def __getitem__(self, at: int | slice) -> bytes | Sequence[bytes]:
-        """One or some of them."""
-        return _page_keys(self._keys[at]) if isinstance(at, slice) else flat_key(self._keys[at])
-
-
-def _page_keys(keys: Sequence[PageKey]) -> Sequence[bytes]:
-    """The keys as 28-byte page keys."""
-    if same_width(keys, PAGE_KEY_BYTES):
-        return keys  # type: ignore[return-value]  # they are bytes
-    return [flat_key(key) for key in keys]

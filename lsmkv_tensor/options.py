@@ -43,6 +43,9 @@ class StoreOptions:
     """Pages that may wait to be written, however small."""
     eviction: str = "lru"
     """Which pages go first when room is needed: the name of a policy, ``name,parameter=value``, or ``module:Class``."""
+    idle_after_s: float | None = None
+    """Seconds after which a namespace that nobody opened is idle: its pages go before anybody else's. None: only if it was
+    retired (``retire_namespace``)."""
     min_free_bytes: int = 0
     """Free bytes of the file system to leave to others: below, no segment is allocated and free ones are removed. 0: no floor."""
 
@@ -82,7 +85,7 @@ class StoreOptions:
                 _refuse("segment_bytes", self.segment_bytes, f"at most {MAX_SEGMENT_BYTES}")
         if self.index_bytes is not None:
             _integer("index_bytes", self.index_bytes, 64 << 10)
-        for name in ("io_timeout_s", "prefill_tokens_per_s"):
+        for name in ("io_timeout_s", "prefill_tokens_per_s", "idle_after_s"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
         if self.direct_io not in ("auto", "off"):

@@ -14,7 +14,6 @@ page. Pages are a cache: when the budget is full those go that the eviction poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from posixpath import join
 from types import TracebackType
 from typing import Self
@@ -30,11 +29,13 @@ from lsmkv_tensor.codec import Codec, namespace_codec
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo, Registry
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.quota import Quota, divide
+from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.vlog.files import SegmentFiles
@@ -54,74 +55,6 @@ GC_MAX_LIVE = 0.75
 """Live fraction above which moving a segment's pages costs more than the space it frees is worth."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageStoreStats:
-    """A store at one moment. Counters run from opening."""
-
-    pages: int
-    """Pages stored now, all namespaces."""
-    live_bytes: int
-    """Bytes of these pages in segments, padding included."""
-    physical_bytes: int
-    """Bytes of all segment files and the index on disk."""
-    capacity_bytes: int
-    index_bytes: int
-    """Bytes of the index on disk."""
-    index_share_bytes: int
-    segment_bytes: int
-    segments: int
-    """Segment files."""
-    segments_max: int
-    sealed_segments: int
-    free_segments: int
-    direct_io: bool
-    """Whether segments are written with O_DIRECT."""
-    namespaces: int
-    hits: int
-    misses: int
-    corrupt_pages: int
-    lost_pages: int
-    """Pages dropped because their segment file was missing at opening, or reused since."""
-    read_errors: int
-    late_pages: int
-    """Pages asked for and not delivered by their deadline."""
-    hanging_reads: int
-    """Reads whose callers have left and that have not ended."""
-    put_pages: int
-    put_bytes: int
-    """Bytes of the pages newly stored."""
-    put_stored_bytes: int
-    """Bytes that they take as their namespace's codec wrote them, padding not included."""
-    present_pages: int
-    """Pages offered that were there already."""
-    declined_pages: int
-    """Pages offered and not stored: no space, or a write failed."""
-    queued_pages: int
-    """Pages accepted and waiting to be written."""
-    queued_bytes: int
-    queue_accepted_pages: int
-    queue_declined_pages: int
-    """Pages offered that the queue had no room for; not part of ``declined_pages``."""
-    queue_failed_calls: int
-    """Accepted calls whose write raised: their pages are lost."""
-    deleted_pages: int
-    evicted_pages: int
-    recycled_segments: int
-    read_bytes: int
-    written_bytes: int
-    """Bytes given to the file system for segments: pages, headers, padding, moved pages."""
-    bounced_bytes: int
-    """Part of it that was copied to aligned memory first."""
-    gc_runs: int
-    gc_segments: int
-    gc_moved_bytes: int
-    gc_read_bytes: int
-    gc_dropped_pages: int
-    """Pages given up because the segment they were in was reclaimed."""
-    callback_errors: int
-    """Eviction callbacks that raised."""
-
-
 class PageStore:
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
@@ -139,10 +72,11 @@ class PageStore:
         self._share = share
         self._writer = FrameWriter(files, stamp.store_id)
         policy = load_eviction(services.options.eviction)(quota.page_bytes)
-        self._keeper = Keeper(db, policy)
+        self._terms = Terms(db, services.clock, services.options.idle_after_s)
+        self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
         floor = services.options.min_free_bytes
         self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
-        self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, services.clock)
+        self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
         self._log.counters.lost = self._space.load()
         self._reader = PageReader(self._log, files)
         self._collector = Collector(self._log, files)
@@ -182,7 +116,14 @@ class PageStore:
             raise
 
     def namespace(
-        self, fields: Mapping[str, object], page_bytes: int, *, name: str | None = None, codec: str | Codec = "raw"
+        self,
+        fields: Mapping[str, object],
+        page_bytes: int,
+        *,
+        name: str | None = None,
+        codec: str | Codec = "raw",
+        ttl_s: float | None = None,
+        quota_bytes: int | None = None,
     ) -> Namespace:
         """The namespace of pages with these meaning-giving fields (JSON values), registered if it is new.
 
@@ -190,6 +131,9 @@ class PageStore:
         ``codec``: how this view stores pages: "raw" or "shuffle_zstd" (lossless, docs/codecs.md; element size by
         ``fields["dtype"]``, else 2 bytes). It may differ every time: pages say themselves how they are read. (A Codec object is
         what TensorStore passes.)
+        ``ttl_s``: seconds that pages put through this view exist, rounded up to whole minutes; None: until they are evicted.
+        ``quota_bytes``: what its pages may take in segments, padding included, until the store is closed; its own coldest pages
+        make room. None: as it is (no quota at first).
 
         Raises InvalidArgumentError (not JSON; a page larger than a segment holds; no such codec, or a lossy one),
         NamespaceMismatchError, PoisonedError.
@@ -205,8 +149,21 @@ class PageStore:
                 )
                 raise InvalidArgumentError(msg)
             writes = namespace_codec(codec, fields)
+            ttl_s = checked_ttl(ttl_s)
+            quota_bytes = checked_quota(quota_bytes, page_bytes)
             info = self._registry.register(fields, page_bytes, name)
-            return Namespace(info, self._gate, self._log, self._reader, self._notifier, writes, self._services)
+            self._registry.note_opened(info.number, quota_bytes)
+            return Namespace(info, self._gate, self._log, self._reader, self._notifier, writes, self._services, ttl_s)
+
+    def retire_namespace(self, which: str | int) -> None:
+        """Nobody will use this namespace again (its model was replaced): from now on its pages go first when room is needed.
+
+        ``which``: as for :meth:`drop_namespace`. Opening it again undoes this. InvalidArgumentError (no such namespace).
+
+        I/O: one index commit.
+        """
+        with self._gate:
+            self._registry.retire(which)
 
     def namespaces(self, *, sizes: bool = False) -> list[NamespaceInfo]:
         """All registered namespaces, by number. ``sizes``: with their pages and bytes (`info.size`).
@@ -305,6 +262,7 @@ class PageStore:
                 gc_moved_bytes=c.gc_moved_bytes,
                 gc_read_bytes=c.gc_read_bytes,
                 gc_dropped_pages=c.gc_dropped_pages,
+                pinned_bytes=self._keeper.pinned_bytes,
                 callback_errors=self._notifier.errors,
             )
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import BusyError, CorruptionError, InvalidArgumentError, NamespaceMismatchError
+from lsmkv_tensor.errors import BusyError, CorruptionError, InvalidArgumentError, NamespaceMismatchError, NoSpaceError
 from lsmkv_tensor.vlog.liveness import Change
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.ranges import RANGE_PAGES, NamespaceSize, Told, drop_pages, drop_records, measure
@@ -163,6 +164,21 @@ class Registry:
         msg = f"there is no namespace {which!r} (by name, number or digest); there are: {known}"
         raise InvalidArgumentError(msg)
 
+    def note_opened(self, number: int, quota_bytes: int | None) -> None:
+        """A namespace is used from now on, with this quota. A record that finds no room is no error. I/O: one commit an hour."""
+        with self._lock:
+            record = self._log.terms.opened(number, quota_bytes)
+        if record:
+            with suppress(NoSpaceError, BusyError):
+                self._log.write_records(dict(record))
+
+    def retire(self, which: str | int) -> None:
+        """Nobody uses a namespace any more. InvalidArgumentError; others as ``write_records``. I/O: one commit."""
+        number = self.find(which).number
+        with self._lock:
+            record = self._log.terms.retired(number)
+        self._log.write_records(dict(record))
+
     def drop(self, which: str | int, told: Told, *, at_once: int = RANGE_PAGES) -> int:
         """Forget a namespace: its pages, its records, then its names and fields; how many pages. Durable on return.
 
@@ -197,6 +213,7 @@ class Registry:
         with self._log.lock:
             drop_records(self._log, number, batch)
             batch.delete(number_key(NAMESPACES, number))
+            batch.delete(self._log.terms.forget(number))
             for name in names:
                 batch.delete(NAMES + name.encode())
             batch.put(HIGHEST, self._highest.to_bytes(4, "big"))

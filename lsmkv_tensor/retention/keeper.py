@@ -13,7 +13,7 @@ Not safe for several threads but for :attr:`touches`: used under the commit lock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TypeAlias
 
@@ -44,7 +44,7 @@ _NO_SLOTS = np.empty(0, np.int64)
 class Keeper:
     """Ranks the pages of one store."""
 
-    def __init__(self, db: DB, policy: Eviction) -> None:
+    def __init__(self, db: DB, policy: Eviction, pin_limit_bytes: int, idle: Callable[[int], frozenset[int]]) -> None:
         self._db = db
         self.policy = policy
         self.table = Residents()
@@ -57,8 +57,8 @@ class Keeper:
         self._births = np.zeros(0, np.uint64)
         """While filling: generation and block of each slot."""
         self.pinned_bytes = 0
-        self.idle_spaces: frozenset[int] = frozenset()
-        """Numbers of namespaces whose pages go first."""
+        self._pin_limit_bytes = pin_limit_bytes
+        self._idle = idle
 
     # filling
 
@@ -177,6 +177,20 @@ class Keeper:
 
     # pins
 
+    def pin(self, keys: Sequence[bytes]) -> list[bool]:
+        """Pin pages of distinct keys, in order, while the limit allows; which are pinned now (once more)."""
+        slots = self.table.find(key_rows(keys)) if keys else _NO_SLOTS
+        may = slots >= 0
+        may[may] = self.table.pins[slots[may]] < MAX_PINS
+        new = may.copy()
+        new[may] = self.table.pins[slots[may]] == 0
+        sizes = np.zeros(len(slots), np.int64)
+        sizes[new] = self.sizes(slots[new])
+        may &= ~new | (self.pinned_bytes + np.cumsum(sizes) <= self._pin_limit_bytes)
+        self._pin(slots[may])
+        flags: list[bool] = may.tolist()
+        return flags
+
     def hold(self, keys: Sequence[bytes]) -> None:
         """Keep these pages from going until :meth:`let_go`, once for each time."""
         slots = self.find(keys)
@@ -224,9 +238,10 @@ class Keeper:
         table = self.table
         expiries = table.expiries[: table.top]
         over: Slots = np.flatnonzero((expiries > 0) & (expiries <= now_minutes) & (table.lengths[: table.top] > 0))
-        if self.idle_spaces:
+        words = [_word(space) for space in self._idle(now_minutes)]
+        if any(self._by_space.get(word) for word in words):
             slots = table.slots()
-            idle = slots[np.isin(table.keys[slots, 0] & _LOW, [_word(space) for space in self.idle_spaces])]
+            idle = slots[np.isin(table.keys[slots, 0] & _LOW, np.array(words, np.uint64))]
             over = np.concatenate([over, idle[~np.isin(idle, over)]])
         free: Slots = over[table.pins[over] == 0]
         return free

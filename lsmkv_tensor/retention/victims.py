@@ -56,10 +56,12 @@ def pick_victim(
     used_bytes: int,
     credit_bytes: int,
     most_bytes: int,
+    lapsed: int = 0,
 ) -> Pick | None:
     """The sealed segment to reclaim now; None if none can be: too much in each of them must stay.
 
     ``coldest(nbytes)``: slots that go first, first first. ``sizes(slots)``: their bytes. ``homes[slot]``: the segment it is in.
+    ``lapsed``: so many of the first slots are wanted by nobody: cold whatever the band.
     ``most_bytes``: what may be moved at most even if credit is short: when no band helps, the best of the widest is taken.
     """
     able = [s for s in segments if s.state == SEALED and not s.copies]
@@ -76,7 +78,7 @@ def pick_victim(
         for band in BANDS if reach == FIRST_LOOK else BANDS[BANDS.index(FIRST_LOOK) + 1 :]:
             if band > reach:
                 break
-            n = int(np.searchsorted(ends, band * used_bytes, side="right"))
+            n = max(int(np.searchsorted(ends, band * used_bytes, side="right")), min(lapsed, len(order)))
             cold = np.bincount(where[:n], weights[:n], int(numbers.max()) + 1)[numbers].astype(np.int64)
             warm = np.maximum(live - cold, 0)
             best = int(np.lexsort((age, live, warm))[0])

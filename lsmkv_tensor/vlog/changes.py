@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv import DB, WriteBatch
-from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import BusyError, ClosedError, IOFailedError, PoisonedError, io_failed
 from lsmkv_tensor.retention.keeper import Keeper, Slots
+from lsmkv_tensor.retention.terms import Terms
 from lsmkv_tensor.vlog.counters import Counters
-from lsmkv_tensor.vlog.layout import Place, minute_of
+from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.liveness import Change, Liveness
 from lsmkv_tensor.vlog.reserved import owner_of
 from lsmkv_tensor.vlog.segment import Segment
@@ -44,13 +44,11 @@ _COMMIT_BYTES = 256
 class Changes:
     """Pages by 32-byte index key. ``lock`` orders all changes; readers never take it except to drop what is corrupt."""
 
-    def __init__(
-        self, db: DB, space: Space, liveness: Liveness, writer: FrameWriter, keeper: Keeper, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, db: DB, space: Space, liveness: Liveness, writer: FrameWriter, keeper: Keeper, terms: Terms) -> None:
         self.db = db
         self.space = space
         self.keeper = keeper
-        self._clock = clock if clock is not None else SystemClock()
+        self.terms = terms
         self.writer = writer
         self.counters = Counters()
         self.lock = Lock()
@@ -60,11 +58,25 @@ class Changes:
 
     def minute(self) -> int:
         """The present minute, as expiries count them."""
-        return minute_of(self._clock.now())
+        return self.terms.minute()
 
     def contains(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
-        """Which keys have a page. I/O: as the engine's ``contains_many``."""
+        """Which of these keys of one namespace have a page. I/O: as the engine's ``contains_many``."""
+        if keys and self.may_expire(keys[0]):
+            return np.array([place is not None for place in self.current_places(keys)], np.bool_)
         return self.db.contains_many(keys)
+
+    def may_expire(self, key: bytes) -> bool:
+        """Whether pages of this key's namespace may end."""
+        return bool(self.terms.expiring) and int.from_bytes(key[:4], "big") in self.terms.expiring
+
+    def current_places(self, keys: Sequence[bytes]) -> list[Place | None]:
+        """:meth:`places`, None for pages that have ended. I/O: as the engine's ``get_many``."""
+        places = self.places(keys)
+        if not self.terms.expiring:
+            return places
+        now = self.minute()
+        return [None if p is not None and 0 < p.expiry <= now else p for p in places]
 
     @property
     def liveness(self) -> Liveness:
@@ -295,6 +307,17 @@ class Changes:
         for segment in segments:
             self.space.sync_segment(segment)
         self.db.sync()
+
+    def pin_pages(self, keys: Sequence[bytes]) -> list[bool]:
+        """Pin pages of distinct keys; which are pinned. I/O: a scan of the index if the keeper is not yet filled."""
+        with self.lock:
+            self.keeper.fill()
+            return self.keeper.pin(keys)
+
+    def unpin_pages(self, keys: Sequence[bytes]) -> None:
+        """Undo one pin on each of these pages that has one."""
+        with self.lock:
+            self.keeper.let_go(keys)
 
     def take_evicted(self) -> list[tuple[bytes, int]]:
         """(index key, bytes) of pages evicted since the last call; the list is handed over once."""

@@ -212,6 +212,7 @@ class Collector:
             keeper.used_bytes,
             max(credit, 0),
             round(MOST_KEPT * self._files.segment_bytes),
+            len(keeper.lapsed(minute)),
         )
 
     def _earn(self) -> None:

@@ -65,6 +65,7 @@ __all__ = [
     "Place",
     "SegmentHeader",
     "frame_header_bytes",
+    "has_ended",
     "header_check",
     "minute_of",
     "pack_frame",
@@ -178,6 +179,12 @@ class Place(NamedTuple):
     def unpack(cls, value: bytes) -> Place | None:
         """The place in an index value, or None if it has the wrong length (the index itself is checksummed)."""
         return cls._make(_PLACE.unpack(value)) if len(value) == _PLACE.size else None
+
+
+def has_ended(value: bytes, minute: int) -> bool:
+    """Whether the page of this index value does not exist any more."""
+    end = int.from_bytes(value[17:20], "little")
+    return 0 < end <= minute
 
 
 class SegmentHeader(NamedTuple):

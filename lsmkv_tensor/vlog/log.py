@@ -9,18 +9,23 @@ A put that finds no free segment lets go of the lock, has one reclaimed, and goe
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 
 from lsmkv import WriteBatch
 from lsmkv_tensor.errors import BusyError, IOFailedError, NoSpaceError, PoisonedError
 from lsmkv_tensor.vlog.changes import ENTRY_BYTES, Changes, size_of, with_records
-from lsmkv_tensor.vlog.layout import PLACE_COLUMNS
+from lsmkv_tensor.vlog.layout import PLACE_COLUMNS, padded
 from lsmkv_tensor.vlog.liveness import Change
 from lsmkv_tensor.vlog.writer import Page
 
 __all__ = ["ValueLog"]
+
+QUOTA_RELIEF = 64
+"""When a namespace's quota is full this part of it goes at a time: looking for its coldest pages costs a look at all pages."""
 
 
 class _Put:
@@ -95,7 +100,8 @@ class ValueLog(Changes):
         todo = set(call.todo)
         now = self.space.evicted
         gone = evicted[told:] if now is evicted else evicted[told:] + now  # somebody else may have taken the first list
-        return [i not in todo for i in range(len(pages))], [key for key, _ in gone]
+        stored = {page.key for i, page in enumerate(pages) if i not in todo}  # what had ended and is there again is not gone
+        return [i not in todo for i in range(len(pages))], [key for key, _ in gone if key not in stored]
 
     def _room_made(self) -> bool:
         """Have segments reclaimed; False if that did not help. PoisonedError."""
@@ -124,6 +130,8 @@ class ValueLog(Changes):
             call.todo = [i for i, stored in zip(call.todo, there, strict=True) if not stored]
         call.blocked = False
         try:
+            if call.todo and self.may_expire(pages[0].key):
+                self._forget_ended([pages[i].key for i in call.todo])
             while call.todo or call.records:
                 now = self._frame([pages[i].length for i in call.todo], call)
                 if call.todo and not now:
@@ -142,6 +150,25 @@ class ValueLog(Changes):
         if call.blocked:
             self._hold(call)
 
+    def _forget_ended(self, keys: Sequence[bytes]) -> None:
+        """Pages that have ended are absent to everybody, but the index and the counts still have them."""
+        self.keeper.fill()
+        self.evict(self.keeper.find(keys))
+
+    def _within_quota(self, lengths: Sequence[int], call: _Put) -> int:
+        """How many of the pages their namespace's quota has room for, after evicting its coldest ones."""
+        space = int.from_bytes(call.pages[0].key[:4], "big")
+        quota = self.terms.quotas.get(space)
+        if quota is None:
+            return len(lengths)
+        self.keeper.fill()
+        ends = list(accumulate(map(padded, lengths)))
+        over = self.keeper.space_bytes(space) + ends[-1] - quota
+        if over > 0:
+            self._hold(call)
+            self.evict(self.keeper.coldest_of(space, max(over, quota // QUOTA_RELIEF), self.minute()))
+        return bisect_right(ends, quota - self.keeper.space_bytes(space))
+
     def _hold(self, call: _Put) -> None:
         """What the call has stored must not be what makes room for the rest of it."""
         self.keeper.hold(call.stored)
@@ -156,7 +183,9 @@ class ValueLog(Changes):
         if not lengths:
             self.room_for_records(call.records)
             return 0
-        lengths = lengths[: self.most()]
+        lengths = lengths[: self._within_quota(lengths[: self.most()], call)]
+        if not lengths:
+            return 0
         if not self.index_room(
             len(lengths) * ENTRY_BYTES + size_of(call.records), len(lengths) + len(call.records), lambda: self._hold(call)
         ):

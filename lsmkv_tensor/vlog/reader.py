@@ -127,7 +127,7 @@ class PageReader:
 
     def _resolve(self, positions: Sequence[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[Want]:
         """Look up where the pages at these positions are; absent ones are left out."""
-        places = self._log.places([keys[i] for i in positions])
+        places = self._log.current_places([keys[i] for i in positions])
         return [Want(i, keys[i], p, _memory(p, targets[i])) for i, p in zip(positions, places, strict=True) if p is not None]
 
     def _read(self, wants: list[Want]) -> list[tuple[Want, Verdict]]:

@@ -21,7 +21,7 @@ from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES, header_check
 __all__ = ["STORE_VERSION", "Stamp", "direct_io_works", "read_stamp", "upgraded", "write_stamp"]
 
 STORE_VERSION = 2
-"""1: payloads are pages. 2: payloads may be encoded; a library that knows only 1 would deliver them as they are."""
+"""1: payloads are pages. 2: payloads may be encoded; they may also end (a library that knows only 1 would deliver them)."""
 _NAME = "STORE"
 _STAMP = struct.Struct("<8sI4xQ16sQ")
 _CHECK_AT = 40
