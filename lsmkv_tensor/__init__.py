@@ -8,6 +8,7 @@ from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.packs import ExportReport, ImportReport, LivePages, export_pack, import_pack
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan
+from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.spans import PageSpans
 from lsmkv_tensor.store import TensorStore
 from lsmkv_tensor.vlog.gc import GcReport
@@ -15,6 +16,7 @@ from lsmkv_tensor.vlog.gc import GcReport
 __all__ = [
     "ExportReport",
     "GcReport",
+    "Health",
     "ImportReport",
     "LivePages",
     "Namespace",

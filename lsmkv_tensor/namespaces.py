@@ -7,13 +7,14 @@ touches the caller's memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.codec import RAW, Codec
-from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.errors import ClosedError, InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
 from lsmkv_tensor.passage import Passage, telling
@@ -21,8 +22,7 @@ from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import ASK, READ, STORE
-from lsmkv_tensor.runtime import CallGate
-from lsmkv_tensor.runtime.putqueue import Write
+from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.hurried import read_by, scatter
@@ -33,6 +33,8 @@ from lsmkv_tensor.vlog.reserved import RECORDS, number_key
 from lsmkv_tensor.vlog.writer import Page
 
 __all__ = ["Namespace", "PageKey"]
+
+T = TypeVar("T")
 
 MAX_RECORD_BYTES = 64 << 10
 """Bytes of a small record and its key."""
@@ -46,7 +48,7 @@ class Namespace(Passage):
     def __init__(
         self,
         info: NamespaceInfo,
-        gate: CallGate,
+        gate: StoreGate,
         log: ValueLog,
         reader: PageReader,
         notifier: Notifier,
@@ -92,8 +94,8 @@ class Namespace(Passage):
 
         I/O: index blocks, most often cached.
         """
-        with self._gate:
-            return self._there(self.index_keys(keys), queued=queued)
+        index_keys = self.index_keys(keys)
+        return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
@@ -101,13 +103,10 @@ class Namespace(Passage):
         ``deadline_s``: as for :meth:`get_into`. I/O: as :meth:`contains`, up to the first gap.
         """
         until = self.services.until(deadline_s)
-        with self._gate:
-            if until is None:
-                known = self._stored_prefix(keys)
-            else:
-                known = self.services.attempts.one(lambda: self._stored_prefix(keys), until) or 0
-            self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
-            return known
+        if until is None:
+            return self._shielded("ask", lambda: self._asked_prefix(keys), lambda: 0)
+        attempts = self.services.attempts
+        return self._shielded("ask", lambda: attempts.one(lambda: self._asked_prefix(keys), until) or 0, lambda: 0)
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
@@ -159,6 +158,20 @@ class Namespace(Passage):
                 msg = "records are written with their pages before put_many returns: leave wait=False out"
                 raise InvalidArgumentError(msg)
             return self._offer(keys, index_keys, views, above, ttl_s)
+        if not keys and records:
+            self.write_records(records)
+            return []
+        return self._shielded("write", lambda: self._put(index_keys, views, above, records, ttl_s), lambda: [False] * len(keys))
+
+    def _put(
+        self,
+        index_keys: list[bytes],
+        views: list[list[memoryview]],
+        above: list[bytes],
+        records: Mapping[bytes, bytes | None] | None,
+        ttl_s: float | None,
+    ) -> list[bool]:
+        """Store pages that are not there, and records; which pages are there then."""
         with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             use: dict[bytes, bytes] = {}
@@ -171,7 +184,7 @@ class Namespace(Passage):
             if ttl_s is not None and pages:
                 expiry, use = self._log.terms.expiry(self.number, ttl_s)
                 pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
-            self._log.counters.present_pages += len(keys) - len(pages)
+            self._log.counters.present_pages += len(index_keys) - len(pages)
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             if not pages and not records:
                 return there
@@ -194,20 +207,23 @@ class Namespace(Passage):
 
         I/O: one batched index lookup, one read per stretch of neighbouring pages; with a deadline once per 8 MiB of pages.
         """
-        services = self.services
-        until = services.until(deadline_s)
-        with self._gate:
-            views = page_views(buffers, len(keys), self.page_bytes, writable=True)
-            index_keys = self.index_keys(keys)
-            if services.puts is None or services.puts.holds(index_keys) is None:
-                return self._read(index_keys, views, until)
-            with services.puts.holding(index_keys) as here:
-                for i, page in here.items():
-                    scatter(page, views[i])
-            self._reader.count([True] * len(here), 0)
-            rest = [i for i in range(len(keys)) if i not in here]
-            found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until))
-            return [i in here or next(found) for i in range(len(keys))]
+        until = self.services.until(deadline_s)
+        views = page_views(buffers, len(keys), self.page_bytes, writable=True)
+        index_keys = self.index_keys(keys)
+        return self._shielded("read", lambda: self._get(index_keys, views, until), lambda: [False] * len(keys))
+
+    def _get(self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None) -> list[bool]:
+        """Pages from the queue and from segments, inside the gate."""
+        puts = self.services.puts
+        if puts is None or puts.holds(()) is None:
+            return self._read(index_keys, views, until)
+        with puts.holding(index_keys) as here:
+            for i, page in here.items():
+                scatter(page, views[i])
+        self._reader.count([True] * len(here), 0)
+        rest = [i for i in range(len(index_keys)) if i not in here]
+        found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until))
+        return [i in here or next(found) for i in range(len(index_keys))]
 
     def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
         """Delete pages (and small records); how many pages were there. Their bytes are reclaimed later.
@@ -272,6 +288,23 @@ class Namespace(Passage):
 
     # helpers
 
+    def rebind(self, log: ValueLog, reader: PageReader) -> None:
+        """Work on these from now on: the store was reopened, no call is inside."""
+        self._log = log
+        self._reader = reader
+
+    def _shielded(self, kind: Literal["ask", "read", "write"], call: Callable[[], T], otherwise: Callable[[], T]) -> T:
+        """A call inside the gate (a put passes it itself), or what is said when the disk fails or is left alone."""
+
+        def inside() -> T:
+            """The call."""
+            with self._gate:
+                return call()
+
+        if self._gate.is_shut:
+            raise ClosedError(self._gate.what)
+        return self.services.shielded(kind, self._log.counters, call if kind == "write" else inside, otherwise)
+
     def _there(self, index_keys: list[bytes], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages are in the queue or in the index; asked in this order, none that moves on is missed."""
         waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
@@ -287,25 +320,19 @@ class Namespace(Passage):
         ttl_s: float | None,
     ) -> list[bool]:
         """Put pages that are not there into the queue; which are there, or were accepted."""
+
+        def store(which: Sequence[int], pages: Sequence[memoryview]) -> object:
+            """Write some of them, by position."""
+            return self.put_many([keys[i] for i in which], pages, [above[i] for i in which], wait=True, ttl_s=ttl_s)
+
+        if self.services.breaker.declines:
+            return [False] * len(keys)
         with self._gate:
-            verdicts = dict(zip(index_keys, self._there(index_keys).tolist(), strict=True)) if keys else {}
-            first: dict[bytes, int] = {}
-            for i, key in enumerate(index_keys):
-                if not verdicts[key]:
-                    first.setdefault(key, i)
-            self._log.counters.present_pages += len(keys) - len(first)
-            self._log.touch(STORE, [key for key, stored in verdicts.items() if stored])
-            at = list(first.values())
-
-            def write(n: int) -> Write:
-                """What stores the first n of them."""
-                page_keys, parents = [keys[i] for i in at[:n]], [above[i] for i in at[:n]]
-                return lambda pages: self.put_many(page_keys, pages, parents, wait=True, ttl_s=ttl_s)
-
-            new = list(first)
-            accepted = self.services.offer(new, self.page_bytes, [views[i] for i in at], write) if new else 0
-            verdicts.update(dict.fromkeys(new[:accepted], True))
-            return [verdicts[key] for key in index_keys]
+            there = self._there(index_keys).tolist() if keys else []
+            flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store)
+            self._log.counters.present_pages += len(keys) - new
+            self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
+            return flags
 
     def _read(self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None) -> list[bool]:
         """Read pages from segments, by that moment if there is one; the store learns how long it took."""
@@ -320,6 +347,12 @@ class Namespace(Passage):
         if flags and all(flags):
             services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
         return flags
+
+    def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
+        """As :meth:`_stored_prefix`; retention hears of it."""
+        known = self._stored_prefix(keys)
+        self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
+        return known
 
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
         """How many pages from the first on the index has without a gap."""

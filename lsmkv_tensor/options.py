@@ -32,6 +32,10 @@ class StoreOptions:
     """Seconds after which a call that asks or reads gives up on a disk that hangs: what has not arrived is a miss. Each call's
     ``deadline_s`` goes before it. None: calls without a deadline wait, and read straight into the caller's memory; with a
     deadline pages are copied once more."""
+    breaker_failures: int = 5
+    """Failures in a row, of reads or of writes, after which the disk is left alone: asking is a miss, putting is declined, and a
+    worker tries the disk after a back-off. It also reopens a store that a failed sync has poisoned. 0: never; errors are raised
+    where the operation's contract has them, and reopening is the caller's."""
     prefill_tokens_per_s: float | None = None
     """Tokens a second that the model computes when nothing is loaded: what ``TensorStore.plan`` compares loading with. None: the
     plan says only how long loading takes."""
@@ -79,6 +83,7 @@ class StoreOptions:
         _integer("put_queue_bytes", self.put_queue_bytes, 0)
         _integer("put_queue_pages", self.put_queue_pages, 1)
         _integer("min_free_bytes", self.min_free_bytes, 0)
+        _integer("breaker_failures", self.breaker_failures, 0)
         if self.segment_bytes is not None:
             _integer("segment_bytes", self.segment_bytes, 4 * BLOCK)
             if self.segment_bytes > MAX_SEGMENT_BYTES:

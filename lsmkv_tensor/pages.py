@@ -17,28 +17,23 @@ from collections.abc import Callable, Mapping
 from posixpath import join
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
-import lsmkv
-from lsmkv import DB
 from lsmkv.arguments import PathArgument, checked_path
-from lsmkv.env.fs import FileSystem, make_durable_dir
-from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.process import watch_forks
-from lsmkv.env.rng import Rng, seeded
 from lsmkv_tensor.codec import Codec, namespace_codec
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, PoisonedError, io_failed
+from lsmkv_tensor.errors import BusyError, InvalidArgumentError, LsmError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.opening import Parts, close_parts, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo, Registry
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
-from lsmkv_tensor.retention.quota import Quota, divide
 from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
-from lsmkv_tensor.runtime import StoreGate
+from lsmkv_tensor.runtime import Health, StoreGate, try_disk
 from lsmkv_tensor.services import Services
-from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.gc import Collector, GcReport
 from lsmkv_tensor.vlog.liveness import Liveness
 from lsmkv_tensor.vlog.log import ValueLog
@@ -46,11 +41,12 @@ from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.segment import FREE, SEALED
 from lsmkv_tensor.vlog.share import IndexShare
 from lsmkv_tensor.vlog.space import Space
-from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
 from lsmkv_tensor.vlog.writer import FrameWriter
 
 __all__ = ["PageStore", "PageStoreStats"]
 
+PAUSE_S = 1.0
+"""Real seconds that reopening waits for the calls inside to leave; after that they go on, and it is tried later."""
 GC_MAX_LIVE = 0.75
 """Live fraction above which moving a segment's pages costs more than the space it frees is worth."""
 
@@ -58,14 +54,25 @@ GC_MAX_LIVE = 0.75
 class PageStore:
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
-    def __init__(
-        self, path: str, db: DB, files: SegmentFiles, quota: Quota, stamp: Stamp, fs: FileSystem, services: Services
-    ) -> None:
-        share = IndexShare(fs, join(path, "index"), db, quota.index_bytes)
-        liveness = Liveness(db, share)
-        liveness.load(db.path)
+    def __init__(self, path: str, parts: Parts, services: Services) -> None:
         self.path = path
         self._services = services
+        self._notifier = Notifier()
+        self._gate = StoreGate(f"page store {path}")
+        self._views: WeakSet[Namespace] = WeakSet()
+        self._in_child = False
+        self._build(parts)
+        services.watch_disk(self._recover)
+        watch_forks(self)
+
+    def _build(self, parts: Parts) -> None:
+        """Everything that stands on an open index; again after it was reopened."""
+        services = self._services
+        self._parts = parts
+        db, files, quota, stamp, fs = parts.db, parts.files, parts.quota, parts.stamp, parts.fs
+        share = IndexShare(fs, join(self.path, "index"), db, quota.index_bytes)
+        liveness = Liveness(db, share)
+        liveness.load(db.path)
         self._db = db
         self._files = files
         self._quota = quota
@@ -82,10 +89,36 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._registry = Registry(self._log, db.path)
-        self._notifier = Notifier()
-        self._gate = StoreGate(f"page store {path}")
-        self._in_child = False
-        watch_forks(self)
+
+    def _recover(self) -> Exception | None:
+        """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.
+
+        Calls that come meanwhile wait. I/O: a small file written and read; closes and opens the index.
+        """
+        services, parts = self._services, self._parts
+        error = try_disk(parts.fs, join(self.path, "vlog"))
+        if error is not None or not services.breaker.poisoned:
+            return error
+        if services.attempts.left or not self._gate.pause(PAUSE_S):
+            return BusyError("reads that have not ended keep the store from being reopened")
+        try:
+            close_parts(parts)
+            counters, quotas = self._log.counters, self._terms.quotas
+            self._build(open_parts(self.path, services.options))
+            counters.lost += self._log.counters.lost
+            self._log.counters = counters
+            self._terms.quotas.update(quotas)
+            for view in list(self._views):
+                view.rebind(self._log, self._reader)
+                self._registry.note_opened(view.number, None)
+        except (LsmError, OSError) as failed:
+            self._gate.broken = PoisonedError(self.path, failed)
+            return failed
+        else:
+            self._gate.broken = None
+            return None
+        finally:
+            self._gate.resume()
 
     @classmethod
     def open(cls, path: PathArgument, *, options: StoreOptions | None = None) -> PageStore:
@@ -98,21 +131,11 @@ class PageStore:
         """
         path = checked_path(path)
         options = options if options is not None else StoreOptions()
-        fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
-        rng = options.rng if options.rng is not None else seeded()
-        stamp = read_stamp(fs, path)
-        wanted = stamp.segment_bytes if stamp is not None else options.segment_bytes
-        quota = divide(options.capacity_bytes, wanted, options.index_bytes)
-        _same_segments(path, stamp, options)
-        _make_directories(fs, path)
-        db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
+        parts = open_parts(path, options)
         try:
-            stamp = upgraded(fs, path, stamp or read_stamp(fs, path) or _create(fs, path, quota, rng))
-            direct = options.direct_io == "auto" and direct_io_works(fs, path)
-            files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
-            return cls(path, db, files, quota, stamp, fs, Services(options))
+            return cls(path, parts, Services(options))
         except BaseException:
-            db.close()
+            parts.db.close()
             raise
 
     def namespace(
@@ -153,7 +176,9 @@ class PageStore:
             quota_bytes = checked_quota(quota_bytes, page_bytes)
             info = self._registry.register(fields, page_bytes, name)
             self._registry.note_opened(info.number, quota_bytes)
-            return Namespace(info, self._gate, self._log, self._reader, self._notifier, writes, self._services, ttl_s)
+            view = Namespace(info, self._gate, self._log, self._reader, self._notifier, writes, self._services, ttl_s)
+            self._views.add(view)
+            return view
 
     def retire_namespace(self, which: str | int) -> None:
         """Nobody will use this namespace again (its model was replaced): from now on its pages go first when room is needed.
@@ -195,8 +220,8 @@ class PageStore:
 
         I/O: writes what waits in the queue; one fdatasync of a segment, one of the log.
         """
-        self._services.settle()
-        with self._gate:
+        self._services.settle(whole=True)
+        with self._services.telling_poison(), self._gate:
             self._log.sync()
 
     def gc(self, *, max_live: float = GC_MAX_LIVE) -> GcReport:
@@ -211,12 +236,17 @@ class PageStore:
         if isinstance(max_live, bool) or not isinstance(max_live, int | float) or not 0 <= max_live < 1:
             msg = f"max_live = {max_live!r}: must be a number of at least 0 and below 1"
             raise InvalidArgumentError(msg)
-        with self._gate:
+        with self._services.telling_poison(), self._gate:
             return self._collector.run(max_live)
 
     def step(self) -> bool:
         """Do one unit of each background worker's work, here; whether there may be more. For a manual scheduler. I/O: theirs."""
         return self._services.workers.step()
+
+    def health(self) -> Health:
+        """How the store is and since when; never waits, never raises. I/O: none."""
+        poison = None if self._services.breaker.enabled else self._log.space.poison
+        return self._services.health(closed=self._in_child or self._gate.is_shut, poison=poison)
 
     def stats(self) -> PageStoreStats:
         """Sizes and counters. I/O: lists the index directory."""
@@ -277,12 +307,14 @@ class PageStore:
         if self._in_child:
             return
         self._gate.check_outside()
+        self._services.breaker.release()
         self._services.finish()
         if not self._gate.shut():
             return
         self._services.close()
         try:
-            self._log.sync()
+            if self._gate.broken is None:
+                self._log.sync()
         except PoisonedError:
             pass  # whoever wrote was told; reopening recovers
         finally:
@@ -303,46 +335,3 @@ class PageStore:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Close it."""
         self.close()
-
-
-def _same_segments(path: str, stamp: Stamp | None, options: StoreOptions) -> None:
-    """Refuse another segment size than the store was made with."""
-    asked = options.segment_bytes
-    if stamp is not None and asked is not None and -(-asked // 4096) * 4096 != stamp.segment_bytes:
-        msg = f"{path} was made with segment_bytes = {stamp.segment_bytes}, asked for {asked}: leave it None"
-        raise InvalidArgumentError(msg)
-
-
-def _create(fs: FileSystem, path: str, quota: Quota, rng: Rng) -> Stamp:
-    """Stamp a new store; segments without a stamp mean that the stamp was lost."""
-    if any(name.endswith(".seg") for name in fs.listdir(join(path, "vlog"))):
-        raise CorruptionError(join(path, "STORE"), -1, "missing, but there are segments")
-    stamp = Stamp(quota.segment_bytes, rng.getrandbits(128).to_bytes(16, "big"))
-    write_stamp(fs, path, stamp)
-    return stamp
-
-
-def _make_directories(fs: FileSystem, path: str) -> None:
-    """The store's directories, durably; IOFailedError where there is a file already or no permission."""
-    try:
-        make_durable_dir(fs, path)
-        make_durable_dir(fs, join(path, "vlog"))
-    except OSError as error:
-        op = "making the store's directory"
-        raise io_failed(op, path, error) from error
-
-
-def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng) -> lsmkv.Options:
-    """Memtable and tables small beside the index's share of the capacity."""
-    return lsmkv.Options(
-        memtable_bytes=min(max(quota.index_bytes // 32, 16 << 10), 16 << 20),
-        table_bytes=min(max(quota.index_bytes // 16, 64 << 10), 32 << 20),
-        block_cache_bytes=options.block_cache_bytes,
-        stall_timeout_s=5.0,
-        event_log=False,  # it would take bytes of the index's share
-        status_interval_s=None,  # as the event log
-        fs=fs,
-        clock=options.clock,
-        rng=rng,
-        scheduler=options.scheduler,
-    )

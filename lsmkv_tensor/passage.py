@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import Notifier
-from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.vlog.layout import payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
@@ -41,7 +41,7 @@ class Passage:
     """The part of :class:`lsmkv_tensor.namespaces.Namespace` that packs use. Its attributes are the namespace's own."""
 
     info: NamespaceInfo
-    _gate: CallGate
+    _gate: StoreGate
     _log: ValueLog
     _reader: PageReader
     _notifier: Notifier

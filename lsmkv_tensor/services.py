@@ -6,16 +6,21 @@ One :class:`Services` per open store, handed to its namespaces. It is made befor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Literal, TypeVar
 
 from lsmkv.env.clock import Clock, SystemClock
-from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, NoSpaceError, PoisonedError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.runtime.attempts import AttemptPool
+from lsmkv_tensor.runtime.breaker import Breaker
 from lsmkv_tensor.runtime.estimate import LoadEstimate
+from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write
 from lsmkv_tensor.runtime.workers import Workers
+from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.hurried import gather
 from lsmkv_tensor.vlog.staging import KEEP_BYTES, StagingPool
 
@@ -23,6 +28,8 @@ __all__ = ["CLOSE_WAIT_S", "Services"]
 
 CLOSE_WAIT_S = 1.0
 """Real seconds that ``close`` gives reads whose callers have left; one that hangs longer is left behind."""
+
+T = TypeVar("T")
 
 QUEUE_FIELDS = ("queued_pages", "queued_bytes", "queue_accepted_pages", "queue_declined_pages", "queue_failed_calls")
 
@@ -36,7 +43,9 @@ class Services:
         self.attempts = AttemptPool(self.options.clock)
         self.workers = Workers(self.options.scheduler)
         self.staging = StagingPool(max(KEEP_BYTES, self.options.put_queue_bytes))
+        self.breaker = Breaker(self.clock, self.options.breaker_failures)
         self.puts = self._start_puts()
+        self._shape: tuple[State, float] = ("ok", self.clock.now())
         self.loads = LoadEstimate()
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
@@ -84,6 +93,75 @@ class Services:
         assert self.puts is not None
         return self.puts.offer(keys, size, copy, write)
 
+    def shielded(
+        self, kind: Literal["ask", "read", "write"], counters: Counters, call: Callable[[], T], otherwise: Callable[[], T]
+    ) -> T:  # fmt: skip
+        """What the call returns, or ``otherwise`` if the disk fails or is left alone; the breaker hears of both.
+
+        A full disk is no failure. Without a breaker errors are raised as they come.
+        """
+        breaker = self.breaker
+        if breaker.open or (kind == "write" and breaker.poisoned):
+            return otherwise()
+        failed, done = _progress(kind, counters)
+        try:
+            result = call()
+        except NoSpaceError:
+            raise
+        except PoisonedError as error:
+            breaker.poison(error)
+            if not breaker.enabled:
+                raise
+            return otherwise()
+        except (IOFailedError, CorruptionError) as error:
+            breaker.failed(kind, error)
+            if not breaker.enabled:
+                raise
+            return otherwise()
+        failed_now, done_now = _progress(kind, counters)
+        if failed_now > failed:
+            breaker.failed(kind, IOFailedError(f"{kind} of pages", "their segments"))
+        elif done_now > done or kind == "ask":
+            breaker.worked(kind)
+        return result
+
+    @contextmanager
+    def telling_poison(self) -> Iterator[None]:
+        """Have the store reopened if this raises PoisonedError; its caller is told all the same."""
+        try:
+            yield
+        except PoisonedError as error:
+            self.breaker.poison(error)
+            raise
+
+    def watch_disk(self, recover: Callable[[], Exception | None]) -> None:
+        """Have a worker try the disk while the breaker is open; it is started when it is first needed."""
+
+        def step() -> bool:
+            """One attempt, if one is due; there is no more until it is woken."""
+            if self.breaker.attempt(recover) and self.puts is not None:
+                self.puts.wake()
+            return False
+
+        self.breaker.wake = lambda after_s: self.workers.ensure("lsmkv-breaker", step).wake(after_s)
+
+    def health(self, *, closed: bool, poison: Exception | None) -> Health:
+        """The store's health; ``poison``: what forbids writing and nobody mends."""
+        breaker, reasons = self.breaker, []
+        if breaker.open:
+            reasons.append(f"the disk is left alone after failures in a row: {breaker.error}")
+        if breaker.poisoned or poison is not None:
+            reasons.append(f"puts are declined until the store is reopened: {poison or breaker.error}")
+        if self.attempts.left:
+            reasons.append(f"{self.attempts.left} reads hang")
+        if self.puts is not None and self.puts.full:
+            reasons.append("the queue of puts is full: more is stored than the disk takes")
+        state: State = "closed" if closed else "failing" if breaker.open else "degraded" if reasons else "ok"
+        if state != self._shape[0]:
+            self._shape = (state, breaker.since if breaker.since is not None and not closed else self.clock.now())
+        told = () if closed else tuple(reasons)
+        return Health(state, told, self._shape[1], breaker.trips, breaker.attempts, breaker.recoveries)
+
     def queue_stats(self) -> dict[str, int]:
         """The queue's part of the store's statistics."""
         q = self.puts
@@ -91,8 +169,37 @@ class Services:
             return dict.fromkeys(QUEUE_FIELDS, 0)
         return dict(zip(QUEUE_FIELDS, (q.pages, q.bytes, q.accepted_pages, q.declined_pages, q.failed_jobs), strict=True))
 
-    def settle(self) -> None:
-        """Wait until everything accepted so far is written."""
+    def offer_new(
+        self,
+        keys: Sequence[bytes],
+        there: Sequence[bool],
+        size: int,
+        views: Sequence[Sequence[memoryview]],
+        store: Callable[[Sequence[int], Sequence[memoryview]], object],
+    ) -> tuple[list[bool], int]:
+        """Put the pages that are not there into the queue, each key once: which are there or accepted, and how many were new.
+
+        ``store(which, pages)`` is what will write some of them, by position.
+        """
+        verdicts = dict(zip(keys, there, strict=True))
+        first: dict[bytes, int] = {}
+        for i, key in enumerate(keys):
+            if not verdicts[key]:
+                first.setdefault(key, i)
+        at, new = list(first.values()), list(first)
+        accepted = self.offer(new, size, [views[i] for i in at], lambda n: lambda pages: store(at[:n], pages)) if new else 0
+        verdicts.update(dict.fromkeys(new[:accepted], True))
+        return [verdicts[key] for key in keys], len(new)
+
+    def settle(self, *, whole: bool = False) -> None:
+        """Wait until everything accepted so far is written.
+
+        Raises what opened the breaker if it is open and pages wait (``whole``: in any case): they cannot be written now.
+        """
+        waits = self.puts is not None and self.puts.holds(()) is not None
+        error = self.breaker.poison_error or self.breaker.error
+        if error is not None and self.breaker.declines and (waits or whole):
+            raise error
         if self.puts is not None:
             self.puts.drain()
 
@@ -110,6 +217,7 @@ class Services:
     def forked(self) -> None:
         """In a forked child: nothing runs here."""
         self.workers.forked()
+        self.breaker.forked()
         if self.puts is not None:
             self.puts.forked()
         self.attempts.forked()
@@ -121,5 +229,10 @@ class Services:
         if not options.put_queue_bytes:
             return None
         queue = PutQueue(options.put_queue_bytes, options.put_queue_pages, manual=self.workers.manual)
-        queue.wake = self.workers.start("lsmkv-put", queue.step).wake
+        queue.wake = self.workers.start("lsmkv-put", lambda: not self.breaker.declines and queue.step()).wake
         return queue
+
+
+def _progress(kind: str, counters: Counters) -> tuple[int, int]:
+    """Failures and successes of this kind that were counted so far, those included that cost a caller pages and no exception."""
+    return (counters.write_errors, counters.put_pages) if kind == "write" else (counters.read_errors, counters.hits)

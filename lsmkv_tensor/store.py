@@ -28,6 +28,7 @@ from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.packs.tensors import TensorPacks
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
+from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.runtime.putqueue import Write
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.tensors import PageSource, PageTarget
@@ -256,6 +257,10 @@ class TensorStore(TensorPacks):
     def stats(self) -> PageStoreStats:
         """What the store holds and has done since opening, all namespaces together."""
         return self._pages.stats()
+
+    def health(self) -> Health:
+        """How the store is and since when; never waits, never raises. I/O: none."""
+        return self._pages.health()
 
     def sync(self) -> None:
         """Make everything stored so far durable. IOFailedError, PoisonedError. I/O: two fdatasync."""

@@ -48,6 +48,7 @@ ENGINE = {
 TENSOR = {
     "ExportReport",
     "GcReport",
+    "Health",
     "ImportReport",
     "LivePages",
     "Namespace",
@@ -64,9 +65,9 @@ TENSOR = {
     "export_pack",
     "import_pack",
 }
-STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "gc", "sync", "step", "close"}
+STORE = {"open", "put_batch", "probe", "plan", "get_batch", "drop", "stats", "health", "gc", "sync", "step", "close"}
 STORE |= {"export_pack", "import_pack"}
-PAGES = {"open", "namespace", "namespaces", "drop_namespace", "sync", "stats", "gc", "step", "close"}
+PAGES = {"open", "namespace", "namespaces", "drop_namespace", "sync", "stats", "health", "gc", "step", "close"}
 NAMESPACE = {"contains_prefix", "contains", "put_many", "get_into", "delete_many", "keys", "on_evict"}
 DATABASE = {
     "batch",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lsmkv.env.gate import CallGate
 from lsmkv.env.sync import current_thread_id
-from lsmkv.errors import BusyError, ClosedError
+from lsmkv.errors import BusyError, ClosedError, PoisonedError
 
 __all__ = ["StoreGate"]
 
@@ -12,19 +12,33 @@ __all__ = ["StoreGate"]
 class StoreGate(CallGate):
     """``with gate:`` around each call; ClosedError once shut. Calls that come while it is paused wait."""
 
-    __slots__ = ("_paused",)
+    __slots__ = ("_paused", "broken")
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self._paused = False
+        self.broken: PoisonedError | None = None
+        """Raised by every call: the store could not be reopened."""
+
+    @property
+    def what(self) -> str:
+        """The name it was made with."""
+        return self._what
+
+    @property
+    def is_shut(self) -> bool:
+        """Whether no call is let in any more."""
+        return not self._open
 
     def __enter__(self) -> None:
-        """Count a call in, after a pause if there is one."""
+        """Count a call in, after a pause if there is one (a call from inside another does not wait for itself)."""
         with self._state:
-            while self._paused and self._open:
+            while self._paused and self._open and current_thread_id() not in self._inside:
                 self._state.wait()
             if not self._open:
                 raise ClosedError(self._what)
+            if self.broken is not None:
+                raise self.broken
             self._inside.append(current_thread_id())
 
     def check_outside(self) -> None:
@@ -33,13 +47,17 @@ class StoreGate(CallGate):
             if current_thread_id() in self._inside:
                 raise BusyError(f"{self._what} was closed from inside another call of the same thread: let that return first")
 
-    def try_pause(self) -> bool:
-        """If no call is inside, let none in until :meth:`resume`; whether that is so."""
+    def pause(self, wait_s: float) -> bool:
+        """Let no call in until :meth:`resume`, once those inside have left; False, and no pause, if that takes too long."""
         with self._state:
-            if self._inside or self._paused or not self._open:
+            if self._paused or not self._open:
                 return False
             self._paused = True
-            return True
+            if self._state.wait_for(lambda: not self._inside, wait_s) and self._open:
+                return True
+            self._paused = False
+            self._state.notify_all()
+            return False
 
     def resume(self) -> None:
         """Let calls in again."""

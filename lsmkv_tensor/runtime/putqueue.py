@@ -105,6 +105,13 @@ class PutQueue:
         give()
         return 0
 
+    @property
+    def full(self) -> bool:
+        """Whether less than a sixteenth is free."""
+        return (
+            16 * (self._limit_bytes - self.bytes) < self._limit_bytes or 16 * (self._limit_pages - self.pages) < self._limit_pages
+        )
+
     def holds(self, keys: Sequence[bytes]) -> list[bool] | None:
         """Which pages are here; None if none is at all."""
         if not self._pending:

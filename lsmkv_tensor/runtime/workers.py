@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lsmkv.env.scheduling import Scheduler, Worker
-from lsmkv.maintain.scheduler import ThreadedScheduler
+from lsmkv.env.sync import Lock
+from lsmkv.maintain.scheduler import ManualWorker, ThreadedScheduler
 
 __all__ = ["Workers"]
 
@@ -19,6 +20,8 @@ class Workers:
 
     def __init__(self, scheduler: Scheduler | None) -> None:
         self._scheduler: Scheduler = scheduler if scheduler is not None else ThreadedScheduler()
+        self._lock = Lock()
+        self._stopped = False
         self._steps: dict[str, Callable[[], bool]] = {}
         self._workers: dict[str, Worker] = {}
 
@@ -38,6 +41,14 @@ class Workers:
         worker = self._workers[name] = self._scheduler.start(name, step)
         return worker
 
+    def ensure(self, name: str, step: Callable[[], bool]) -> Worker:
+        """The worker of this name, started now if it was not; one that does nothing once they were stopped."""
+        with self._lock:
+            worker = self._workers.get(name)
+            if worker is None and self._stopped:
+                return ManualWorker(name)
+            return worker if worker is not None else self.start(name, step)
+
     def step(self) -> bool:
         """Do one unit of every worker, here; whether there may be more. For owners of a manual scheduler."""
         more = [step() for step in list(self._steps.values())]
@@ -45,10 +56,15 @@ class Workers:
 
     def stop(self) -> None:
         """No further step; returns when none is running. A second call does nothing."""
-        for worker in self._workers.values():
+        with self._lock:
+            self._stopped = True
+            workers = list(self._workers.values())
+        for worker in workers:
             worker.stop()
 
     def forked(self) -> None:
         """In a forked child: there are no threads here."""
+        self._lock = Lock()
+        self._stopped = True
         self._workers = {}
         self._steps = {}

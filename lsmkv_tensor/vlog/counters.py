@@ -19,6 +19,8 @@ class Counters:
     """Pages dropped because their bytes failed the check."""
     lost: int = 0
     """Pages dropped because their segment file was missing at opening, or reused since."""
+    write_errors: int = 0
+    """Frames and commits of puts that failed, a full disk apart."""
     read_errors: int = 0
     """Pages not delivered because reading failed."""
     put_pages: int = 0

@@ -109,7 +109,8 @@ class ValueLog(Changes):
             return self.make_room()
         except PoisonedError:
             raise
-        except (IOFailedError, BusyError):  # the pages are declined
+        except (IOFailedError, BusyError) as error:  # the pages are declined
+            self.counters.write_errors += isinstance(error, IOFailedError) and not isinstance(error, NoSpaceError)
             return False
 
     def _count(self, call: _Put, page_bytes: int | None) -> None:
@@ -145,8 +146,8 @@ class ValueLog(Changes):
         except NoSpaceError:
             if not pages:
                 raise
-        except (IOFailedError, BusyError):  # counted as declined; what was stored before stays stored
-            pass
+        except (IOFailedError, BusyError) as error:  # counted as declined; what was stored before stays stored
+            self.counters.write_errors += isinstance(error, IOFailedError)
         if call.blocked:
             self._hold(call)
 

@@ -48,6 +48,7 @@ class World:
         capacity = INDEX + 8192 + self.segments * SEGMENT
         fields = {"capacity_bytes": capacity, "segment_bytes": SEGMENT, "index_bytes": INDEX, "fs": self.fs}
         fields |= {"rng": seeded(1), "scheduler": ManualScheduler(), "block_cache_bytes": 1 << 20}
+        fields["breaker_failures"] = 0  # errors as they come; tests/tensor_runtime has the breaker
         return StoreOptions(**{**fields, **changes})
 
     def open(self, **changes) -> PageStore:

@@ -1,0 +1,106 @@
+"""Opening a store's directory: its stamp, its index and its segment files, before anything is built on them.
+
+Done once by :meth:`PageStore.open`, and again by a store that reopens itself after a failure.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from posixpath import join
+from typing import NamedTuple
+
+import lsmkv
+from lsmkv import DB
+from lsmkv.env.fs import FileSystem, make_durable_dir
+from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.rng import Rng, seeded
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, io_failed
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.retention.quota import Quota, divide
+from lsmkv_tensor.vlog.files import SegmentFiles
+from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
+
+__all__ = ["Parts", "close_parts", "open_parts"]
+
+
+class Parts(NamedTuple):
+    """What an open store stands on."""
+
+    db: DB
+    files: SegmentFiles
+    quota: Quota
+    stamp: Stamp
+    fs: FileSystem
+
+
+def open_parts(path: str, options: StoreOptions) -> Parts:
+    """Open the directory ``path``, creating it if there is none. Errors and I/O as :meth:`PageStore.open`."""
+    fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
+    rng = options.rng if options.rng is not None else seeded()
+    stamp = read_stamp(fs, path)
+    wanted = stamp.segment_bytes if stamp is not None else options.segment_bytes
+    quota = divide(options.capacity_bytes, wanted, options.index_bytes)
+    _same_segments(path, stamp, options)
+    _make_directories(fs, path)
+    db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
+    try:
+        stamp = upgraded(fs, path, stamp or read_stamp(fs, path) or _create(fs, path, quota, rng))
+        direct = options.direct_io == "auto" and direct_io_works(fs, path)
+        files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
+        return Parts(db, files, quota, stamp, fs)
+    except BaseException:
+        db.close()
+        raise
+
+
+def close_parts(parts: Parts) -> None:
+    """Let go of them after a failure: what could not be made durable is not, and whoever wrote it was told.
+
+    A second call does nothing. I/O: the index's close.
+    """
+    parts.files.close()
+    with suppress(LsmError, OSError):
+        parts.db.close()
+
+
+def _same_segments(path: str, stamp: Stamp | None, options: StoreOptions) -> None:
+    """Refuse another segment size than the store was made with."""
+    asked = options.segment_bytes
+    if stamp is not None and asked is not None and -(-asked // 4096) * 4096 != stamp.segment_bytes:
+        msg = f"{path} was made with segment_bytes = {stamp.segment_bytes}, asked for {asked}: leave it None"
+        raise InvalidArgumentError(msg)
+
+
+def _create(fs: FileSystem, path: str, quota: Quota, rng: Rng) -> Stamp:
+    """Stamp a new store; segments without a stamp mean that the stamp was lost."""
+    if any(name.endswith(".seg") for name in fs.listdir(join(path, "vlog"))):
+        raise CorruptionError(join(path, "STORE"), -1, "missing, but there are segments")
+    stamp = Stamp(quota.segment_bytes, rng.getrandbits(128).to_bytes(16, "big"))
+    write_stamp(fs, path, stamp)
+    return stamp
+
+
+def _make_directories(fs: FileSystem, path: str) -> None:
+    """The store's directories, durably; IOFailedError where there is a file already or no permission."""
+    try:
+        make_durable_dir(fs, path)
+        make_durable_dir(fs, join(path, "vlog"))
+    except OSError as error:
+        op = "making the store's directory"
+        raise io_failed(op, path, error) from error
+
+
+def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng) -> lsmkv.Options:
+    """Memtable and tables small beside the index's share of the capacity."""
+    return lsmkv.Options(
+        memtable_bytes=min(max(quota.index_bytes // 32, 16 << 10), 16 << 20),
+        table_bytes=min(max(quota.index_bytes // 16, 64 << 10), 32 << 20),
+        block_cache_bytes=options.block_cache_bytes,
+        stall_timeout_s=5.0,
+        event_log=False,  # it would take bytes of the index's share
+        status_interval_s=None,  # as the event log
+        fs=fs,
+        clock=options.clock,
+        rng=rng,
+        scheduler=options.scheduler,
+    )
