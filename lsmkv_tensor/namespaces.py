@@ -144,7 +144,8 @@ class Namespace(Passage):
         :meth:`records`) that become visible with or before the first page; None deletes one. False: no space, or writing
         failed; nothing of the page is kept. A key given twice is stored once, from its first buffer.
 
-        Raises InvalidArgumentError (counts or sizes that do not fit; nothing is stored), PoisonedError, ClosedError.
+        Raises InvalidArgumentError (counts or sizes that do not fit; nothing is stored), ClosedError, and without a breaker
+        PoisonedError.
 
         I/O: one gathered write per frame (all pages of a call, if the segment has room) and one index commit.
         """

@@ -16,7 +16,7 @@ from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import tensor_codec
-from lsmkv_tensor.errors import BusyError, InvalidArgumentError, NoSpaceError
+from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.identity import tensor_identity
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
@@ -142,8 +142,8 @@ class TensorStore(TensorPacks):
         returns how many were accepted; the rest found no room and is declined. None: as ``StoreOptions.put_queue_bytes`` says.
         Accepted pages are there for probe and get at once; they are durable after :meth:`sync`, and written by :meth:`close`.
 
-        Raises InvalidArgumentError (wrong shape, dtype or count, naming the page; nothing is stored), PoisonedError,
-        ClosedError.
+        Raises InvalidArgumentError (wrong shape, dtype or count, naming the page; nothing is stored), ClosedError, and without
+        a breaker PoisonedError.
 
         I/O: one lookup in the index, one gathered write and one index commit per frame. Durable after :meth:`sync`.
         """
@@ -177,7 +177,7 @@ class TensorStore(TensorPacks):
         if not pages:
             return 0
         with self._changes:
-            with suppress(NoSpaceError, BusyError):  # upkeep can wait; the put says itself what it could not do
+            with suppress(IOFailedError, BusyError):  # upkeep can wait; the put says itself what it could not do
                 self._tidy_evicted(min(len(pages), TIDY_GROUPS))
             start = max(pages[0] - 1, 0)
             there = [False] * start + self._namespace.contains(keys[start : pages[-1] + 1], queued=False).tolist()

@@ -6,8 +6,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from lsmkv.testing import FailOp, Hang, ManualClock
+from lsmkv_tensor import PageFormat, TensorStore
 from lsmkv_tensor.errors import ClosedError, IOFailedError, PoisonedError
 from lsmkv_tensor.runtime.breaker import FIRST_BACKOFF_S, MAX_BACKOFF_S, Breaker
 from tests.tensor_pages.conftest import World
@@ -340,3 +342,27 @@ def test_callers_beside_a_failing_disk_with_real_threads():
     assert world.check(ns, range(20)) <= set(range(20))
     world.store.close()
     assert not [t.name for t in threading.enumerate() if t.name.startswith("lsmkv")]
+
+
+def test_a_tensor_store_on_a_failing_disk_stores_and_finds_nothing_and_never_raises(faulty):
+    fmt = PageFormat(page_tokens=2, shape=(SIZE,), dtype=torch.int8)
+    tokens = list(range(40))
+    options = faulty.options(segment_bytes=64 << 10, breaker_failures=2)
+    with TensorStore.open("/t", fmt, namespace="m", options=options) as store:
+        pages = torch.zeros(20, SIZE, dtype=torch.int8)
+        for start in range(0, 500, 20):  # groups lose pages: their trails are tidied by puts
+            assert store.put_batch([start, start, *tokens], pages[:1]) == 1
+            store.put_batch([start, start, *tokens], pages, first_page=1)
+        store.sync()
+        break_disk(faulty, "pwritev", "allocate", "preadv", "pread", "open")
+        for start in range(1000, 1100, 20):
+            assert store.put_batch([start, start, *tokens], pages[:1]) == 0
+            store.get_batch(tokens)
+        assert store.probe([480, 480, *tokens]) == 0
+        assert store.plan(tokens).pages == 0
+        assert store.health().state == "failing"
+        mend(faulty)
+        store.step()
+        assert store.health().state == "ok"
+        assert store.probe([480, 480, *tokens]) == 42
+        assert store.put_batch([1000, 1000, *tokens], pages[:1]) == 1
