@@ -24,6 +24,7 @@ from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import ASK, READ, STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.smallrecords import SmallRecords
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.hurried import read_by, scatter
 from lsmkv_tensor.vlog.layout import NO_PARENT, has_ended, payload_check
@@ -36,13 +37,11 @@ __all__ = ["Namespace", "PageKey"]
 
 T = TypeVar("T")
 
-MAX_RECORD_BYTES = 64 << 10
-"""Bytes of a small record and its key."""
 PREFIX_STEP = 128
 """Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
 
 
-class Namespace(Passage):
+class Namespace(Passage, SmallRecords):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -265,28 +264,6 @@ class Namespace(Passage):
         """
         self._notifier.register(self.number, callback)
 
-    # small records beside the pages
-
-    def records(self, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """The namespace's small records whose key begins with ``prefix``, ascending.
-
-        They are the caller's own: written with :meth:`put_many`, deleted with it or :meth:`delete_many`, never evicted.
-
-        I/O: a scan of these index entries.
-        """
-        with self._gate:
-            entries = self._log.db.scan(prefix=self._records + prefix)
-        cut = len(self._records)
-        return ((key[cut:], value) for key, value in entries)
-
-    def write_records(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Write small records without pages, all or nothing; None deletes one.
-
-        Raises NoSpaceError, BusyError, PoisonedError, ClosedError. I/O: one index commit.
-        """
-        with telling(self._log, self._notifier), self._gate:
-            self._log.write_records(self._record_keys(records))
-
     # helpers
 
     def rebind(self, log: ValueLog, reader: PageReader) -> None:
@@ -391,11 +368,3 @@ class Namespace(Passage):
             msg = f"{len(parents)} parents for {n} keys"
             raise InvalidArgumentError(msg)
         return [NO_PARENT if p is None else flat_key(p) for p in parents]
-
-    def _record_keys(self, records: Mapping[bytes, bytes | None] | None) -> dict[bytes, bytes | None]:
-        """The records under their reserved index keys; InvalidArgumentError if one is too large."""
-        for key, value in (records or {}).items():
-            if len(key) + len(value or b"") > MAX_RECORD_BYTES:
-                msg = f"record {key[:32]!r} takes {len(key) + len(value or b'')} bytes, the limit is {MAX_RECORD_BYTES}"
-                raise InvalidArgumentError(msg)
-        return {self._records + key: value for key, value in (records or {}).items()}
