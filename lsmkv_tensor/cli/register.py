@@ -10,6 +10,7 @@ from lsmkv_tensor.cli.demo import demo
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
 from lsmkv_tensor.cli.namespaces import namespaces
 from lsmkv_tensor.cli.packs import export, import_
+from lsmkv_tensor.cli.size import size
 from lsmkv_tensor.cli.survey import report
 from lsmkv_tensor.cli.verify_store import verify
 from lsmkv_tensor.vlog.stamp import read_stamp
@@ -24,6 +25,7 @@ def register(tools: Tools) -> None:
         ("namespaces", namespaces),
         ("export", export),
         ("import", import_),
+        ("size", size),
     )
     for name, command in commands:
         tools.app.command(name)(command)
