@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.retention.admission import AdmitAll
+from lsmkv_tensor.retention.evictions import CountLru, Fifo, Lru
+from lsmkv_tensor.retention.multiqueue import MultiQueue
 from lsmkv_tensor.retention.protocol import Admission, Eviction
-from lsmkv_tensor.retention.recency import Recency
 
 __all__ = ["ADMISSIONS", "EVICTIONS", "AdmissionMaker", "EvictionMaker", "load_admission", "load_eviction"]
 
@@ -24,7 +25,7 @@ EvictionMaker: TypeAlias = Callable[[int], Eviction]
 AdmissionMaker: TypeAlias = Callable[[int, float | None], Admission]
 """Makes a policy for a capacity in bytes and a write budget in bytes a day (None: no limit)."""
 
-EVICTIONS: dict[str, Callable[..., Eviction]] = {"lru": Recency}
+EVICTIONS: dict[str, Callable[..., Eviction]] = {"fifo": Fifo, "lru": Lru, "countlru": CountLru, "mq": MultiQueue}
 ADMISSIONS: dict[str, Callable[..., Admission]] = {"all": AdmitAll}
 
 

@@ -1,0 +1,1 @@
+"""Traces of requests: read, made, replayed against a cache of blocks or a real store."""
