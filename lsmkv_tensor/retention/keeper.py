@@ -112,6 +112,7 @@ class Keeper:
 
     def stored(self, keys: Sequence[bytes], places: NDArray[np.void]) -> Slots:
         """These pages (in prefix order) are in the index now; their slots. Their ancestors were used."""
+        self.drain()  # before the pages have slots: a note that asked for them in vain is not a use of them
         rows = key_rows(keys)
         parents = parent_rows(rows, [places["parent"].tobytes()])
         slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
@@ -119,7 +120,6 @@ class Keeper:
         if not self.filled:
             self._note_births(slots, places["generation"], places["block"])
             return slots
-        self.drain()
         order = slots[::-1]
         self.policy.on_insert(order, self.sizes(order), self.table.prints(order))
         above = self.table.with_ancestors(slots)[len(slots) :]

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from lsmkv_tensor.retention.ghosts import Ghosts
 from lsmkv_tensor.retention.pool import Pool
 from lsmkv_tensor.retention.protocol import Pages, Prints, Sizes
-from lsmkv_tensor.retention.state import Saved, pack, unpack
 from lsmkv_tensor.retention.slots import MOST_USES, SlotArrays
+from lsmkv_tensor.retention.state import Saved, pack, unpack
 
 __all__ = ["Ranked"]
 
@@ -93,6 +93,7 @@ class Ranked:
         """See :class:`Eviction`."""
         if not self.moves_on_hit or not len(pages):
             return
+        assert self._slots.stamps[pages].all(), "a page is hit that is not resident"
         uses = self._slots.uses
         uses[pages] = np.minimum(uses[pages], MOST_USES - 1) + np.uint8(1)
         self._touch(pages)
