@@ -96,16 +96,26 @@ class Namespace(Passage, SmallRecords):
         index_keys = self.index_keys(keys)
         return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
 
-    def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None) -> int:
+    def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
 
-        ``deadline_s``: as for :meth:`get_into`. I/O: as :meth:`contains`, up to the first gap.
+        ``deadline_s``: as for :meth:`get_into`. ``prefetch``: have the kernel begin to read these pages, and do not wait for it.
+
+        I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
         """
         until = self.services.until(deadline_s)
+
+        def ask() -> int:
+            """What is asked, on whichever thread."""
+            found = self._asked_prefix(keys)
+            if prefetch and found:
+                self._reader.prefetch(self.index_keys(keys[:found]))
+            return found
+
         if until is None:
-            return self._shielded("ask", lambda: self._asked_prefix(keys), lambda: 0)
+            return self._shielded("ask", ask, lambda: 0)
         attempts = self.services.attempts
-        return self._shielded("ask", lambda: attempts.one(lambda: self._asked_prefix(keys), until) or 0, lambda: 0)
+        return self._shielded("ask", lambda: attempts.one(ask, until) or 0, lambda: 0)
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""

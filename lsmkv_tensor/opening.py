@@ -17,7 +17,7 @@ from lsmkv.env.rng import Rng, seeded
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, io_failed
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.retention.quota import Quota, divide
-from lsmkv_tensor.vlog.files import SegmentFiles
+from lsmkv_tensor.vlog.files import IoModes, SegmentFiles
 from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
 
 __all__ = ["Parts", "close_parts", "open_parts"]
@@ -45,8 +45,9 @@ def open_parts(path: str, options: StoreOptions) -> Parts:
     db = lsmkv.open(join(path, "index"), _index_options(options, quota, fs, rng))
     try:
         stamp = upgraded(fs, path, stamp or read_stamp(fs, path) or _create(fs, path, quota, rng))
-        direct = options.direct_io == "auto" and direct_io_works(fs, path)
-        files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, direct=direct)
+        works = options.direct_io != "off" and direct_io_works(fs, path)
+        modes = IoModes.chosen(options.direct_io, works, options.keep_cached)
+        files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, modes)
         return Parts(db, files, quota, stamp, fs)
     except BaseException:
         db.close()

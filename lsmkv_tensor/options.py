@@ -61,8 +61,16 @@ class StoreOptions:
     index_bytes: int | None = None
     """Share of the capacity kept for the index and its compaction temporaries. None: ``capacity/32``, at least 2 MiB. When
     the index would outgrow it, pages are evicted."""
-    direct_io: Literal["auto", "off"] = "auto"
-    """"auto": write segments with O_DIRECT where the file system accepts it, buffered otherwise. "off": always buffered."""
+    direct_io: Literal["auto", "always", "off"] = "auto"
+    """"auto": write segments with O_DIRECT where the file system accepts it, buffered otherwise, and read through the page cache.
+    "always": read with O_DIRECT, too: the page cache holds nothing of the pages, and each read comes from the device. "off":
+    neither."""
+    keep_cached: bool = True
+    """False: what was read, or written and synced, through the page cache is dropped from it, so that a container's memory limit
+    does not pay for it."""
+    read_threads: int | None = None
+    """Threads that read and check the pages of one large call (from 4 MiB on), the caller's own included. 1: no other thread
+    reads. None: the processors this process may run on, at most 4; 1 with a file system of your own."""
     block_cache_bytes: int = 32 << 20
     """Bytes of decoded index blocks kept in memory."""
 
@@ -84,6 +92,8 @@ class StoreOptions:
         _integer("put_queue_pages", self.put_queue_pages, 1)
         _integer("min_free_bytes", self.min_free_bytes, 0)
         _integer("breaker_failures", self.breaker_failures, 0)
+        if self.read_threads is not None:
+            _integer("read_threads", self.read_threads, 1)
         if self.segment_bytes is not None:
             _integer("segment_bytes", self.segment_bytes, 4 * BLOCK)
             if self.segment_bytes > MAX_SEGMENT_BYTES:
@@ -93,8 +103,10 @@ class StoreOptions:
         for name in ("io_timeout_s", "prefill_tokens_per_s", "idle_after_s"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
-        if self.direct_io not in ("auto", "off"):
-            _refuse("direct_io", self.direct_io, '"auto" or "off"')
+        if self.direct_io not in ("auto", "always", "off"):
+            _refuse("direct_io", self.direct_io, '"auto", "always" or "off"')
+        if not isinstance(self.keep_cached, bool):
+            _refuse("keep_cached", self.keep_cached, "True or False")
 
 
 def _integer(name: str, value: object, low: int) -> None:

@@ -85,7 +85,7 @@ class PageStore:
         self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
         self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
         self._log.counters.lost = self._space.load()
-        self._reader = PageReader(self._log, files)
+        self._reader = PageReader(self._log, files, services.crew)
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._registry = Registry(self._log, db.path)
@@ -266,7 +266,7 @@ class PageStore:
                 segments_max=self._quota.segments,
                 sealed_segments=sum(s.state == SEALED for s in segments),
                 free_segments=sum(s.state == FREE for s in segments),
-                direct_io=self._files.direct,
+                direct_io=self._files.modes.direct_writes,
                 namespaces=len(self._registry.listed()),
                 hits=c.hits,
                 misses=c.misses,

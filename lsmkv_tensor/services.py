@@ -16,6 +16,7 @@ from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedE
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.runtime.breaker import Breaker
+from lsmkv_tensor.runtime.crew import Crew, threads_for
 from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write
@@ -46,6 +47,7 @@ class Services:
         self.breaker = Breaker(self.clock, self.options.breaker_failures)
         self.puts = self._start_puts()
         self._shape: tuple[State, float] = ("ok", self.clock.now())
+        self.crew = Crew(threads_for(self.options.read_threads, own_disk=self.options.fs is None) - 1)
         self.loads = LoadEstimate()
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
@@ -213,6 +215,7 @@ class Services:
         """End every thread that can be ended; the store's calls have left."""
         self.workers.stop()
         self.attempts.stop(CLOSE_WAIT_S)
+        self.crew.stop()
 
     def forked(self) -> None:
         """In a forked child: nothing runs here."""
@@ -221,6 +224,7 @@ class Services:
         if self.puts is not None:
             self.puts.forked()
         self.attempts.forked()
+        self.crew.forked()
         self.staging.forked()
 
     def _start_puts(self) -> PutQueue | None:

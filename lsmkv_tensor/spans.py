@@ -172,6 +172,8 @@ _TOP = 1 << 63
 
 def _view(part: Any, page: int, writable: bool) -> memoryview:  # noqa: ANN401  # the caller's memory may be of any type
     """One buffer as a flat view, or InvalidArgumentError naming its page."""
+    if type(part) is np.ndarray and part.dtype.char == "B" and part.flags.c_contiguous:
+        part = part.data
     if type(part) is memoryview and part.format == "B" and part.ndim == 1 and part.c_contiguous:
         view = part
     elif _is_tensor(part):

@@ -104,12 +104,14 @@ class TensorStore(TensorPacks):
 
     # asking
 
-    def probe(self, tokens: Tokens) -> int:
+    def probe(self, tokens: Tokens, *, prefetch: bool = False) -> int:
         """Tokens covered by the longest stored prefix, a multiple of ``page_tokens``; exact whatever eviction left behind.
 
-        I/O: index blocks, most often cached; pages are not read.
+        ``prefetch``: have the kernel begin to read those pages, for a ``get_batch`` that follows soon; this does not wait for it.
+
+        I/O: index blocks, most often cached; with ``prefetch`` one hint a stretch of pages.
         """
-        return self._namespace.contains_prefix(self._keys(tokens)) * self.format.page_tokens
+        return self._namespace.contains_prefix(self._keys(tokens), prefetch=prefetch) * self.format.page_tokens
 
     def plan(self, tokens: Tokens, *, prefill_tokens_per_s: float | None = None) -> Plan:
         """Whether to load the stored prefix of this prompt or to compute it again.

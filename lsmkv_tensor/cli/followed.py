@@ -15,7 +15,8 @@ from lsmkv_tensor.cli.survey import follow_index
 from lsmkv_tensor.passage import StoredPage
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.vlog.layout import Place
-from lsmkv_tensor.vlog.reader import Want, read_pages
+from lsmkv_tensor.vlog.pieces import Want
+from lsmkv_tensor.vlog.reader import read_pages
 from lsmkv_tensor.vlog.reserved import RECORDS, number_key
 
 __all__ = ["FollowedPages"]

@@ -40,8 +40,9 @@ class MemoryNamespace:
         del queued
         return np.array([flat_key(key) in self.pages for key in keys], np.bool_)
 
-    def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None) -> int:
-        """How many pages from the first on are stored without a gap; memory never makes anybody wait."""
+    def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
+        """How many pages from the first on are stored without a gap; memory never makes anybody wait, nor needs reading ahead."""
+        del prefetch
         self.services.until(deadline_s)
         return next((i for i, key in enumerate(keys) if flat_key(key) not in self.pages), len(keys))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ import numpy as np
 from lsmkv.base.columns import U8
 from lsmkv_tensor.vlog.layout import padded
 
-__all__ = ["AlignedBuffer", "may_be_direct"]
+__all__ = ["AlignedBuffer", "all_aligned", "may_be_direct"]
 
 SECTOR = 512
 """Bytes; what the most lenient common devices ask of memory and lengths."""
@@ -36,3 +37,11 @@ def may_be_direct(spans: Sequence[memoryview]) -> bool:
         return False
     address: int = np.frombuffer(spans[-1], np.uint8).__array_interface__["data"][0]
     return address % SECTOR == 0
+
+
+def all_aligned(spans: Sequence[memoryview]) -> bool:
+    """Whether all of these (writable) spans are whole sectors that begin on a sector in memory."""
+    return all(
+        not len(span) % SECTOR and (not len(span) or not ctypes.addressof(ctypes.c_char.from_buffer(span)) % SECTOR)
+        for span in spans
+    )

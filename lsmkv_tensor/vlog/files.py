@@ -1,19 +1,22 @@
 """The segment files of a store: creating, opening, removing, and a bounded set of open readers.
 
-Reads go through the page cache (a direct write invalidates the cached range, so the two agree); writes bypass it where
-the file system lets them.
+Reads go through the page cache (a direct write invalidates the cached range, so the two agree) unless the store is opened to read
+past it; writes bypass it where the file system lets them.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from posixpath import join
+from typing import NamedTuple
 
 from lsmkv.env.fs import File, FileSystem
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import io_failed
+from lsmkv_tensor.vlog.direct import DirectReads, PassingReads, Readable
+from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["MAX_OPEN", "SegmentFiles"]
+__all__ = ["MAX_OPEN", "IoModes", "SegmentFiles"]
 
 MAX_OPEN = 256
 """Segment files held open for reading; the least recently used is let go (it closes when its last reader drops it)."""
@@ -21,18 +24,40 @@ MAX_OPEN = 256
 _SUFFIX = ".seg"
 
 
+class IoModes(NamedTuple):
+    """How the segments of a store are read and written."""
+
+    direct_writes: bool
+    """With O_DIRECT."""
+    direct_reads: bool = False
+    """With O_DIRECT."""
+    keep_cached: bool = True
+    """What went through the page cache may stay there."""
+
+    @classmethod
+    def chosen(cls, direct_io: str, works: bool, keep_cached: bool) -> IoModes:
+        """What the options ask for, where the file system may not take O_DIRECT."""
+        return cls(works and direct_io != "off", works and direct_io == "always", keep_cached)
+
+
 class SegmentFiles:
     """Files ``{number:06d}.seg`` of ``segment_bytes`` each in one directory."""
 
-    def __init__(self, fs: FileSystem, directory: str, segment_bytes: int, *, direct: bool) -> None:
+    def __init__(self, fs: FileSystem, directory: str, segment_bytes: int, modes: IoModes) -> None:
         self._fs = fs
+        self._modes = modes
+        self._staging = StagingPool()
         self.directory = directory
         self.segment_bytes = segment_bytes
-        self.direct = direct
-        self._readers: OrderedDict[int, File] = OrderedDict()
+        self._readers: OrderedDict[int, Readable] = OrderedDict()
         self._lock = Lock()
         self._writer: tuple[int, File] | None = None
         self._new_names = False
+
+    @property
+    def modes(self) -> IoModes:
+        """How segments are read and written."""
+        return self._modes
 
     def path(self, number: int) -> str:
         """Path of a segment."""
@@ -109,25 +134,32 @@ class SegmentFiles:
         except OSError:
             return 1 << 62
 
-    def reader(self, number: int) -> File:
+    def reader(self, number: int) -> Readable:
         """The file to read a segment from. OSError if it cannot be opened. I/O: at most one open."""
         with self._lock:
             file = self._readers.get(number)
             if file is not None:
                 self._readers.move_to_end(number)
                 return file
-        file = self._fs.open(self.path(number), "r")
+        file = self._open_reader(self.path(number))
         with self._lock:
             file = self._readers.setdefault(number, file)
             while len(self._readers) > MAX_OPEN:
                 self._readers.popitem(last=False)
         return file
 
+    def _open_reader(self, path: str) -> Readable:
+        """A segment opened the way it is to be read."""
+        if self._modes.direct_reads:
+            return DirectReads(self._fs.open(path, "r", direct=True), self._staging)
+        file = self._fs.open(path, "r")
+        return file if self._modes.keep_cached else PassingReads(file)
+
     def writer(self, number: int) -> File:
         """The file to write a segment through; one is open at a time. OSError. I/O: at most one open."""
         writer = self._writer
         if writer is None or writer[0] != number:
-            writer = self._writer = (number, self._fs.open(self.path(number), "rw", direct=self.direct))
+            writer = self._writer = (number, self._fs.open(self.path(number), "rw", direct=self._modes.direct_writes))
         return writer[1]
 
     def close_writer(self) -> None:
@@ -140,6 +172,11 @@ class SegmentFiles:
             self._readers.pop(number, None)
         if self._writer is not None and self._writer[0] == number:
             self.close_writer()
+
+    def synced(self, file: File) -> None:
+        """What was written through this file is durable: it need not stay in the page cache if the store is to keep out of it."""
+        if not (self._modes.keep_cached or file.direct):
+            file.advise("dontneed")
 
     def drop_cached(self, number: int) -> None:
         """Tell the page cache that a segment's old contents will not be read again."""

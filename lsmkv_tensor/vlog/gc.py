@@ -26,7 +26,8 @@ from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.reader import Want, read_pages
+from lsmkv_tensor.vlog.pieces import Want
+from lsmkv_tensor.vlog.reader import read_pages
 from lsmkv_tensor.vlog.segment import SEALED, Segment
 
 __all__ = ["Collector", "GcReport", "next_victim"]

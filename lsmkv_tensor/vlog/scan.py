@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lsmkv.env.fs import File, FileSystem
 from lsmkv_tensor.errors import CorruptionError, io_failed
+from lsmkv_tensor.vlog.direct import Readable
 from lsmkv_tensor.vlog.layout import (
     BLOCK,
     FrameEntry,
@@ -98,7 +99,7 @@ def scan_segment(fs: FileSystem, path: str, *, payloads: bool = True, expected: 
     return SegmentScan(header, tuple(frames), sealed, tuple(problems))
 
 
-def frames_of(file: File, header: SegmentHeader, start: int, stop: int) -> Iterator[Frame | Problem]:
+def frames_of(file: Readable, header: SegmentHeader, start: int, stop: int) -> Iterator[Frame | Problem]:
     """The frames between two offsets (bytes), the end mark as a frame without entries, and the damage between them.
 
     OSError. I/O: one read per frame header.
@@ -126,7 +127,7 @@ def _header(file: File, path: str) -> tuple[SegmentHeader | None, Problem | None
         return None, Problem(error.offset, error.what)
 
 
-def _frame_at(file: File, header: SegmentHeader, at: int, stop: int) -> Frame | Problem | None:
+def _frame_at(file: Readable, header: SegmentHeader, at: int, stop: int) -> Frame | Problem | None:
     """The frame at an offset; None where there is none of this generation."""
     block = at // BLOCK
     raw = file.pread(BLOCK, at)
@@ -145,7 +146,7 @@ def _frame_at(file: File, header: SegmentHeader, at: int, stop: int) -> Frame | 
     return Frame(head, entries)
 
 
-def _next_frame(file: File, header: SegmentHeader, at: int, stop: int) -> int:
+def _next_frame(file: Readable, header: SegmentHeader, at: int, stop: int) -> int:
     """Offset of the next sound frame of this generation at or after ``at``; ``stop`` if there is none."""
     while at + BLOCK <= stop:
         chunk = file.pread(min(_SEARCH_BYTES, stop - at), at)

@@ -258,6 +258,7 @@ class Space:
             try:
                 self._files.sync_names()
                 file.sync()
+                self._files.synced(file)
                 self.syncs += 1
             except OSError as error:
                 op = "syncing a segment"

@@ -206,17 +206,16 @@ def test_pages_can_be_read_while_they_move(world):
 def test_a_reader_that_looked_up_before_the_move_finds_the_page_at_its_new_place(world):
     store, ns, alive = filled(world)
     reader = store._reader
-    resolve = reader._resolve
+    read = reader._read
 
-    def resolve_then_collect(*args):
-        wants = resolve(*args)
-        reader._resolve = resolve
+    def collect_then_read(wants):
+        reader._read = read
         store.gc()
         for s in range(2):  # the old places are written over
             world.put(ns, range(1000 + s * PER_SEGMENT, 1000 + (s + 1) * PER_SEGMENT))
-        return wants
+        return read(wants)
 
-    reader._resolve = resolve_then_collect
+    reader._read = collect_then_read
     assert world.check(ns, alive) == set(alive)
     assert store.stats().corrupt_pages == 0
 

@@ -8,7 +8,8 @@ import pytest
 from lsmkv.errors import IOFailedError
 from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv_tensor.vlog.layout import BLOCK, Place
-from lsmkv_tensor.vlog.reader import Want, read_pages
+from lsmkv_tensor.vlog.pieces import Want
+from lsmkv_tensor.vlog.reader import read_pages
 from lsmkv_tensor.vlog.scan import scan_segment
 
 SIZE = 700
