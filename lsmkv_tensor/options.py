@@ -47,6 +47,8 @@ class StoreOptions:
     """Pages that may wait to be written, however small."""
     eviction: str = "lru"
     """Which pages go first when room is needed: the name of a policy, ``name,parameter=value``, or ``module:Class``."""
+    gc_bytes_per_s: int | None = None
+    """Bytes a second that background reclaiming reads and writes, in the mean. None: as needed."""
     idle_after_s: float | None = None
     """Seconds after which a namespace that nobody opened is idle: its pages go before anybody else's. None: only if it was
     retired (``retire_namespace``)."""
@@ -90,6 +92,8 @@ class StoreOptions:
         _integer("block_cache_bytes", self.block_cache_bytes, 0)
         _integer("put_queue_bytes", self.put_queue_bytes, 0)
         _integer("put_queue_pages", self.put_queue_pages, 1)
+        if self.gc_bytes_per_s is not None:
+            _integer("gc_bytes_per_s", self.gc_bytes_per_s, 1)
         _integer("min_free_bytes", self.min_free_bytes, 0)
         _integer("breaker_failures", self.breaker_failures, 0)
         if self.read_threads is not None:

@@ -28,12 +28,14 @@ from lsmkv_tensor.opening import Parts, close_parts, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo, Registry
+from lsmkv_tensor.retention import keepsake
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate, try_disk
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.upkeep import Upkeep, start_upkeep
 from lsmkv_tensor.vlog.gc import Collector, GcReport
 from lsmkv_tensor.vlog.liveness import Liveness
 from lsmkv_tensor.vlog.log import ValueLog
@@ -47,6 +49,8 @@ __all__ = ["PageStore", "PageStoreStats"]
 
 PAUSE_S = 1.0
 """Real seconds that reopening waits for the calls inside to leave; after that they go on, and it is tried later."""
+KEEPSAKE_SLACK_BYTES = 16 << 10
+"""Bytes that closing the index may write after the ranks were kept, and the file's own header."""
 GC_MAX_LIVE = 0.75
 """Live fraction above which moving a segment's pages costs more than the space it frees is worth."""
 
@@ -61,7 +65,10 @@ class PageStore:
         self._gate = StoreGate(f"page store {path}")
         self._views: WeakSet[Namespace] = WeakSet()
         self._in_child = False
+        self._upkeep = Upkeep(self._notifier, self._gate, services.options.gc_bytes_per_s)
         self._build(parts)
+        self._keeper.remembered = keepsake.take(parts.fs, path, services.options.eviction)
+        start_upkeep(self._upkeep, services.workers)
         services.watch_disk(self._recover)
         watch_forks(self)
 
@@ -89,6 +96,7 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._registry = Registry(self._log, db.path)
+        self._upkeep.serve(self._log, self._collector)
 
     def _recover(self) -> Exception | None:
         """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.
@@ -104,10 +112,12 @@ class PageStore:
         try:
             close_parts(parts)
             counters, quotas = self._log.counters, self._terms.quotas
+            remembered = self._keeper.memories() if self._keeper.filled else self._keeper.remembered
             self._build(open_parts(self.path, services.options))
             counters.lost += self._log.counters.lost
             self._log.counters = counters
             self._terms.quotas.update(quotas)
+            self._keeper.remembered = remembered
             for view in list(self._views):
                 view.rebind(self._log, self._reader)
                 self._registry.note_opened(view.number, None)
@@ -315,11 +325,24 @@ class PageStore:
         try:
             if self._gate.broken is None:
                 self._log.sync()
+                self._keep_ranks()
         except PoisonedError:
             pass  # whoever wrote was told; reopening recovers
         finally:
             self._files.close()
             self._db.close()
+
+    def _keep_ranks(self) -> None:
+        """Leave what the policy remembers to the next opening, if the index's share has room for it."""
+        try:
+            state = self._keeper.memories()
+            if state is None:
+                return
+            self._db.flush()
+        except LsmError:  # ranks are worth no error: closing the index meets it again
+            return
+        if self._share.disk_bytes() + len(state) + KEEPSAKE_SLACK_BYTES <= self._quota.index_bytes:
+            keepsake.keep(self._parts.fs, self.path, self._services.options.eviction, state)
 
     def forked(self) -> None:
         """In a forked child: closed; files, locks and pages stay the parent's."""

@@ -14,6 +14,7 @@ Not safe for several threads but for :attr:`touches`: used under the commit lock
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
 
@@ -21,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv import DB
-from lsmkv_tensor.retention.protocol import Eviction
+from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
+from lsmkv_tensor.retention.protocol import Eviction, Remembering
 from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows
 from lsmkv_tensor.retention.touches import STORE, Touches
 from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, PLACE_COLUMNS
@@ -33,6 +35,9 @@ Slots: TypeAlias = NDArray[np.int64]
 
 FILL_PAGES = 4096
 """Index entries read in one step of filling: some milliseconds under the commit lock."""
+
+LATE_STEPS = 8
+"""Steps of filling that a close does if nobody had a reason to before."""
 
 MAX_PINS = (1 << 16) - 1
 """Pins on one page."""
@@ -58,6 +63,8 @@ class Keeper:
         """While filling: generation and block of each slot."""
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
+        self.remembered: bytes | None = None
+        """What the policy saved in an earlier life, until it is told of all pages."""
         self._idle = idle
 
     # filling
@@ -105,8 +112,22 @@ class Keeper:
         slots = slots[np.argsort(self._births[slots], kind="stable")]
         self._births = np.zeros(0, np.uint64)
         self.filled = True
+        if self.remembered is not None and isinstance(self.policy, Remembering):
+            with suppress(CorruptionError, FormatTooNewError):  # then by age
+                self.policy.load(self.remembered)
+        self.remembered = None
         if len(slots):
             self.policy.on_insert(slots, self.sizes(slots), self.table.prints(slots))
+
+    def memories(self) -> bytes | None:
+        """What is worth keeping for the next life; None if the policy remembers nothing."""
+        for _ in range(LATE_STEPS):
+            if not self.fill_step():
+                break
+        if not self.filled:
+            return self.remembered
+        self.drain()
+        return self.policy.save() if isinstance(self.policy, Remembering) else None
 
     # what happens to pages
 

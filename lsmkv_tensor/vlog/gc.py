@@ -169,8 +169,8 @@ class Collector:
             with self._log.lock:
                 return space.has_free()
 
-    def step(self, budget_bytes: int) -> GcReport:
-        """One piece of background work, at most one victim and about ``budget_bytes`` of reads and writes.
+    def step(self, budget_bytes: int | None = None) -> GcReport:
+        """One piece of background work: at most one victim, and at most about ``budget_bytes`` of reads and writes (None: any).
 
         A free segment is kept ahead of need; without need, segments that are nearly dead are collected. Errors as :meth:`run`.
 
@@ -182,6 +182,7 @@ class Collector:
             self._earn()
             with self._log.lock:
                 self._log.check_usable()
+                space.give_back()
                 need = space.short_of_free()
                 if need:
                     pick = self._pick(self._credit)
@@ -193,7 +194,7 @@ class Collector:
             if pick is None:
                 return self._done(work, idle)
             cost = 2 * pick.moved_bytes
-            if cost > budget_bytes:
+            if budget_bytes is not None and cost > budget_bytes:
                 return self._done(
                     work, f"segment {pick.segment.number} would take {cost} bytes of I/O, the budget is {budget_bytes}"
                 )

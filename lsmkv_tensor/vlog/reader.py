@@ -121,7 +121,7 @@ class PageReader:
         found: list[tuple[Place, memoryview] | None] = [None] * len(keys)
         todo = list(range(len(keys)))
         for _ in range(ATTEMPTS):
-            places = self._log.places([keys[i] for i in todo])
+            places = self._log.current_places([keys[i] for i in todo])
             own = [(i, p, memoryview(bytearray(p.length))) for i, p in zip(todo, places, strict=True) if p is not None]
             todo = []
             for i, place, memory in own:

@@ -9,6 +9,8 @@ that held it has let go. Its generation then grows, so nothing that still points
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Condition, Lock
 from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError, PoisonedError, io_failed
@@ -59,6 +61,8 @@ class Space:
         """Where fresh pages go."""
         self.survivors: Segment | None = None
         """Where pages go that outlived their segment."""
+        self.on_roll: Callable[[], None] = lambda: None
+        """Called when fresh pages go to another segment, with the lock held."""
         self.fresh_bytes = 0
         """Bytes of frames that callers' pages were written in."""
         self.poison: PoisonedError | None = None
@@ -160,6 +164,7 @@ class Space:
         if self.in_use() >= self._quota.segments - 1:
             return False
         self.active = self._begin()
+        self.on_roll()
         return self.active is not None
 
     def roll_survivors(self) -> bool:

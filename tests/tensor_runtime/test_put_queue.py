@@ -367,9 +367,9 @@ def test_whatever_happens_the_store_answers_as_if_there_were_no_queue(actions):
 
 def test_an_unqueued_store_starts_no_worker(faulty):
     faulty.open()
-    assert faulty.store._services.workers.names == ()
+    assert "lsmkv-put" not in faulty.store._services.workers.names
     opened(faulty2 := FaultyWorld())
-    assert faulty2.store._services.workers.names == ("lsmkv-put",)
+    assert "lsmkv-put" in faulty2.store._services.workers.names
     faulty2.store.close()
 
 

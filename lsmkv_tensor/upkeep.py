@@ -1,0 +1,83 @@
+"""What a store does by itself: learn what it holds after opening, and keep a segment free ahead of need.
+
+One worker of the store's services. It is woken at opening and whenever a segment has been filled; each step is one bounded piece
+of work inside the store's gate, so that ``close`` waits for one at most.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+
+from lsmkv_tensor.errors import ClosedError, LsmError
+from lsmkv_tensor.passage import telling
+from lsmkv_tensor.retention.notify import Notifier
+from lsmkv_tensor.runtime import CallGate
+from lsmkv_tensor.runtime.workers import Workers
+from lsmkv_tensor.vlog.gc import Collector
+from lsmkv_tensor.vlog.log import ValueLog
+
+__all__ = ["Upkeep", "start_upkeep"]
+
+
+class Upkeep:
+    """The background work of one store."""
+
+    def __init__(self, notifier: Notifier, gate: CallGate, bytes_per_s: int | None) -> None:
+        self._notifier = notifier
+        self._gate = gate
+        self._bytes_per_s = bytes_per_s
+        self._served: tuple[ValueLog, Collector] | None = None
+        self.wake: Callable[[float], None] = lambda _: None
+        """Ask for a step so many seconds from now."""
+        self.failures = 0
+        """Steps that ended in an error; what they had begun is as it was, and is tried again."""
+
+    def serve(self, log: ValueLog, collector: Collector) -> None:
+        """Work for these from now on: the store was opened, or opened again."""
+        self._served = (log, collector)
+        log.space.on_roll = self.now
+        self.now()
+
+    def now(self) -> None:
+        """Ask for a step."""
+        self.wake(0.0)
+
+    def step(self) -> bool:
+        """One piece of work; whether there may be more now."""
+        if self._served is None:
+            return False
+        log, collector = self._served
+        try:
+            with telling(log, self._notifier), self._gate:
+                with log.lock:
+                    if log.keeper.fill_step():
+                        return True
+                done = collector.step()
+        except ClosedError:
+            return False
+        except LsmError:
+            self.failures += 1
+            return False
+        if done.victims and self._bytes_per_s is not None:
+            self.wake((done.bytes_read + done.bytes_moved) / self._bytes_per_s)
+            return False
+        return bool(done.victims)
+
+
+def start_upkeep(upkeep: Upkeep, workers: Workers) -> None:
+    """Have it done in the background, as long as somebody holds ``upkeep``.
+
+    A worker that held it itself would keep a store that nobody closed open for ever.
+    """
+    held = weakref.ref(upkeep)
+
+    def step() -> bool:
+        """One step, if the store is still there."""
+        found = held()
+        return found is not None and found.step()
+
+    worker = workers.start("lsmkv-reclaim", step)
+    upkeep.wake = worker.wake
+    weakref.finalize(upkeep, worker.stop).atexit = False
+    upkeep.now()
