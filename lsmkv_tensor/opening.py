@@ -5,22 +5,25 @@ Done once by :meth:`PageStore.open`, and again by a store that reopens itself af
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from posixpath import join
 from typing import NamedTuple
 
 import lsmkv
 from lsmkv import DB
+from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.env.fs import FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import Rng, seeded
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, io_failed
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.retention.quota import Quota, divide
+from lsmkv_tensor.vlog.disks import open_disks
 from lsmkv_tensor.vlog.files import IoModes, SegmentFiles
 from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
 
-__all__ = ["Parts", "close_parts", "open_parts"]
+__all__ = ["Parts", "checked_paths", "close_parts", "open_parts"]
 
 
 class Parts(NamedTuple):
@@ -33,8 +36,11 @@ class Parts(NamedTuple):
     fs: FileSystem
 
 
-def open_parts(path: str, options: StoreOptions) -> Parts:
-    """Open the directory ``path``, creating it if there is none. Errors and I/O as :meth:`PageStore.open`."""
+def open_parts(path: str, options: StoreOptions, further: Sequence[str] = ()) -> Parts:
+    """Open the directory ``path``, creating it if there is none, with the disks it knows and those of ``further`` directories.
+
+    Errors and I/O as :meth:`PageStore.open`.
+    """
     fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
     rng = options.rng if options.rng is not None else seeded()
     stamp = read_stamp(fs, path)
@@ -47,11 +53,22 @@ def open_parts(path: str, options: StoreOptions) -> Parts:
         stamp = upgraded(fs, path, stamp or read_stamp(fs, path) or _create(fs, path, quota, rng))
         works = options.direct_io != "off" and direct_io_works(fs, path)
         modes = IoModes.chosen(options.direct_io, works, options.keep_cached)
-        files = SegmentFiles(fs, join(path, "vlog"), stamp.segment_bytes, modes)
+        disks = open_disks(fs, db, path, stamp, further)
+        files = SegmentFiles(fs, disks, stamp.segment_bytes, modes)
         return Parts(db, files, quota, stamp, fs)
     except BaseException:
         db.close()
         raise
+
+
+def checked_paths(path: PathArgument | Sequence[PathArgument]) -> list[str]:
+    """One path or several as strings, none twice; InvalidArgumentError."""
+    several = [path] if isinstance(path, str) or hasattr(path, "__fspath__") or not isinstance(path, Sequence) else path
+    paths = [checked_path(one) for one in several]
+    if not paths or len(set(paths)) < len(paths):
+        msg = f"path = {path!r}: must name at least one directory, and none twice"
+        raise InvalidArgumentError(msg)
+    return paths
 
 
 def close_parts(parts: Parts) -> None:

@@ -13,18 +13,18 @@ page. Pages are a cache: when the budget is full those go that the eviction poli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from posixpath import join
 from types import TracebackType
 from typing import Self
 from weakref import WeakSet
 
-from lsmkv.arguments import PathArgument, checked_path
+from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
 from lsmkv_tensor.codec import Codec, namespace_codec
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, LsmError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
-from lsmkv_tensor.opening import Parts, close_parts, open_parts
+from lsmkv_tensor.opening import Parts, checked_paths, close_parts, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo, Registry
@@ -131,19 +131,22 @@ class PageStore:
             self._gate.resume()
 
     @classmethod
-    def open(cls, path: PathArgument, *, options: StoreOptions | None = None) -> PageStore:
+    def open(cls, path: PathArgument | Sequence[PathArgument], *, options: StoreOptions | None = None) -> PageStore:
         """Open the store in directory ``path`` (a str or a path object), creating it if there is none.
+
+        Several paths are one store on several disks: the first holds the index, all of them segments (docs/disks.md). The first
+        alone opens the others too, once they were named.
 
         Raises InvalidArgumentError (no path; a capacity too small, another segment_bytes than recorded), LockedError,
         CorruptionError, FormatTooNewError, IOFailedError.
 
         I/O: opens the index, reads the stamp and one record per segment; no segment is read.
         """
-        path = checked_path(path)
+        first, *further = checked_paths(path)
         options = options if options is not None else StoreOptions()
-        parts = open_parts(path, options)
+        parts = open_parts(first, options, further)
         try:
-            return cls(path, parts, Services(options))
+            return cls(first, parts, Services(options))
         except BaseException:
             parts.db.close()
             raise
@@ -274,6 +277,8 @@ class PageStore:
                 segment_bytes=self._files.segment_bytes,
                 segments=len(segments),
                 segments_max=self._quota.segments,
+                disks=len(self._files.disks.homes),
+                failed_disks=len(self._files.disks.failed),
                 sealed_segments=sum(s.state == SEALED for s in segments),
                 free_segments=sum(s.state == FREE for s in segments),
                 direct_io=self._files.modes.direct_writes,

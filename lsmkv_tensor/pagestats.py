@@ -25,6 +25,10 @@ class PageStoreStats:
     segments: int
     """Segment files."""
     segments_max: int
+    disks: int
+    """Directories that hold segments, or should."""
+    failed_disks: int
+    """Those that were missing at opening or have failed since: their pages are misses, and nothing is written there."""
     sealed_segments: int
     free_segments: int
     direct_io: bool

@@ -64,7 +64,7 @@ class TensorStore(TensorPacks):
     @classmethod
     def open(
         cls,
-        path: PathArgument,
+        path: PathArgument | Sequence[PathArgument],
         fmt: PageFormat,
         *,
         namespace: str,

@@ -14,6 +14,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv_tensor.cli.survey import follow_index
 from lsmkv_tensor.passage import StoredPage
 from lsmkv_tensor.registry import NamespaceInfo
+from lsmkv_tensor.vlog.disks import known_disks, segment_home
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.pieces import Want
 from lsmkv_tensor.vlog.reader import read_pages
@@ -30,8 +31,8 @@ class FollowedPages:
     def __init__(self, fs: FileSystem, path: str, info: NamespaceInfo) -> None:
         self.info = info
         self._fs = fs
-        self._path = path
         self._index = follow_index(fs, path)
+        self._homes = known_disks(self._index, path)
         self._prefix = info.number.to_bytes(4, "big")
 
     def keys(self) -> Iterator[bytes]:
@@ -73,7 +74,7 @@ class FollowedPages:
             by_segment.setdefault(want.place.segment, []).append(want)
         for segment, members in by_segment.items():
             try:
-                file = self._fs.open(join(self._path, "vlog", f"{segment:06d}.seg"))
+                file = self._fs.open(join(segment_home(self._homes, segment), f"{segment:06d}.seg"))
             except OSError:  # emptied and unlinked since
                 continue
             try:

@@ -9,10 +9,12 @@ from posixpath import join
 
 from lsmkv.cli.tools import Tools
 from lsmkv.env.fs import FileSystem
+from lsmkv_tensor.cli.survey import follow_index, segment_files
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.quota import MIN_INDEX_BYTES, MIN_SEGMENTS, STAMP_BYTES
+from lsmkv_tensor.vlog.disks import known_disks
 from lsmkv_tensor.vlog.stamp import read_stamp
 
 __all__ = ["check_page_store", "open_as_it_is", "options_as_it_is"]
@@ -37,7 +39,8 @@ def options_as_it_is(fs: FileSystem, path: str, capacity_bytes: int | None = Non
     stamp = read_stamp(fs, path)
     if stamp is None:
         return StoreOptions() if capacity_bytes is None else StoreOptions(capacity_bytes=capacity_bytes)
-    segments = sum(name.endswith(".seg") for name in fs.listdir(join(path, "vlog")))
+    with follow_index(fs, path) as follower:
+        segments = len(segment_files(fs, known_disks(follower, path)))
     index = sum(fs.size(join(path, "index", name)) for name in fs.listdir(join(path, "index")))
     share = max(INDEX_ROOM * index + MIN_INDEX_BYTES, (capacity_bytes or 0) // 32)
     least = share + STAMP_BYTES + max(segments + 1, MIN_SEGMENTS) * stamp.segment_bytes

@@ -11,11 +11,12 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.observe.report import survey
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.registry import NamespaceInfo
+from lsmkv_tensor.vlog.disks import known_disks
 from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, SEGMENTS, number_of
 from lsmkv_tensor.vlog.segment import FREE, SEALED, Segment
 from lsmkv_tensor.vlog.stamp import read_stamp
 
-__all__ = ["follow_index", "namespaces_of", "report", "segments_of"]
+__all__ = ["follow_index", "namespaces_of", "report", "segment_files", "segments_of"]
 
 
 def follow_index(fs: FileSystem, path: str) -> lsmkv.Follower:
@@ -43,8 +44,9 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
         segments = segments_of(now, path).values()
         namespaces = _namespaces(now)
         log_entries = follower.stats().memtable_entries
-    on_disk = [name for name in fs.listdir(join(path, "vlog")) if name.endswith(".seg")]
-    segment_file_bytes = sum(fs.size(join(path, "vlog", name)) for name in on_disk)
+        homes = known_disks(now, path)
+    on_disk = segment_files(fs, homes)
+    segment_file_bytes = sum(map(fs.size, on_disk))
     return {
         "path": path,
         "store_id": stamp.store_id,
@@ -53,6 +55,7 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
         "used_bytes": sum(s.used_bytes for s in segments if s.state != FREE),
         "segment_bytes": stamp.segment_bytes,
         "segments": len(on_disk),
+        "disks": len(homes),
         "sealed_segments": sum(s.state == SEALED for s in segments),
         "free_segments": sum(s.state == FREE for s in segments),
         "segment_file_bytes": segment_file_bytes,
@@ -60,6 +63,11 @@ def report(fs: FileSystem, path: str) -> dict[str, object]:
         "namespaces": namespaces,
         "index": {**index.to_dict(), "log_entries": log_entries},
     }
+
+
+def segment_files(fs: FileSystem, homes: dict[int, str]) -> list[str]:
+    """The paths of all segment files on these disks, as far as they can be listed. I/O: a listing a disk."""
+    return [join(home, name) for home in homes.values() if fs.isdir(home) for name in fs.listdir(home) if name.endswith(".seg")]
 
 
 def namespaces_of(index: lsmkv.Snapshot) -> list[NamespaceInfo]:

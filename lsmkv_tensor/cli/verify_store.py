@@ -16,6 +16,7 @@ from lsmkv.observe.verify import Problem, VerifyReport
 from lsmkv.observe.verify import verify as verify_engine
 from lsmkv_tensor.cli.survey import follow_index, segments_of
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.vlog.disks import known_disks, segment_home
 from lsmkv_tensor.vlog.layout import Place, SegmentHeader
 from lsmkv_tensor.vlog.reserved import RESERVED
 from lsmkv_tensor.vlog.scan import Problem as Damage
@@ -46,19 +47,20 @@ def verify(fs: FileSystem, path: str) -> VerifyReport:
         return index
     with follow_index(fs, path) as follower, follower.snapshot() as now:
         segments = segments_of(now, path)
-        scans = {n: _scan(fs, path, stamp, s) for n, s in segments.items() if s.state != FREE}
-        suspects = list(_false_places(path, now, segments, scans))
+        homes = known_disks(now, path)
+        scans = {n: _scan(fs, homes, stamp, s) for n, s in segments.items() if s.state != FREE}
+        suspects = list(_false_places(path, homes, now, segments, scans))
     problems: list[Problem] = []
     warnings = list(index.warnings)
     for number, scan in scans.items():
         for found in scan.problems:
-            problem = Problem(_file(path, number), *found)
+            problem = Problem(_file(homes, number), *found)
             if found.offset < segments[number].tail:
                 problems.append(problem)
             else:
                 warnings.append(f"{problem} (beyond what was committed)")
     if suspects or problems:
-        problems, suspects = _still_true(fs, path, segments, problems, suspects)
+        problems, suspects = _still_true(fs, path, homes, segments, problems, suspects)
     return VerifyReport(
         path=path,
         files=index.files + len(scans) + 1,
@@ -69,14 +71,14 @@ def verify(fs: FileSystem, path: str) -> VerifyReport:
     )
 
 
-def _file(path: str, number: int) -> str:
+def _file(homes: dict[int, str], number: int) -> str:
     """Path of a segment."""
-    return join(path, "vlog", f"{number:06d}.seg")
+    return join(segment_home(homes, number), f"{number:06d}.seg")
 
 
-def _scan(fs: FileSystem, path: str, stamp: Stamp, segment: Segment) -> SegmentScan:
+def _scan(fs: FileSystem, homes: dict[int, str], stamp: Stamp, segment: Segment) -> SegmentScan:
     """What a segment file holds; a missing file is a problem like any other."""
-    file = _file(path, segment.number)
+    file = _file(homes, segment.number)
     if not fs.exists(file):
         missing = Damage(-1, "missing, although the index names it")
         return SegmentScan(None, (), sealed=False, problems=(missing,))
@@ -85,7 +87,7 @@ def _scan(fs: FileSystem, path: str, stamp: Stamp, segment: Segment) -> SegmentS
 
 
 def _false_places(
-    path: str, index: lsmkv.Snapshot, segments: dict[int, Segment], scans: dict[int, SegmentScan]
+    path: str, homes: dict[int, str], index: lsmkv.Snapshot, segments: dict[int, Segment], scans: dict[int, SegmentScan]
 ) -> Iterator[Suspect]:
     """Index entries whose page is not where they say."""
     pages = {
@@ -102,19 +104,19 @@ def _false_places(
         segment = segments.get(place.segment)
         if segment is None or segment.generation != place.generation:
             what = f"page {key.hex()} is said to be in generation {place.generation}, which is gone"
-            yield key, value, Problem(_file(path, place.segment), place.offset, what)
+            yield key, value, Problem(_file(homes, place.segment), place.offset, what)
         elif pages.get((place.segment, place.offset, key)) != (place.length, place.check):
             what = f"page {key.hex()} is not here, although the index says so"
-            yield key, value, Problem(_file(path, place.segment), place.offset, what)
+            yield key, value, Problem(_file(homes, place.segment), place.offset, what)
 
 
 def _still_true(
-    fs: FileSystem, path: str, before: dict[int, Segment], problems: list[Problem], suspects: list[Suspect]
+    fs: FileSystem, path: str, homes: dict[int, str], before: dict[int, Segment], problems: list[Problem], suspects: list[Suspect]
 ) -> tuple[list[Problem], list[Suspect]]:
     """What remains after a second look at the index."""
     with follow_index(fs, path) as follower, follower.snapshot() as index:
         now = segments_of(index, path)
         current = dict(index.scan(start=RESERVED + b"\xff")) if suspects else {}
     same = {n for n, s in before.items() if n in now and now[n].generation == s.generation}
-    files = {_file(path, n) for n in same}
+    files = {_file(homes, n) for n in same}
     return [p for p in problems if p.file in files], [s for s in suspects if current.get(s[0]) == s[1]]

@@ -7,6 +7,8 @@ past it; writes bypass it where the file system lets them.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Container
+from itertools import count
 from posixpath import join
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from lsmkv.env.fs import File, FileSystem
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import io_failed
 from lsmkv_tensor.vlog.direct import DirectReads, PassingReads, Readable
+from lsmkv_tensor.vlog.disks import DISK_SHIFT, Disks
 from lsmkv_tensor.vlog.staging import StagingPool
 
 __all__ = ["MAX_OPEN", "IoModes", "SegmentFiles"]
@@ -41,18 +44,18 @@ class IoModes(NamedTuple):
 
 
 class SegmentFiles:
-    """Files ``{number:06d}.seg`` of ``segment_bytes`` each in one directory."""
+    """Files ``{number:06d}.seg`` of ``segment_bytes`` each, on one disk or several."""
 
-    def __init__(self, fs: FileSystem, directory: str, segment_bytes: int, modes: IoModes) -> None:
+    def __init__(self, fs: FileSystem, disks: Disks, segment_bytes: int, modes: IoModes) -> None:
         self._fs = fs
         self._modes = modes
         self._staging = StagingPool()
-        self.directory = directory
+        self.disks = disks
         self.segment_bytes = segment_bytes
         self._readers: OrderedDict[int, Readable] = OrderedDict()
         self._lock = Lock()
         self._writer: tuple[int, File] | None = None
-        self._new_names = False
+        self._new_names: set[str] = set()
 
     @property
     def modes(self) -> IoModes:
@@ -61,22 +64,46 @@ class SegmentFiles:
 
     def path(self, number: int) -> str:
         """Path of a segment."""
-        return join(self.directory, f"{number:06d}{_SUFFIX}")
+        return join(self.disks.home(number), f"{number:06d}{_SUFFIX}")
 
     def on_disk(self) -> dict[int, int]:
-        """Number -> length in bytes of every segment file there is. Anything else in the directory is removed.
+        """Number -> length in bytes of every segment file there is. Anything else in their directories is removed.
 
-        I/O: one listing, one stat a file.
+        A disk that cannot be listed is given up; OSError if that is the first. I/O: a listing a disk, one stat a file.
         """
         found: dict[int, int] = {}
-        for name in self._fs.listdir(self.directory):
+        for disk, home in self.disks.homes.items():
+            if disk in self.disks.failed:
+                continue
+            try:
+                found |= self._on_disk(disk, home)
+            except OSError:
+                if not disk or not self.disks.give_up(disk << DISK_SHIFT):
+                    raise
+        return found
+
+    def _on_disk(self, disk: int, home: str) -> dict[int, int]:
+        """:meth:`on_disk` for one disk."""
+        found: dict[int, int] = {}
+        for name in self._fs.listdir(home):
             stem = name.removesuffix(_SUFFIX)
-            path = join(self.directory, name)
-            if name.endswith(_SUFFIX) and stem.isdigit() and name == f"{int(stem):06d}{_SUFFIX}":
+            path = join(home, name)
+            ours = name.endswith(_SUFFIX) and stem.isdigit() and name == f"{int(stem):06d}{_SUFFIX}"
+            if ours and int(stem) >> DISK_SHIFT == disk:
                 found[int(stem)] = self._fs.size(path)
             elif not self._fs.isdir(path):
                 self._fs.unlink(path)
         return found
+
+    def new_numbers(self, used: Container[int]) -> list[int]:
+        """A number for a new segment on each disk that works, the one with the most free space first. I/O: a question a disk."""
+        ways = []
+        for disk, home in self.disks.homes.items():
+            if disk not in self.disks.failed:
+                base = disk << DISK_SHIFT
+                n = next(n for n in count(1) if base + n not in used)
+                ways.append((-(self._free(home) // self.segment_bytes), n, base + n))
+        return [number for _, _, number in sorted(ways)]
 
     def create(self, number: int) -> None:
         """A new file with all its blocks reserved. NoSpaceError or IOFailedError; nothing is left behind then.
@@ -90,17 +117,16 @@ class SegmentFiles:
                 file.allocate(self.segment_bytes)
             finally:
                 file.close()
-            self._new_names = True
+            self._new_names.add(self.disks.home(number))
         except OSError as error:
             self._forget_file(path)
             op = "allocating a segment"
             raise io_failed(op, path, error) from error
 
     def sync_names(self) -> None:
-        """Make the names of new files durable. OSError. I/O: one directory sync if there are any."""
-        if self._new_names:
-            self._new_names = False
-            self._fs.sync_dir(self.directory)
+        """Make the names of new files durable. OSError. I/O: one directory sync if there are any, on several disks one each."""
+        while self._new_names:
+            self._fs.sync_dir(self._new_names.pop())
 
     def restore_length(self, number: int) -> None:
         """Reserve all blocks of a file that a crash left short. Errors as :meth:`create`. I/O: one fallocate."""
@@ -128,9 +154,13 @@ class SegmentFiles:
             raise io_failed(op, path, error) from error
 
     def free_bytes(self) -> int:
-        """Free space of the file system; without an answer, as if there were plenty. I/O: one question to it."""
+        """Free space of the disk that has the most; without an answer, as if there were plenty. I/O: one question a disk."""
+        return max(self._free(home) for disk, home in self.disks.homes.items() if disk not in self.disks.failed)
+
+    def _free(self, home: str) -> int:
+        """Free space of one disk."""
         try:
-            return self._fs.free_bytes(self.directory)
+            return self._fs.free_bytes(home)
         except OSError:
             return 1 << 62
 

@@ -34,12 +34,16 @@ class Inhabitants:
 
     def by_index(self, segment: Segment) -> dict[bytes, Place]:
         """:meth:`of`, by reading the whole index: slow and certain."""
-        found: dict[bytes, Place] = {}
-        for key, value in self._db.scan(start=RESERVED + b"\xff"):
+        return self.all_by_index([segment])[0]
+
+    def all_by_index(self, segments: Sequence[Segment]) -> list[dict[bytes, Place]]:
+        """:meth:`by_index` of several segments, by reading the index once."""
+        found: dict[tuple[int, int], dict[bytes, Place]] = {(s.number, s.generation): {} for s in segments}
+        for key, value in self._db.scan(start=RESERVED + b"\xff") if segments else ():
             place = Place.unpack(value) if len(key) == INDEX_KEY_BYTES else None
-            if place is not None and (place.segment, place.generation) == (segment.number, segment.generation):
-                found[key] = place
-        return found
+            if place is not None and (mine := found.get(place[:2])) is not None:
+                mine[key] = place
+        return list(found.values())
 
     def _by_table(self, segment: Segment) -> dict[bytes, Place]:
         """:meth:`of` through the table. I/O: one batched index lookup."""

@@ -7,12 +7,25 @@
     0 0 0 0 'A' | name, UTF-8                           -> namespace number u32 BE
     0 0 0 0 'H'                                         -> the highest namespace number ever given, once one was dropped
     0 0 0 0 'U' | namespace number u32 BE               -> when it was last opened (lsmkv_tensor/retention/terms.py)
+    0 0 0 0 'D' | disk number u32 BE                    -> path of its directory, UTF-8 (lsmkv_tensor/vlog/disks.py)
     0 0 0 0 'R' | namespace number u32 BE | caller's key -> caller's small record
 """
 
 from __future__ import annotations
 
-__all__ = ["HIGHEST", "NAMES", "NAMESPACES", "RECORDS", "RESERVED", "SEGMENTS", "USES", "number_key", "number_of", "owner_of"]
+__all__ = [
+    "DISKS",
+    "HIGHEST",
+    "NAMES",
+    "NAMESPACES",
+    "RECORDS",
+    "RESERVED",
+    "SEGMENTS",
+    "USES",
+    "number_key",
+    "number_of",
+    "owner_of",
+]
 
 RESERVED = bytes(4)
 SEGMENTS = RESERVED + b"S"
@@ -21,6 +34,7 @@ NAMES = RESERVED + b"A"
 HIGHEST = RESERVED + b"H"
 USES = RESERVED + b"U"
 RECORDS = RESERVED + b"R"
+DISKS = RESERVED + b"D"
 
 
 def number_key(prefix: bytes, number: int) -> bytes:

@@ -95,12 +95,11 @@ class Space:
         for number in on_disk.keys() - self.segments.keys():
             self._files.unlink(number)
         lost = 0
-        for segment in list(self.segments.values()):
-            missing = segment.number not in on_disk
-            if segment.pages and (missing or segment.state == FREE):
-                lost += len(self._drop_pages(segment, self._inhabitants.by_index(segment)))
-            if missing:
-                self._liveness.forget(segment)
+        bare = [s for s in self.segments.values() if s.pages and (s.number not in on_disk or s.state == FREE)]
+        for segment, entries in zip(bare, self._inhabitants.all_by_index(bare), strict=True):
+            lost += len(self._drop_pages(segment, entries))
+        for segment in [s for s in self.segments.values() if s.number not in on_disk]:
+            self._liveness.forget(segment)
         for segment in [s for s in self.segments.values() if s.state == FREE]:
             if on_disk[segment.number] != self._files.segment_bytes:
                 self._files.unlink(segment.number)
@@ -178,26 +177,37 @@ class Space:
 
     def _begin(self) -> Segment | None:
         """A segment with a new generation; None if the disk has no room for one. IOFailedError."""
-        segment = self._free() or self._create()
-        if segment is not None:
-            self._start(segment)
-        return segment
+        while (segment := self._free() or self._create()) is not None:
+            try:
+                self._start(segment)
+            except IOFailedError:
+                if not self._files.disks.give_up(segment.number):
+                    raise
+            else:
+                return segment
+        return None
 
     def _free(self) -> Segment | None:
         """A segment that holds nothing, if there is one."""
-        return next((s for s in self.segments.values() if s.state == FREE), None)
+        works = self._files.disks.works
+        return next((s for s in self.segments.values() if s.state == FREE and works(s.number)), None)
 
     def _create(self) -> Segment | None:
         """A segment with a new file; None if the disk has no room for it above the floor. IOFailedError."""
         if len(self.segments) >= self._quota.segments or self._below_floor(self._files.segment_bytes):
             return None
-        number = next(n for n in range(1, len(self.segments) + 2) if n not in self.segments)
-        try:
-            self._files.create(number)
-        except NoSpaceError:
-            return None
-        segment = self.segments[number] = Segment(number)
-        return segment
+        for number in self._files.new_numbers(self.segments):
+            try:
+                self._files.create(number)
+            except NoSpaceError:
+                continue
+            except IOFailedError:
+                if not self._files.disks.give_up(number):
+                    raise
+                continue
+            segment = self.segments[number] = Segment(number)
+            return segment
+        return None
 
     def _below_floor(self, more: int = 0) -> bool:
         """Whether the disk would have less free space than is to be left to others, with ``more`` bytes taken."""
