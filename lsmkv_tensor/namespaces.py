@@ -7,22 +7,20 @@ touches the caller's memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
-from lsmkv_tensor.errors import ClosedError, InvalidArgumentError
+from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
-from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
+from lsmkv_tensor.keys.given import PageKey
 from lsmkv_tensor.passage import Passage, telling
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.retention.terms import checked_ttl
-from lsmkv_tensor.retention.touches import ASK, READ, STORE
+from lsmkv_tensor.retention.touches import READ, STORE
 from lsmkv_tensor.runtime import StoreGate
+from lsmkv_tensor.runtime.waterfall import Cause
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.smallrecords import SmallRecords
 from lsmkv_tensor.spans import PageBuffers, page_views
@@ -35,13 +33,8 @@ from lsmkv_tensor.vlog.writer import Page
 
 __all__ = ["Namespace", "PageKey"]
 
-T = TypeVar("T")
 
-PREFIX_STEP = 128
-"""Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
-
-
-class Namespace(Passage, SmallRecords):
+class Namespace(Passage, SmallRecords, Asking):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -64,6 +57,7 @@ class Namespace(Passage, SmallRecords):
         self._reader = reader
         self._notifier = notifier
         self._prefix = info.number.to_bytes(4, "big")
+        self._tokens = tokens_of(info.fields)
         self._records = number_key(RECORDS, info.number)
 
     @property
@@ -87,35 +81,6 @@ class Namespace(Passage, SmallRecords):
         return self._codec.name
 
     # asking
-
-    def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
-        """Which pages are stored, or accepted and waiting to be written (not those if ``queued`` is False).
-
-        I/O: index blocks, most often cached.
-        """
-        index_keys = self.index_keys(keys)
-        return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
-
-    def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
-        """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
-
-        ``deadline_s``: as for :meth:`get_into`. ``prefetch``: have the kernel begin to read these pages, and do not wait for it.
-
-        I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
-        """
-        until = self.services.until(deadline_s)
-
-        def ask() -> int:
-            """What is asked, on whichever thread."""
-            found = self._asked_prefix(keys)
-            if prefetch and found:
-                self._reader.prefetch(self.index_keys(keys[:found]))
-            return found
-
-        if until is None:
-            return self._shielded("ask", ask, lambda: 0)
-        attempts = self.services.attempts
-        return self._shielded("ask", lambda: attempts.one(ask, until) or 0, lambda: 0)
 
     def keys(self) -> Iterator[bytes]:
         """The 28-byte keys of all stored pages, ascending, as of the call. I/O: a scan of the namespace's index entries."""
@@ -202,6 +167,7 @@ class Namespace(Passage, SmallRecords):
             stored, evicted = self._log.put(pages, written, absent_at=commits, page_bytes=self.page_bytes)
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
+            self.services.note_put(first, stored)
             return [verdicts[key] for key in index_keys]
 
     def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
@@ -220,19 +186,27 @@ class Namespace(Passage, SmallRecords):
         until = self.services.until(deadline_s)
         views = page_views(buffers, len(keys), self.page_bytes, writable=True)
         index_keys = self.index_keys(keys)
-        return self._shielded("read", lambda: self._get(index_keys, views, until), lambda: [False] * len(keys))
+        why: dict[int, Cause] = {}
+        found = self._shielded("read", lambda: self._get(index_keys, views, until, why), self.services.refusal)
+        if isinstance(found, str):
+            self.services.waterfall.refused("get", len(keys), found, self._tokens)
+            return [False] * len(keys)
+        self.services.waterfall.pages(index_keys, found, why, self._tokens)
+        return found
 
-    def _get(self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None) -> list[bool]:
-        """Pages from the queue and from segments, inside the gate."""
+    def _get(
+        self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None, why: dict[int, Cause]
+    ) -> list[bool]:
+        """Pages from the queue and from segments, inside the gate; ``why`` gains what is known of those not delivered."""
         puts = self.services.puts
         if puts is None or puts.holds(()) is None:
-            return self._read(index_keys, views, until)
+            return self._read(index_keys, views, until, range(len(index_keys)), why)
         with puts.holding(index_keys) as here:
             for i, page in here.items():
                 scatter(page, views[i])
         self._reader.count([True] * len(here), 0)
         rest = [i for i in range(len(index_keys)) if i not in here]
-        found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until))
+        found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until, rest, why))
         return [i in here or next(found) for i in range(len(index_keys))]
 
     def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
@@ -246,6 +220,7 @@ class Namespace(Passage, SmallRecords):
         with self._gate:
             if self.services.puts is not None and any(self.services.puts.holds(index_keys) or ()):
                 self.services.settle()
+            self.services.waterfall.fates.note(index_keys, "dropped")
             return self._log.delete(index_keys, [self._records + key for key in records])
 
     def pin(self, keys: Sequence[PageKey]) -> list[bool]:
@@ -281,24 +256,6 @@ class Namespace(Passage, SmallRecords):
         self._log = log
         self._reader = reader
 
-    def _shielded(self, kind: Literal["ask", "read", "write"], call: Callable[[], T], otherwise: Callable[[], T]) -> T:
-        """A call inside the gate (a put passes it itself), or what is said when the disk fails or is left alone."""
-
-        def inside() -> T:
-            """The call."""
-            with self._gate:
-                return call()
-
-        if self._gate.is_shut:
-            raise ClosedError(self._gate.what)
-        return self.services.shielded(kind, self._log.counters, call if kind == "write" else inside, otherwise)
-
-    def _there(self, index_keys: list[bytes], *, queued: bool = True) -> NDArray[np.bool_]:
-        """Which pages are in the queue or in the index; asked in this order, none that moves on is missed."""
-        waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
-        stored = self._log.contains(index_keys)
-        return stored if waiting is None else stored | np.array(waiting, np.bool_)
-
     def _offer(
         self,
         keys: Sequence[PageKey],
@@ -322,44 +279,30 @@ class Namespace(Passage, SmallRecords):
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             return flags
 
-    def _read(self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None) -> list[bool]:
+    def _read(
+        self,
+        index_keys: list[bytes],
+        views: list[list[memoryview]],
+        until: float | None,
+        positions: Sequence[int],
+        why: dict[int, Cause],
+    ) -> list[bool]:
         """Read pages from segments, by that moment if there is one; the store learns how long it took."""
         services = self.services
-        began = services.clock.monotonic()
+        began, errors = services.clock.monotonic(), self._log.counters.read_errors
         if until is None:
             flags = self._reader.get_into(index_keys, views)
         else:
             flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
             services.late_pages += late
+            why.update(dict.fromkeys(positions[len(positions) - late :], "late"))
+        if self._log.counters.read_errors > errors:
+            stored = self._there(index_keys).tolist()
+            why.update((i, "corrupt") for i, there, flag in zip(positions, stored, flags, strict=True) if there and not flag)
         self._log.touch(READ, [key for key, delivered in zip(index_keys, flags, strict=True) if delivered])
         if flags and all(flags):
             services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
         return flags
-
-    def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
-        """As :meth:`_stored_prefix`; retention hears of it."""
-        known = self._stored_prefix(keys)
-        self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
-        return known
-
-    def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
-        """How many pages from the first on the index has without a gap."""
-        puts = self.services.puts
-        if (puts is None or puts.holds(()) is None) and not self._log.may_expire(self._prefix):
-            return self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
-        known, step = 0, PREFIX_STEP
-        while known < len(keys):
-            there = self._there(self.index_keys(keys[known : known + step]))
-            if not there.all():
-                return known + int(there.argmin())
-            known += len(there)
-            step *= 2
-        return known
-
-    def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
-        """Namespace number and 28-byte page key, as the index has them."""
-        prefix = self._prefix
-        return [prefix + key for key in page_keys(keys)]
 
     def _page(self, key: bytes, parent: bytes, spans: Sequence[memoryview]) -> Page:
         """A page as it will be stored: encoded if that saves space."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from posixpath import join
 from types import TracebackType
 from typing import Self
-from weakref import WeakSet
+from weakref import WeakMethod, WeakSet
 
 from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
@@ -66,10 +66,13 @@ class PageStore:
         self._views: WeakSet[Namespace] = WeakSet()
         self._in_child = False
         self._upkeep = Upkeep(self._notifier, self._gate, services.options.gc_bytes_per_s)
+        self._notifier.watch = lambda keys: services.waterfall.fates.note(keys, "evicted")
         self._build(parts)
         self._keeper.remembered = keepsake.take(parts.fs, path, services.options.eviction)
+        self._upkeep.on_error = services.background_failed
         start_upkeep(self._upkeep, services.workers)
-        services.watch_disk(self._recover)
+        recover = WeakMethod(self._recover)  # a worker that held it would keep a store that nobody closed open for ever
+        services.watch_disk(lambda: found() if (found := recover()) is not None else None)
         watch_forks(self)
 
     def _build(self, parts: Parts) -> None:
@@ -95,6 +98,7 @@ class PageStore:
         self._reader = PageReader(self._log, files, services.crew)
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
+        self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
         self._registry = Registry(self._log, db.path)
         self._upkeep.serve(self._log, self._collector)
 
@@ -296,6 +300,10 @@ class PageStore:
                 present_pages=c.present_pages,
                 declined_pages=c.declined_pages,
                 **self._services.queue_stats(),
+                waterfall=self._services.waterfall.told(),
+                times=self._services.times.told(),
+                upkeep_failures=self._upkeep.failures,
+                health=self.health(),
                 deleted_pages=c.deleted_pages,
                 evicted_pages=self._space.evicted_pages,
                 recycled_segments=self._space.recycled,

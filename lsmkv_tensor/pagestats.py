@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from lsmkv_tensor.runtime import Health
+from lsmkv_tensor.runtime.calltimes import Times
+from lsmkv_tensor.runtime.waterfall import Asked
 
 __all__ = ["PageStoreStats"]
 
@@ -77,5 +82,12 @@ class PageStoreStats:
     """Pages given up because the segment they were in was reclaimed."""
     pinned_bytes: int
     """Bytes of pages that may not be evicted now: pinned, or held by a put on its way."""
+    waterfall: Mapping[str, Asked]
+    """Tokens asked for, found, and lost by cause: "ask" of probes, "get" of reads."""
+    times: Mapping[str, Times]
+    """How long calls took: "ask", "read", "write" (those that the queue took are not among these)."""
+    upkeep_failures: int
+    """Steps of background reclaiming that ended in an error and are tried again."""
+    health: Health
     callback_errors: int
     """Eviction callbacks that raised."""

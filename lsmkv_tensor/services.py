@@ -6,20 +6,22 @@ One :class:`Services` per open store, handed to its namespaces. It is made befor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Literal, TypeVar
 
 from lsmkv.env.clock import Clock, SystemClock
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, NoSpaceError, PoisonedError
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, LsmError, NoSpaceError, PoisonedError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.runtime.breaker import Breaker
+from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.crew import Crew, threads_for
 from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write
+from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.hurried import gather
@@ -31,6 +33,7 @@ CLOSE_WAIT_S = 1.0
 """Real seconds that ``close`` gives reads whose callers have left; one that hangs longer is left behind."""
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 QUEUE_FIELDS = ("queued_pages", "queued_bytes", "queue_accepted_pages", "queue_declined_pages", "queue_failed_calls")
 
@@ -49,6 +52,8 @@ class Services:
         self._shape: tuple[State, float] = ("ok", self.clock.now())
         self.crew = Crew(threads_for(self.options.read_threads, own_disk=self.options.fs is None) - 1)
         self.loads = LoadEstimate()
+        self.waterfall = Waterfall()
+        self.times = CallTimes(("ask", "read", "write"))
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
 
@@ -93,11 +98,13 @@ class Services:
             return buffer.view, partial(self.staging.give, buffer)
 
         assert self.puts is not None
-        return self.puts.offer(keys, size, copy, write)
+        accepted = self.puts.offer(keys, size, copy, write)
+        self.note_put(keys, [i < accepted for i in range(len(keys))])
+        return accepted
 
     def shielded(
-        self, kind: Literal["ask", "read", "write"], counters: Counters, call: Callable[[], T], otherwise: Callable[[], T]
-    ) -> T:  # fmt: skip
+        self, kind: Literal["ask", "read", "write"], counters: Counters, call: Callable[[], T], otherwise: Callable[[], U]
+    ) -> T | U:  # fmt: skip
         """What the call returns, or ``otherwise`` if the disk fails or is left alone; the breaker hears of both.
 
         A full disk is no failure. Without a breaker errors are raised as they come.
@@ -106,8 +113,10 @@ class Services:
         if breaker.open or (kind == "write" and breaker.poisoned):
             return otherwise()
         failed, done = _progress(kind, counters)
+        began = self.clock.monotonic()
         try:
             result = call()
+            self.times.note(kind, self.clock.monotonic() - began)
         except NoSpaceError:
             raise
         except PoisonedError as error:
@@ -135,6 +144,25 @@ class Services:
         except PoisonedError as error:
             self.breaker.poison(error)
             raise
+
+    def refusal(self) -> Cause:
+        """What a page is lost to that was asked for and not looked for."""
+        return "breaker" if self.breaker.open else "corrupt"
+
+    def background_failed(self, error: LsmError) -> None:
+        """Background work could not be done: the breaker hears of it, if it is the disk's fault."""
+        if isinstance(error, PoisonedError):
+            self.breaker.poison(error)
+        elif isinstance(error, IOFailedError | CorruptionError) and not isinstance(error, NoSpaceError):
+            self.breaker.failed("upkeep", error)
+
+    def note_put(self, keys: Iterable[bytes], stored: Iterable[bool]) -> None:
+        """These pages were offered; which are stored now."""
+        fates, verdicts = self.waterfall.fates, list(zip(keys, stored, strict=True))
+        fates.stored(key for key, flag in verdicts if flag)
+        declined = [key for key, flag in verdicts if not flag]
+        if declined:
+            fates.note(declined, "declined")
 
     def watch_disk(self, recover: Callable[[], Exception | None]) -> None:
         """Have a worker try the disk while the breaker is open; it is started when it is first needed."""
@@ -221,6 +249,8 @@ class Services:
         """In a forked child: nothing runs here."""
         self.workers.forked()
         self.breaker.forked()
+        self.waterfall.forked()
+        self.times.forked()
         if self.puts is not None:
             self.puts.forked()
         self.attempts.forked()

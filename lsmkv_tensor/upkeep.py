@@ -30,6 +30,8 @@ class Upkeep:
         self._served: tuple[ValueLog, Collector] | None = None
         self.wake: Callable[[float], None] = lambda _: None
         """Ask for a step so many seconds from now."""
+        self.on_error: Callable[[LsmError], None] = lambda _: None
+        """Told of every step that failed."""
         self.failures = 0
         """Steps that ended in an error; what they had begun is as it was, and is tried again."""
 
@@ -56,8 +58,9 @@ class Upkeep:
                 done = collector.step()
         except ClosedError:
             return False
-        except LsmError:
+        except LsmError as error:
             self.failures += 1
+            self.on_error(error)
             return False
         if done.victims and self._bytes_per_s is not None:
             self.wake((done.bytes_read + done.bytes_moved) / self._bytes_per_s)

@@ -20,6 +20,8 @@ class Notifier:
         self._callbacks: defaultdict[int, list[EvictCallback]] = defaultdict(list)
         self.errors = 0
         """Callbacks that raised."""
+        self.watch: Callable[[list[bytes]], None] = _nobody
+        """Called first, with the index keys of all that were evicted."""
 
     def register(self, namespace: int, callback: EvictCallback) -> None:
         """Call it from now on."""
@@ -27,6 +29,9 @@ class Notifier:
 
     def deliver(self, evicted: Iterable[tuple[bytes, int]]) -> None:
         """Call back for (index key, bytes) of each page, without any lock held; a raising callback is counted."""
+        evicted = list(evicted)
+        if evicted:
+            self.watch([key for key, _ in evicted])
         by_namespace: defaultdict[int, tuple[list[bytes], list[int]]] = defaultdict(lambda: ([], []))
         for key, size in evicted:
             keys, sizes = by_namespace[int.from_bytes(key[:4], "big")]
@@ -38,3 +43,8 @@ class Notifier:
                     callback(list(keys), list(sizes))
                 except Exception:  # noqa: BLE001 - an owner's bug must not fail another owner's put
                     self.errors += 1
+
+
+def _nobody(keys: list[bytes]) -> None:
+    """Nobody keeps an account of what was evicted."""
+    del keys

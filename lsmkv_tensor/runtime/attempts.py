@@ -77,7 +77,7 @@ class AttemptPool:
         this iterator or exhausted it: only then is nobody using its memory.
         """
         attempt: _Attempt[T] = _Attempt(parts, release)
-        if not self._begin(attempt):
+        if not self.remaining(until) or not self._begin(attempt):
             release()
             return
         try:

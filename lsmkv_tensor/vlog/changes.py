@@ -54,6 +54,8 @@ class Changes:
         self.lock = Lock()
         self.dropped: set[int] = set()
         """Numbers of namespaces that are being dropped, or were: nothing is written to them any more."""
+        self.on_corrupt: Callable[[bytes], None] = _nobody
+        """Called with the index key of each page that is dropped because its bytes failed the check."""
         self._liveness = liveness
 
     def minute(self) -> int:
@@ -154,6 +156,7 @@ class Changes:
             except (IOFailedError, BusyError):  # it stays in the index and stays a miss
                 return False
             self.counters.corrupt += 1
+            self.on_corrupt(key)
             return True
 
     def _delete(self, found: Mapping[bytes, Place]) -> int:
@@ -352,3 +355,8 @@ def with_records(batch: WriteBatch, records: Mapping[bytes, bytes | None]) -> Wr
         else:
             batch.put(key, value)
     return batch
+
+
+def _nobody(key: bytes) -> None:
+    """Nobody keeps an account of what was corrupt."""
+    del key

@@ -1,0 +1,131 @@
+"""Asking a namespace what is there: the index, the queue of puts, and the account of what was not found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv_tensor.errors import ClosedError
+from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
+from lsmkv_tensor.retention.touches import ASK
+from lsmkv_tensor.runtime import StoreGate
+from lsmkv_tensor.runtime.waterfall import Cause
+from lsmkv_tensor.services import Services
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+
+__all__ = ["Asking", "tokens_of"]
+
+PREFIX_STEP = 128
+"""Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+def tokens_of(fields: Mapping[str, object]) -> int:
+    """Tokens that a page of a namespace covers, as its fields say; 1 where they do not: then pages are counted."""
+    tokens = fields.get("page_tokens")
+    return tokens if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0 else 1
+
+
+class Asking:
+    """The part of :class:`lsmkv_tensor.namespaces.Namespace` that asks. Its attributes are the namespace's own."""
+
+    services: Services
+    _gate: StoreGate
+    _log: ValueLog
+    _reader: PageReader
+    _prefix: bytes
+    _tokens: int
+
+    def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are stored, or accepted and waiting to be written (not those if ``queued`` is False).
+
+        I/O: index blocks, most often cached.
+        """
+        index_keys = self.index_keys(keys)
+        return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
+
+    def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
+        """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
+
+        ``deadline_s``: as for :meth:`get_into`. ``prefetch``: have the kernel begin to read these pages, and do not wait for it.
+
+        I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
+        """
+        until = self.services.until(deadline_s)
+        attempts, fall = self.services.attempts, self.services.waterfall
+
+        def ask() -> int:
+            """What is asked, on whichever thread."""
+            found = self._asked_prefix(keys)
+            if prefetch and found:
+                self._reader.prefetch(self.index_keys(keys[:found]))
+            return found
+
+        def known() -> int | Cause:
+            """The prefix, or that it is late."""
+            if until is None:
+                return ask()
+            found = attempts.one(ask, until)
+            return "late" if found is None else found
+
+        found = self._shielded("ask", known, self.services.refusal)
+        if isinstance(found, str):
+            fall.refused("ask", len(keys), found, self._tokens)
+            return 0
+        fall.prefix(len(keys), found, self._tokens, lambda a, b: self.index_keys(keys[a:b]), self._still_there)
+        return found
+
+    # helpers
+
+    def _shielded(self, kind: Literal["ask", "read", "write"], call: Callable[[], T], otherwise: Callable[[], U]) -> T | U:
+        """A call inside the gate (a put passes it itself), or what is said when the disk fails or is left alone."""
+
+        def inside() -> T:
+            """The call."""
+            with self._gate:
+                return call()
+
+        if self._gate.is_shut:
+            raise ClosedError(self._gate.what)
+        return self.services.shielded(kind, self._log.counters, call if kind == "write" else inside, otherwise)
+
+    def _still_there(self, index_keys: list[bytes]) -> Iterable[bool]:
+        """Which of the pages behind a missing one are there."""
+        return self._shielded("ask", lambda: self._there(index_keys), lambda: [False] * len(index_keys))
+
+    def _there(self, index_keys: list[bytes], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are in the queue or in the index; asked in this order, none that moves on is missed."""
+        waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
+        stored = self._log.contains(index_keys)
+        return stored if waiting is None else stored | np.array(waiting, np.bool_)
+
+    def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
+        """As :meth:`_stored_prefix`; retention hears of it."""
+        known = self._stored_prefix(keys)
+        self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
+        return known
+
+    def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
+        """How many pages from the first on the index has without a gap."""
+        puts = self.services.puts
+        if (puts is None or puts.holds(()) is None) and not self._log.may_expire(self._prefix):
+            return self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
+        known, step = 0, PREFIX_STEP
+        while known < len(keys):
+            there = self._there(self.index_keys(keys[known : known + step]))
+            if not there.all():
+                return known + int(there.argmin())
+            known += len(there)
+            step *= 2
+        return known
+
+    def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
+        """Namespace number and 28-byte page key, as the index has them."""
+        prefix = self._prefix
+        return [prefix + key for key in page_keys(keys)]
