@@ -11,9 +11,12 @@ from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_val
 from lsmkv.errors import InvalidArgumentError
 
 __all__ = [
+    "MANY",
     "PathArgument",
     "PathLike",
+    "all_bytes",
     "check_bounds",
+    "check_each",
     "check_pair",
     "checked_iter",
     "checked_iter_of_pairs",
@@ -23,9 +26,13 @@ __all__ = [
     "checked_values",
     "measured_keys",
     "same_width",
+    "width_of",
 ]
 
 T = TypeVar("T")
+
+MANY = 8
+"""Fewer items are looked at one by one."""
 
 MOST_PACKED_BYTES = 253
 """A length takes one byte, and two more must fit."""
@@ -64,25 +71,46 @@ def checked_iter(items: Iterable[T], what: str) -> Iterator[T]:
 
 def checked_keys(keys: Iterable[bytes]) -> Sequence[bytes]:
     """``keys`` if all are bytes within the limit."""
-    return measured_keys(keys)[0]
+    keys = _listed(keys)
+    if keys and (not all_bytes(keys) or max(map(len, keys)) > MAX_KEY_BYTES):
+        check_each(keys)
+    return keys
 
 
 def measured_keys(keys: Iterable[bytes]) -> tuple[Sequence[bytes], int]:
-    """``keys`` if all are bytes within the limit, and the length of the longest (0: there are none)."""
-    if not isinstance(keys, list | tuple):
-        keys = list(checked_iter(keys, "keys must be an iterable of bytes"))
-    if not keys:
-        return keys, 0
-    if list(map(type, keys)).count(bytes) == len(keys):  # lists that are counted: half the time of a set or a maximum
-        lengths = list(map(len, keys))
-        longest = lengths[0]
-        if lengths.count(longest) != len(keys):
-            longest = max(lengths)
-        if longest <= MAX_KEY_BYTES:
-            return keys, longest
+    """Keys to look up, and the length of the longest (0: there are none).
+
+    Among many of one width a bytearray is let through, which can be looked for like any key; who cannot, says so by a
+    TypeError (see :func:`check_each`).
+    """
+    keys = _listed(keys)
+    if len(keys) >= MANY and type(keys[0]) is bytes and same_width(keys, width := len(keys[0])):
+        return keys, width
+    keys = checked_keys(keys)
+    return keys, max(map(len, keys), default=0)
+
+
+def _listed(keys: Iterable[bytes]) -> Sequence[bytes]:
+    """The keys as they are, or drawn into a list."""
+    return keys if isinstance(keys, list | tuple) else list(checked_iter(keys, "keys must be an iterable of bytes"))
+
+
+def check_each(keys: Iterable[object]) -> None:
+    """InvalidArgumentError naming the first key that is none."""
     for key in keys:
         check_key(key)
-    return keys, max(map(len, keys))
+
+
+def all_bytes(items: Sequence[object]) -> bool:
+    """Whether each is bytes and nothing else."""
+    return list(map(type, items)).count(bytes) == len(items)
+
+
+def width_of(items: Sequence[bytes]) -> int:
+    """The length that all of these bytes have; -1 if they differ."""
+    width = len(items[0])
+    alike = same_width(items, width) if width <= MOST_PACKED_BYTES else list(map(len, items)).count(width) == len(items)
+    return width if alike else -1
 
 
 def same_width(keys: Sequence[object], width: int) -> bool:
@@ -108,7 +136,7 @@ def _packer(width: int, count: int) -> struct.Struct:
 
 def checked_values(values: Sequence[bytes]) -> Sequence[bytes]:
     """``values`` if all are bytes within the limit."""
-    if set(map(type, values)) != {bytes} or max(map(len, values)) > MAX_VALUE_BYTES:
+    if not all_bytes(values) or max(map(len, values)) > MAX_VALUE_BYTES:
         for value in values:
             check_value(value)
     return values

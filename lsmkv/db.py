@@ -179,12 +179,12 @@ class DB(Reading, OwnerCalls):
             check_key(key)
         if type(value) is not bytes or len(value) > MAX_VALUE_BYTES:
             check_value(value)
-        self._committer.commit((key,), (value,), len(key) + len(value), sync)
+        self._committer.commit(Frame((key,), (value,), len(key) + len(value)), sync)
 
     def delete(self, key: bytes, *, sync: bool = False) -> None:
         """Remove ``key`` if it exists. Errors as ``put``. I/O: as ``put``."""
         check_key(key)
-        self._committer.commit((key,), (None,), len(key), sync)
+        self._committer.commit(Frame((key,), (None,), len(key)), sync)
 
     def put_many(self, pairs: Iterable[tuple[bytes, bytes]], *, sync: bool = False) -> None:
         """Store many pairs; later ones win. Atomic per frame of at most 4 MiB and 4,096 pairs, in order.
@@ -196,7 +196,7 @@ class DB(Reading, OwnerCalls):
         """
         self._state()
         if (frame := only_frame(pairs)) is not None:
-            self._committer.commit(*frame, sync)
+            self._committer.commit(frame, sync)
         else:
             self._commit_all(frames_of_pairs(pairs), sync)
 
@@ -220,7 +220,7 @@ class DB(Reading, OwnerCalls):
         """Commit frames as they come, then sync once if asked."""
         written = False
         for frame in frames:
-            self._committer.commit(*frame, sync=False)
+            self._committer.commit(frame, sync=False)
             written = True
         if sync and written:
             self._committer.sync()
@@ -236,7 +236,7 @@ class DB(Reading, OwnerCalls):
             with self._calls:
                 commit_ranged(self._core, self._committer, self._upkeep, batch, sync=sync)
         elif batch.keys:
-            self._committer.commit(tuple(batch.keys), tuple(batch.values), batch.nbytes, sync)
+            self._committer.commit(Frame(tuple(batch.keys), tuple(batch.values), batch.nbytes), sync)
 
     @contextmanager
     def batch(self, *, sync: bool = False) -> Iterator[WriteBatch]:

@@ -8,10 +8,19 @@ and one operation of a long stream are held.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple
 
-from lsmkv.arguments import check_pair, checked_iter, checked_iter_of_pairs, checked_keys, checked_pairs
-from lsmkv.base.keys import check_key, check_value
+from lsmkv.arguments import (
+    MANY,
+    all_bytes,
+    check_pair,
+    checked_iter,
+    checked_iter_of_pairs,
+    checked_keys,
+    checked_pairs,
+    width_of,
+)
+from lsmkv.base.keys import MAX_KEY_BYTES, check_key, check_value
 
 __all__ = ["FRAME_BYTES", "FRAME_OPS", "Frame", "frames_of_keys", "frames_of_pairs", "only_frame"]
 
@@ -21,17 +30,37 @@ FRAME_BYTES = 4 << 20
 FRAME_OPS = 4096
 """Most operations of a frame."""
 
-Frame: TypeAlias = tuple[Sequence[bytes], Sequence[bytes | None], int]
-"""``(keys, values, bytes)``; value None is a delete."""
+
+class Frame(NamedTuple):
+    """One commit."""
+
+    keys: Sequence[bytes]
+    values: Sequence[bytes | None]
+    """None is a delete."""
+    nbytes: int
+    """Of keys and values together."""
+    widths: tuple[int, int] | None = None
+    """That of every key and of every value of so many puts that it pays to know; None: they differ, or nobody looked."""
 
 
 def only_frame(pairs: object) -> Frame | None:
     """The frame of a list or tuple of pairs that fits one; None if it takes several, or none, or is not such a thing."""
     if not isinstance(pairs, list | tuple) or not 0 < len(pairs) <= FRAME_OPS:
         return None
+    keys: Sequence[bytes]
+    values: Sequence[bytes]
+    try:
+        keys, values = zip(*pairs, strict=True)
+    except (TypeError, ValueError):
+        keys, values = checked_pairs(pairs)
+    if len(keys) >= MANY and all_bytes(keys) and all_bytes(values):
+        key_width, value_width = width_of(keys), width_of(values)
+        size = (key_width + value_width) * len(keys)
+        if 0 < key_width <= MAX_KEY_BYTES and value_width >= 0 and size <= FRAME_BYTES:
+            return Frame(keys, values, size, (key_width, value_width))
     keys, values = checked_pairs(pairs)
     size = sum(map(len, keys)) + sum(map(len, values))
-    return (keys, values, size) if size <= FRAME_BYTES else None
+    return Frame(keys, values, size) if size <= FRAME_BYTES else None
 
 
 def frames_of_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[Frame]:
@@ -78,22 +107,22 @@ def _drawn(operations: Iterator[tuple[bytes, bytes | None, int]]) -> Iterator[Fr
     size = 0
     for key, value, nbytes in operations:
         if keys and size + nbytes > FRAME_BYTES:
-            yield keys, values, size
+            yield Frame(keys, values, size)
             keys, values, size = [], [], 0
         keys.append(key)
         values.append(value)
         size += nbytes
         if size >= FRAME_BYTES or len(keys) == FRAME_OPS:
-            yield keys, values, size
+            yield Frame(keys, values, size)
             keys, values, size = [], [], 0
     if keys:
-        yield keys, values, size
+        yield Frame(keys, values, size)
 
 
 def _halves(keys: Sequence[bytes], values: Sequence[bytes | None], size: int) -> Iterator[Frame]:
     """Frames of up to FRAME_OPS operations of ``size`` bytes: halved until each is small enough."""
     if size <= FRAME_BYTES or len(keys) == 1:
-        yield keys, values, size
+        yield Frame(keys, values, size)
         return
     middle = len(keys) // 2
     left = sum(map(len, keys[:middle])) + sum(len(v) for v in values[:middle] if v is not None)

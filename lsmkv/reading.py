@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.arguments import check_bounds, checked_keys, measured_keys
+from lsmkv.arguments import check_bounds, check_each, measured_keys
 from lsmkv.base.keys import check_key
 from lsmkv.errors import ClosedError
 from lsmkv.iterator import Scan
@@ -60,11 +60,20 @@ class Reading(ABC):
         I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """
         keys, longest = measured_keys(keys)
-        return find_many(self._state(), self._tables, keys, longest=longest)
+        try:
+            return find_many(self._state(), self._tables, keys, longest=longest)
+        except TypeError:
+            check_each(keys)
+            raise
 
     def contains_many(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
         """Which of the keys exist, as booleans in their order. I/O: as ``get_many``."""
-        found = find_many(self._state(), self._tables, checked_keys(keys), bare=True)
+        keys, longest = measured_keys(keys)
+        try:
+            found = find_many(self._state(), self._tables, keys, bare=True, longest=longest)
+        except TypeError:
+            check_each(keys)
+            raise
         return np.fromiter((value is not None for value in found), np.bool_, len(found))
 
     def count_leading(self, keys: Sequence[bytes], *, prefix: bytes = b"") -> int:

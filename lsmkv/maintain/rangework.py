@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lsmkv.batch import WriteBatch
+from lsmkv.framing import Frame
 from lsmkv.live.core import Core
 from lsmkv.maintain.upkeep import Upkeep
 from lsmkv.read.narrow import as_points
@@ -30,7 +31,7 @@ def commit_ranged(core: Core, committer: Committer, upkeep: Upkeep, batch: Write
     small = limit > 0 and state is not None and narrow(state) is not None
     if not small:
         _make_room(core, upkeep)
-    frame = tuple(batch.keys), tuple(batch.values), batch.nbytes
+    frame = Frame(tuple(batch.keys), tuple(batch.values), batch.nbytes)
     committer.commit_ranged(frame, tuple(batch.ranges), narrow if small else None, sync)
 
 

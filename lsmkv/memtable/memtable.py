@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
 
+from lsmkv.base.alike import Alike
 from lsmkv.base.columns import Columns
 from lsmkv.base.keys import Entry
 from lsmkv.env.sync import Lock
@@ -67,20 +68,38 @@ class Memtable:
         """The largest sequence number written to it; 0: none."""
         return self._last_seq
 
-    def apply(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int, *, keep_versions: bool) -> None:
+    def apply(
+        self,
+        keys: Sequence[bytes],
+        values: Sequence[bytes | None],
+        first_seq: int,
+        *,
+        keep_versions: bool,
+        alike: Alike | None = None,
+    ) -> None:
         """Write a batch: entry i gets sequence number ``first_seq + i``; value None deletes.
 
         Of a key that occurs twice the last entry wins. With ``keep_versions`` everything superseded stays readable through
-        :meth:`get_at` and scans at its sequence number. One writer at a time; sequence numbers only rise.
+        :meth:`get_at` and scans at its sequence number. One writer at a time; sequence numbers only rise. ``alike`` is the same
+        batch joined, if it is known.
         """
         n = len(keys)
         newest = self.newest
         batch: dict[bytes, Entry] = dict(zip(keys, zip(range(first_seq, first_seq + n), values, strict=True), strict=True))
-        size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + ENTRY_OVERHEAD_BYTES * n
+        if alike is not None:
+            size = alike.nbytes + ENTRY_OVERHEAD_BYTES * n
+        else:
+            size = sum(map(len, keys)) + sum(map(len, filter(None, values))) + ENTRY_OVERHEAD_BYTES * n
         self.applied_bytes += size
-        self._plain.note(keys, values, first_seq)
+        plain = self._plain.note(keys, values, first_seq, alike)
         self._last_seq = first_seq + n - 1
-        if len(batch) == n and newest.keys().isdisjoint(batch):
+        if plain and not keep_versions:  # all entries weigh the same: counting the new ones is enough
+            held = len(newest)
+            newest.update(batch)
+            held = len(newest) - held
+            self.entries += held
+            self.bytes += held * (size // n)
+        elif len(batch) == n and newest.keys().isdisjoint(batch):
             newest.update(batch)
             self.entries += n
             self.bytes += size

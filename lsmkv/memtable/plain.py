@@ -13,6 +13,7 @@ from typing import cast
 
 import numpy as np
 
+from lsmkv.base.alike import Alike, alike_of
 from lsmkv.base.columns import ByteColumn, Columns
 from lsmkv.base.order import sort_order
 
@@ -34,30 +35,21 @@ class PlainBatches:
         self._firsts: list[int] = []
         self._sizes: list[int] | None = []
 
-    def note(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int) -> None:
-        """Remember a batch, or give up on this memtable."""
+    def note(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int, alike: Alike | None = None) -> bool:
+        """Remember a batch, or give up on this memtable; whether all its batches have been alike so far."""
         if self._sizes is None:
-            return
-        n = len(keys)
-        try:
-            joined = b"".join(keys), b"".join(cast("Sequence[bytes]", values))
-        except TypeError:  # None: a delete
+            return False
+        if alike is None:
+            alike = _found_alike(keys, values)
+        if alike is None or (self._widths is not None and self._widths != alike.widths):
             self._give_up()
-            return
-        key_widths, value_widths = set(map(len, keys)), set(map(len, cast("Sequence[bytes]", values)))
-        if n < FEW or len(key_widths) > 1 or len(value_widths) > 1:
-            self._give_up()
-            return
-        widths = key_widths.pop(), value_widths.pop()
-        if self._widths is None:
-            self._widths = widths
-        if widths != self._widths or not widths[0]:
-            self._give_up()
-            return
-        self._keys.append(joined[0])
-        self._values.append(joined[1])
+            return False
+        self._widths = alike.widths
+        self._keys.append(alike.keys)
+        self._values.append(alike.values)
         self._firsts.append(first_seq)
-        self._sizes.append(n)
+        self._sizes.append(len(keys))
+        return True
 
     def _give_up(self) -> None:
         """Forget everything: this memtable is flushed from its dict."""
@@ -74,3 +66,13 @@ class PlainBatches:
         keys = ByteColumn.fixed(np.frombuffer(b"".join(self._keys), np.uint8), entries, key_width)
         values = ByteColumn.fixed(np.frombuffer(b"".join(self._values), np.uint8), entries, value_width)
         return Columns(keys, tags, values).take(sort_order(keys))
+
+
+def _found_alike(keys: Sequence[bytes], values: Sequence[bytes | None]) -> Alike | None:
+    """The batch joined, if it is one of several puts of one width each."""
+    if len(keys) < FEW or None in values:
+        return None
+    key_widths, value_widths = set(map(len, keys)), set(map(len, cast("Sequence[bytes]", values)))
+    if len(key_widths) > 1 or len(value_widths) > 1 or key_widths == {0}:
+        return None
+    return alike_of(keys, values, (key_widths.pop(), value_widths.pop()))

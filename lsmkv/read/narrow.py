@@ -58,7 +58,7 @@ def as_points(
     new_keys += keys[after:]
     new_values += values[after:]
     size = sum(map(len, new_keys)) + sum(len(value) for value in new_values if value is not None)
-    return tuple(new_keys), tuple(new_values), size
+    return Frame(tuple(new_keys), tuple(new_values), size)
 
 
 def _live_keys(state: ReadState, tables: TableCache, start: bytes, stop: bytes | None, limit: int) -> list[bytes] | None:

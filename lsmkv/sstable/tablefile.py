@@ -187,6 +187,21 @@ class TableFile:
         self._know(index, data, block)
         return block.payload, block.layout, FRAME_BYTES if block.in_place else 0, len(data)
 
+    def frames(self, start: int, stop: int) -> list[tuple[bytes, Layout | None, int, int]]:
+        """:meth:`frame` of each block from ``start`` to ``stop - 1``. I/O: one read, and one more for a block new to us."""
+        if stop - start == 1:
+            return [self.frame(start)]
+        offsets = self.offsets
+        at = offsets[start]
+        data = self.part(at, offsets[stop] - at)
+        found: list[tuple[bytes, Layout | None, int, int]] = []
+        for index in range(start, stop):
+            low, high = offsets[index], offsets[index + 1]
+            payload = data[low - at : high - at]
+            known = xxh3_64_intdigest(payload) == self._sums[index]
+            found.append((payload, self._layouts[index], FRAME_BYTES, high - low) if known else self.frame(index))
+        return found
+
     def part(self, at: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``at``, not checked: for who can tell right from wrong bytes. I/O: one read."""
         try:

@@ -19,7 +19,7 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Value, row_in, rows_of, values_from, values_of
+from lsmkv.sstable.quick import Layout, Value, row_in, rows_of, values_from, values_of
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
@@ -177,7 +177,8 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     """
     fences, counters, cached, width, n = table.fences, table.counters, table.cached, len(keys[0]), len(keys)
     index = bisect_left(fences, keys[0])
-    if bisect_left(fences, keys[-1], index) - index > n // 4 + 1:
+    last = bisect_left(fences, keys[-1], index)
+    if last - index > n // 4 + 1:
         return None
     joined = b"".join(keys)
     if len(joined) != n * width:
@@ -185,6 +186,7 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     out: list[Value] = []
     row, i = -1, 0
     reads = hits = size = 0
+    ahead: list[tuple[bytes, Layout | None, int, int]] = []
     while i < n and index < table.blocks:
         block = cached[index]
         if block is not None:
@@ -192,8 +194,10 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
             table.block_tray.marks[index] = 1
             hits += 1
         else:
-            payload, layout, at, extent = table.file.frame(index)
-            reads += 1
+            if not ahead:
+                ahead = table.file.frames(index, _uncached(cached, index, min(last, table.blocks - 1)))[::-1]
+                reads += len(ahead)
+            payload, layout, at, extent = ahead.pop()
             size += extent
             if table.block_tray.wants_block(index, extent):
                 table.hold_block(index, payload, at)
@@ -217,6 +221,14 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     counters.cache_hits += hits
     counters.found += n
     return out
+
+
+def _uncached(cached: Sequence[object], start: int, last: int) -> int:
+    """Where the blocks that are not cached end, from ``start``, which is not, on; at most behind ``last``."""
+    stop = start + 1
+    while stop <= last and cached[stop] is None:
+        stop += 1
+    return stop
 
 
 def keys_at(keys: Sequence[bytes], pick: Sequence[int]) -> Sequence[bytes]:

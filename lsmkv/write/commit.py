@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from lsmkv.base.alike import alike_of
 from lsmkv.env.sync import Lock
 from lsmkv.errors import BusyError, ClosedError, LsmError, PoisonedError
 from lsmkv.framing import Frame
@@ -72,11 +73,11 @@ class Committer:
 
         I/O: as :meth:`commit`, one log begun, and what ``narrow`` reads.
         """
-        request = Request(*frame, sync, ranges)
+        request = Request(frame, sync, ranges)
         request.narrow = narrow
         self._enter(request)
 
-    def commit(self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool) -> None:
+    def commit(self, frame: Frame, sync: bool) -> None:
         """Make one batch visible, and durable if ``sync`` (or the options) say so.
 
         Raises ClosedError, PoisonedError, NoSpaceError and IOFailedError (nothing of the batch is then visible),
@@ -85,7 +86,7 @@ class Committer:
         I/O: one gathered write for all batches queued at that moment, two if there are several; one fdatasync per log not yet
         durable if syncing.
         """
-        self._enter(Request(keys, values, nbytes, sync))
+        self._enter(Request(frame, sync))
 
     def _enter(self, request: Request) -> None:
         """Queue a request and see it through."""
@@ -139,21 +140,22 @@ class Committer:
             if frame is None:
                 self._write_ranged(only)
                 return
-            only.keys, only.values, size = frame
+            only.keys, only.values, size, only.widths = frame
             if not only.keys:
                 self._log((), only.sync)  # nothing to delete; what was written before is still to be made durable
                 return
         seq = self.last_seq + 1
         batches: list[WalBatch] = []
         for request in group:
-            batches.append(WalBatch(seq, request.keys, request.values))
+            alike = alike_of(request.keys, request.values, request.widths) if request.widths is not None else None
+            batches.append(WalBatch(seq, request.keys, request.values, (), alike))
             seq += len(request.keys)
         self._log(batches, any(request.sync for request in group))
         mem = state.mem
         with self._apply_lock:
             keep = self._snapshots.alive > 0 and self._snapshots.settle() > 0
             for batch in batches:
-                mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep)
+                mem.apply(batch.keys, batch.values, batch.first_seq, keep_versions=keep, alike=batch.alike)
             self._applied(seq - 1, size)
 
     def _write_ranged(self, request: Request) -> None:

@@ -19,14 +19,10 @@ Narrow: TypeAlias = Callable[[ReadState], Frame | None]
 class Request:
     """One writer's batch on its way through the queue."""
 
-    __slots__ = ("cancelled", "done", "error", "keys", "narrow", "nbytes", "ranges", "sync", "values")
+    __slots__ = ("cancelled", "done", "error", "keys", "narrow", "nbytes", "ranges", "sync", "values", "widths")
 
-    def __init__(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], nbytes: int, sync: bool, ranges: Sequence[RangeAt] = ()
-    ) -> None:
-        self.keys = keys
-        self.values = values
-        self.nbytes = nbytes
+    def __init__(self, frame: Frame, sync: bool, ranges: Sequence[RangeAt] = ()) -> None:
+        self.keys, self.values, self.nbytes, self.widths = frame
         self.sync = sync
         self.ranges = ranges
         self.narrow: Narrow | None = None

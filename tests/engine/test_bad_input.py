@@ -155,6 +155,36 @@ def test_many_keys_are_an_iterable_of_bytes(open_db, keys, what):
                 call(keys)
 
 
+@pytest.mark.parametrize("at", [0, 5, 19])
+@pytest.mark.parametrize("kind", [memoryview, bytearray, str, type(None)])
+def test_one_among_many_that_is_no_bytes(open_db, memory_fs, kind, at):
+    """Writes refuse it and nothing of them is logged; reads refuse it or look for the key it equals."""
+    keys = [b"%03d" % n for n in range(20)]
+    bad = list(keys)
+    bad[at] = {str: "005", type(None): None}[kind] if kind in (str, type(None)) else kind(keys[at])
+    with open_db() as db:
+        db.put_many([(key, b"value") for key in keys])
+        for call in (
+            lambda: db.put_many([(key, b"other") for key in bad]),
+            lambda: db.put_many([(key, value) for key, value in zip(keys, bad, strict=True)]),
+            lambda: db.delete_many(bad),
+        ):
+            with pytest.raises(InvalidArgumentError, match=f"must be bytes, not {kind.__name__}"):
+                call()
+        for flushed in (False, True):
+            if flushed:
+                db.flush()
+                db.settle()
+            for call in (db.get_many, db.contains_many):
+                try:
+                    assert all(call(bad))
+                    assert kind is bytearray
+                except InvalidArgumentError as error:
+                    assert f"not {kind.__name__}" in str(error)  # noqa: PT017 - either is right
+    with open_db(fs=memory_fs) as db:
+        assert db.get_many(keys) == [b"value"] * 20
+
+
 @pytest.mark.parametrize("kind", [memoryview, bytearray, str, type(None)])
 def test_get_refuses_what_only_equals_a_key(open_db, kind):
     key = {str: "key", type(None): None}.get(kind) if kind in (str, type(None)) else kind(b"key")
@@ -229,11 +259,11 @@ def test_frames_are_bounded_in_bytes(open_db, memory_fs, make):
         sizes: list[int] = []
         commit = db._committer.commit
 
-        def watched(keys, values, nbytes, sync):
-            assert nbytes == sum(map(len, keys)) + sum(len(v) for v in values if v is not None)
-            assert len(keys) == len(values)
-            sizes.append(nbytes)
-            commit(keys, values, nbytes, sync)
+        def watched(frame, sync):
+            assert frame.nbytes == sum(map(len, frame.keys)) + sum(len(v) for v in frame.values if v is not None)
+            assert len(frame.keys) == len(frame.values)
+            sizes.append(frame.nbytes)
+            commit(frame, sync)
 
         db._committer.commit = watched
         db.put_many(make([(k, b"v") for k in keys]), sync=True)

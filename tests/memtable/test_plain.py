@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsmkv.base.alike import alike_of
 from lsmkv.env.rng import seeded
 from lsmkv.memtable import new_memtable
 from lsmkv.memtable.freeze import to_columns
@@ -29,6 +30,25 @@ def test_columns_equal_those_from_the_dict(program):
         mem.apply([k for k, _ in batch], [v for _, v in batch], seq, keep_versions=False)
         seq += len(batch)
     assert same(mem.columns(), to_columns(mem.newest, mem.older))
+
+
+@given(alike | batches, st.lists(st.booleans(), min_size=6, max_size=6))
+def test_a_batch_joined_before_leaves_the_same_memtable(program, kept):
+    """Whoever joined it, with versions kept or not: same entries, same accounting, same columns."""
+    mems = [new_memtable("skiplist", seeded(1)) for _ in range(2)]
+    seq = 1
+    for at, batch in enumerate(program):
+        keys, values = [k for k, _ in batch], [v for _, v in batch]
+        widths = {(len(k), len(v)) if v is not None else None for k, v in batch}
+        known = widths.pop() if len(widths) == 1 and len(batch) >= 8 else None
+        joined = alike_of(keys, values, known) if known is not None and known[0] else None
+        for mem, given_alike in zip(mems, (None, joined), strict=True):
+            mem.apply(keys, values, seq, keep_versions=kept[at % len(kept)], alike=given_alike)
+        seq += len(batch)
+    for mem in mems:
+        mem.check()
+    assert [(m.entries, m.bytes, m.applied_bytes) for m in mems[:1]] == [(m.entries, m.bytes, m.applied_bytes) for m in mems[1:]]
+    assert same(mems[0].columns(), mems[1].columns())
 
 
 def test_batches_alike_are_used_and_one_that_differs_ends_it():

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsmkv.base.alike import alike_of
 from lsmkv.base.counters import WorkCounters
 from lsmkv.base.frames import FILE_HEADER_BYTES, FRAME_HEADER_BYTES
 from lsmkv.errors import ClosedError, InvalidArgumentError
@@ -50,6 +51,15 @@ def test_lengths_are_stored_once_or_in_the_narrowest_array():
     assert payload([b"k"] * 2, [b"", b"v" * 65536]) == 4 + 8 + 2 + 65536
     assert payload([b"k"] * 3, [None, b"v", None]) == 3 + 4 + 3 + 3 + 1
     assert payload([b"k"], [None]) == 1 + 4 + 4 + 1
+
+
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(8, 40), st.randoms(use_true_random=False))
+def test_a_batch_that_is_joined_already_gives_the_same_bytes(key_width, value_width, n, rng):
+    keys, values = ([rng.randbytes(width) for _ in range(n)] for width in (key_width, value_width))
+    joined = WalBatch(7, keys, values, (), alike_of(keys, values, (key_width, value_width)))
+    parts, size = encode_batch(joined, 3, 64, 5)
+    expected, expected_size = encode_batch(WalBatch(7, keys, values), 3, 64, 5)
+    assert (b"".join(parts), size) == (b"".join(expected), expected_size)
 
 
 def test_a_great_many_empty_keys_and_values(logs):
