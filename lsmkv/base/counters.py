@@ -45,7 +45,9 @@ class BlockCounts(Counts):
     """Reading of data blocks by lookups, or by scans (which ask no filter)."""
 
     block_reads: int = 0
-    """Data blocks read from the file (cache misses, and reads without a cache); each is one device read."""
+    """Data blocks read from the file (cache misses, and reads without a cache); each is one device read, but for the joined."""
+    joined_reads: int = 0
+    """Of the blocks read: those that came with the read of the block before them."""
     block_bytes: int = 0
     """Bytes those reads transferred."""
     cache_hits: int = 0
@@ -116,6 +118,7 @@ class Counters:
         "filter_negatives",
         "filtered",
         "found",
+        "joined_reads",
         "misses",
         "row_hits",
         "too_new",
@@ -127,6 +130,7 @@ class Counters:
     cache_hits: int
     filter_negatives: int
     found: int
+    joined_reads: int
     misses: int
     """Keys looked for in a block of a table that does not hold them."""
     row_hits: int
@@ -174,6 +178,7 @@ class Counters:
         return BlockCounts(
             block_reads=self.block_reads,
             block_bytes=self.block_bytes,
+            joined_reads=self.joined_reads,
             cache_hits=self.cache_hits + self.row_hits,
             filter_checks=self.filter_checks,
             filter_negatives=self.filter_negatives,

@@ -118,7 +118,7 @@ def _read_bytes(stats: Stats) -> Row:
 def _reads(stats: Stats) -> Row:
     """Reads that reached the file system."""
     for number, level in enumerate(stats.ledger.levels):
-        yield "get", str(number), level.gets.block_reads + level.gets.unfiltered_reads
+        yield "get", str(number), level.gets.block_reads - level.gets.joined_reads + level.gets.unfiltered_reads
         yield "scan", str(number), level.scans.block_reads
         yield "compaction", str(number), level.merges.reads
         yield "open", str(number), level.opens.reads

@@ -61,6 +61,8 @@ class TableAccess:
         self.likely = False
         self.streak = 0
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
+        self.near_reads = 0
+        """Blocks that batches of neighbours missed, counted in rounds."""
         self.row_reads = 0
         """Rows read from the file one by one; every :data:`GROW_EVERY`-th time the whole column is read and held instead."""
 

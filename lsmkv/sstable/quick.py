@@ -64,12 +64,13 @@ def value_in(payload: bytes, layout: Layout, key: bytes) -> Value:
     return payload[values : values + each]
 
 
-def row_in(payload: bytes, layout: Layout, key: bytes) -> int:
-    """The row of ``key``; below 0 if it is not here or only a Block can tell."""
+def row_in(payload: bytes, layout: Layout, key: bytes, start: int = 0) -> int:
+    """The row of ``key``; below 0 if it is not here or only a Block can tell. The block begins at byte ``start``."""
     low, values, width, _, skip = layout
+    low += start
     if len(key) != skip + width or (skip and not payload.startswith(key[:skip], low - skip)):
         return -1
-    at = payload.find(key[skip:], low, values) - low
+    at = payload.find(key[skip:], low, values + start) - low
     return at // width if at >= 0 and not at % width else -1
 
 
@@ -85,9 +86,13 @@ def values_from(payload: bytes, layout: Layout, keys: Sequence[bytes], row: int)
     return values_of(payload, layout, b"".join(keys), row) if len(keys[0]) == width else None
 
 
-def values_of(payload: bytes, layout: Layout, joined: bytes, row: int) -> tuple[bytes, ...] | None:
-    """:func:`values_from` for keys of the block's width that are joined already. Requires that there are so many rows."""
+def values_of(payload: bytes, layout: Layout, joined: bytes, row: int, start: int = 0) -> tuple[bytes, ...] | None:
+    """:func:`values_from` for keys of the block's width that are joined already. Requires that there are so many rows.
+
+    The block begins at byte ``start`` of the payload.
+    """
     low, values, width, each, skip = layout
+    low, values = low + start, values + start
     n, odd = divmod(len(joined), width + skip)
     at = low + row * width
     if skip:  # to give the rows their prefix back is cheaper than to take it off the keys, and looks at all of each

@@ -57,6 +57,7 @@ class RowAccess(TableAccess):
             return value
         if value is None or value is False:
             counters.unfiltered_reads += 1
+            counters.block_bytes += read
             return None
         counters.block_reads += 1
         counters.block_bytes += read
@@ -75,9 +76,10 @@ class RowAccess(TableAccess):
             value = self.file.pread(each, self.offsets[index] + column_at + row * each)
         except OSError as error:
             raise io_failed("read table", self.file.path, error) from error
-        counters = self.counters
-        if len(value) != each or not rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
+        counters, size = self.counters, len(value)
+        if size != each or not rows.startswith(xxh3_64_digest(key + value, self.seed), n + SEAL_BYTES * row):
             counters.unfiltered_reads += 1  # cut off: with a longer key it could be the same bytes
+            counters.block_bytes += size
             return None
         self.row_marks[index] = LAST_CHANCES
         counters.block_reads += 1

@@ -110,7 +110,8 @@ class TableFile:
         if self.properties.blocks != len(self.fences):
             raise CorruptionError(self.path, footer.properties_at, "properties and index disagree on the number of blocks")
         self._sums = array("Q", bytes(8 * len(self.fences)))
-        self._layouts: list[Layout | None] = [None] * len(self.fences)
+        self.layouts: list[Layout | None] = [None] * len(self.fences)
+        """Where things are in the frames that were checked and are used as they are."""
         self._largest_block = 2 * self.properties.block_bytes + LARGEST_ENTRY
 
     def _read(self, start: int, stop: int) -> bytes:
@@ -160,7 +161,7 @@ class TableFile:
         size = self.offsets[index + 1] - at
         data = self.part(at, size)
         if xxh3_64_intdigest(data) == self._sums[index]:
-            layout = self._layouts[index]
+            layout = self.layouts[index]
             if layout is not None:
                 value = value_in(data, layout, key)
                 if value is not None:
@@ -180,27 +181,30 @@ class TableFile:
         size = self.offsets[index + 1] - at
         data = self.part(at, size)
         if xxh3_64_intdigest(data) == self._sums[index]:
-            return data, self._layouts[index], FRAME_BYTES, size
-        if len(data) != size:
-            data = self._read(at, at + size)
+            return data, self.layouts[index], FRAME_BYTES, size
+        return *self.opened(index, data), size
+
+    def opened(self, index: int, data: bytes) -> tuple[bytes, Layout | None, int]:
+        """:meth:`frame` of bytes that were read already, and not checked. I/O: one read if they are too few."""
+        at, stop = self.offsets[index : index + 2]
+        if len(data) != stop - at:
+            data = self._read(at, stop)
         block = self._decode(at, data)
         self._know(index, data, block)
-        return block.payload, block.layout, FRAME_BYTES if block.in_place else 0, len(data)
+        return block.payload, block.layout, FRAME_BYTES if block.in_place else 0
 
-    def frames(self, start: int, stop: int) -> list[tuple[bytes, Layout | None, int, int]]:
-        """:meth:`frame` of each block from ``start`` to ``stop - 1``. I/O: one read, and one more for a block new to us."""
-        if stop - start == 1:
-            return [self.frame(start)]
-        offsets = self.offsets
+    def stretch(self, start: int, stop: int) -> tuple[bytes, list[bool]]:
+        """The frames of blocks ``start`` to ``stop - 1`` end to end, and which of them were checked before and are sound.
+
+        I/O: one read. Raises IOFailedError.
+        """
+        offsets, sums = self.offsets, self._sums
         at = offsets[start]
         data = self.part(at, offsets[stop] - at)
-        found: list[tuple[bytes, Layout | None, int, int]] = []
-        for index in range(start, stop):
-            low, high = offsets[index], offsets[index + 1]
-            payload = data[low - at : high - at]
-            known = xxh3_64_intdigest(payload) == self._sums[index]
-            found.append((payload, self._layouts[index], FRAME_BYTES, high - low) if known else self.frame(index))
-        return found
+        if stop - start == 1:
+            return data, [xxh3_64_intdigest(data) == sums[start]]
+        whole = memoryview(data)
+        return data, [xxh3_64_intdigest(whole[offsets[i] - at : offsets[i + 1] - at]) == sums[i] for i in range(start, stop)]
 
     def part(self, at: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``at``, not checked: for who can tell right from wrong bytes. I/O: one read."""
@@ -212,7 +216,7 @@ class TableFile:
     def _know(self, index: int, data: bytes, block: Block) -> None:
         """Remember a frame that was checked and is used as it is (a compressed one must be taken apart every time)."""
         if block.payload is data:
-            self._layouts[index] = block.layout
+            self.layouts[index] = block.layout
             self._sums[index] = xxh3_64_intdigest(data)
 
     def from_payload(self, index: int, payload: bytes, start: int) -> Block:

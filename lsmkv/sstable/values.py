@@ -19,12 +19,17 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
-from lsmkv.sstable.quick import Layout, Value, row_in, rows_of, values_from, values_of
+from lsmkv.sstable.layout import FRAME_BYTES
+from lsmkv.sstable.quick import Value, row_in, rows_of, values_from, values_of
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
 
 __all__ = ["ValueLookup", "keys_at", "neighbours"]
+
+HOLD_EVERY = 32
+"""Of the blocks that neighbours miss in a full cache, so many are asked for before one may be held: making a block and
+evicting for it costs ten times what it saves the next batch, unless that had to ask the disk."""
 
 FEW = 6
 """Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
@@ -167,7 +172,9 @@ class ValueLookup:
         return passed
 
 
-def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
+def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls out of it would cost a tenth
+    table: TableReader, keys: Sequence[bytes]
+) -> list[Value] | None:
     """The values of keys that are the next entries of the table, one after the other; None if they are not, or may not be.
 
     Keys may be in any order and occur twice. Requires that none is longer than the first. Looks at both ends first, so that
@@ -183,32 +190,44 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     joined = b"".join(keys)
     if len(joined) != n * width:
         return None
+    file, offsets, layouts, tray = table.file, table.offsets, table.file.layouts, table.block_tray
+    last = min(last, table.blocks - 1)
     out: list[Value] = []
     row, i = -1, 0
-    reads = hits = size = 0
-    ahead: list[tuple[bytes, Layout | None, int, int]] = []
-    while i < n and index < table.blocks:
+    hits = reads = fetched = size = first = stop = 0
+    data, sound = b"", [False]
+    while i < n and index <= last:
         block = cached[index]
         if block is not None:
-            payload, layout = block.payload, block.layout
-            table.block_tray.marks[index] = 1
+            payload, layout, start = block.payload, block.layout, 0
+            tray.marks[index] = 1
             hits += 1
         else:
-            if not ahead:
-                ahead = table.file.frames(index, _uncached(cached, index, min(last, table.blocks - 1)))[::-1]
-                reads += len(ahead)
-            payload, layout, at, extent = ahead.pop()
-            size += extent
-            if table.block_tray.wants_block(index, extent):
-                table.hold_block(index, payload, at)
+            if index >= stop:
+                first, stop = index, index + 1
+                while stop <= last and cached[stop] is None:
+                    stop += 1
+                data, sound = file.stretch(first, stop)
+                reads += 1
+                fetched += stop - first
+                size += offsets[stop] - offsets[first]
+            start, inside = offsets[index] - offsets[first], FRAME_BYTES
+            payload, layout = data, layouts[index]
+            extent = offsets[index + 1] - offsets[index]
+            if not sound[index - first]:
+                payload, layout, inside = file.opened(index, data[start : start + extent])
+                start = 0
+            table.near_reads = (table.near_reads + 1) % HOLD_EVERY
+            if tray.room(extent) or (not table.near_reads and tray.wants_block(index, extent)):
+                table.hold_block(index, data[start : start + extent] if payload is data else payload, inside)
         if layout is None or layout[2] + layout[4] != width:
             break
-        if row < 0 and (row := row_in(payload, layout, keys[0])) < 0:
+        if row < 0 and (row := row_in(payload, layout, keys[0], start)) < 0:
             break
         if i and keys[i] == keys[i - 1]:  # this block begins with an older version
             break
         end = min(i + rows_of(layout) - row, n)
-        values = values_of(payload, layout, joined[i * width : end * width], row)
+        values = values_of(payload, layout, joined[i * width : end * width], row, start)
         if values is None:
             break
         out += values
@@ -217,18 +236,11 @@ def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     if i < n:
         counters.unfiltered_reads += reads
         return None
-    counters.block_reads += reads
+    counters.block_reads += fetched
+    counters.joined_reads += fetched - reads
     counters.cache_hits += hits
     counters.found += n
     return out
-
-
-def _uncached(cached: Sequence[object], start: int, last: int) -> int:
-    """Where the blocks that are not cached end, from ``start``, which is not, on; at most behind ``last``."""
-    stop = start + 1
-    while stop <= last and cached[stop] is None:
-        stop += 1
-    return stop
 
 
 def keys_at(keys: Sequence[bytes], pick: Sequence[int]) -> Sequence[bytes]:

@@ -148,7 +148,7 @@ def done(db: DB, spent, disk: CountingFileSystem) -> Counter:
     return Counter(
         {
             "fetches": gets.block_fetches + scans.block_fetches,
-            "reads": gets.block_reads + gets.unfiltered_reads + scans.block_reads,
+            "reads": gets.block_reads - gets.joined_reads + gets.unfiltered_reads + scans.block_reads,
             "log writes": spent.wal.writes - spent.wal.tasks,
             "log syncs": spent.wal.syncs,
             "logs begun": spent.wal.tasks,

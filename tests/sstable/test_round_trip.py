@@ -167,6 +167,7 @@ def test_counters_tell_logical_from_physical_reads(tables):
         "filter_false_positives": 0,
         "filter_negatives": 0,
         "found": 2,
+        "joined_reads": 0,
         "unfiltered_misses": 0,
         "unfiltered_reads": 0,
     }
