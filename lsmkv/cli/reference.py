@@ -32,6 +32,10 @@ lock and change nothing, so they also work beside a live writer.
 def reference(tools: Tools) -> str:
     """The whole page as Markdown."""
     functions = {str(command.name or name(command.callback)): command.callback for command in tools.app.registered_commands}
+    for group in tools.app.registered_groups:
+        assert group.typer_instance is not None
+        for command in group.typer_instance.registered_commands:
+            functions[f"{group.name} {command.name or name(command.callback)}"] = command.callback
     return "\n".join([HEAD, *(_command(key, functions[key]) for key in sorted(functions))])
 
 

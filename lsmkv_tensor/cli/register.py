@@ -12,6 +12,7 @@ from lsmkv_tensor.cli.namespaces import namespaces
 from lsmkv_tensor.cli.packs import export, import_
 from lsmkv_tensor.cli.size import size
 from lsmkv_tensor.cli.survey import report
+from lsmkv_tensor.cli.trace import trace
 from lsmkv_tensor.cli.verify_store import verify
 from lsmkv_tensor.vlog.stamp import read_stamp
 
@@ -29,6 +30,7 @@ def register(tools: Tools) -> None:
     )
     for name, command in commands:
         tools.app.command(name)(command)
+    tools.app.add_typer(trace, name="trace")
     tools.files += [
         FileKind("segment", is_segment, dump_segment),
         FileKind("stamp", lambda _, path: basename(path) == "STORE", dump_stamp),

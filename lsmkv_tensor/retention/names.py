@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.retention.admission import AdmitAll
+from lsmkv_tensor.retention.admission import Adaptive, AdmitAll, SecondSight
 from lsmkv_tensor.retention.evictions import CountLru, Fifo, Lru
 from lsmkv_tensor.retention.multiqueue import MultiQueue
 from lsmkv_tensor.retention.protocol import Admission, Eviction
@@ -26,7 +26,7 @@ AdmissionMaker: TypeAlias = Callable[[int, float | None], Admission]
 """Makes a policy for a capacity in bytes and a write budget in bytes a day (None: no limit)."""
 
 EVICTIONS: dict[str, Callable[..., Eviction]] = {"fifo": Fifo, "lru": Lru, "countlru": CountLru, "mq": MultiQueue}
-ADMISSIONS: dict[str, Callable[..., Admission]] = {"all": AdmitAll}
+ADMISSIONS: dict[str, Callable[..., Admission]] = {"all": AdmitAll, "second": SecondSight, "adaptive": Adaptive}
 
 
 def load_eviction(text: str) -> EvictionMaker:

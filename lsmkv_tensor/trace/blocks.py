@@ -7,7 +7,8 @@ For each request, in order:
 3. Every resident block of the request was used, leaf to root, the ancestors in the upstream tier included.
 4. Blocks that are absent are offered; admission judges; room is made for the admitted ones; they are inserted, leaf to root.
 
-A request that brings more blocks than the capacity stores its first ones.
+A request that brings more than the capacity stores its first blocks. Blocks have size 1 and the capacity is a number of blocks,
+unless sizes are given: then both are bytes.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ class Counts:
     hits: int = 0
     """Blocks that the store delivered."""
     written: int = 0
+    written_bytes: int = 0
     declined: int = 0
     """Blocks offered that admission did not want."""
     evicted: int = 0
+    evicted_bytes: int = 0
     ghost_hits: int = 0
     """Blocks written again that had been evicted and were remembered."""
 
@@ -82,18 +85,31 @@ class Upstream:
 
 
 class BlockCache:
-    """A cache of ``capacity`` blocks under an eviction and an admission policy, both made for that many bytes (a block is 1)."""
+    """A cache under an eviction and an admission policy, both made for the same ``capacity``.
 
-    def __init__(self, capacity: int, unique_blocks: int, eviction: Eviction, admission: Admission, upstream: int = 0) -> None:
+    ``upstream``: blocks of the engine's own cache. ``sizes``: bytes of each block; None: 1.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        unique_blocks: int,
+        eviction: Eviction,
+        admission: Admission,
+        upstream: int = 0,
+        sizes: NDArray[np.int64] | None = None,
+    ) -> None:
         self.counts = Counts()
         self._capacity = capacity
+        self._used = 0
         self._eviction = eviction
         self._admission = admission
         self._upstream = Upstream(upstream)
+        self._sizes = np.ones(unique_blocks, dtype=np.int64) if sizes is None else sizes
         self._prints = prints_of(np.arange(unique_blocks))
         self._slot_of = np.full(unique_blocks, -1, dtype=np.int64)
-        self._block_in = np.full(capacity, -1, dtype=np.int64)
-        self._free = list(range(capacity - 1, -1, -1))
+        self._block_in = np.full(unique_blocks, -1, dtype=np.int64)
+        self._free = list(range(unique_blocks - 1, -1, -1))
 
     def replay(self, trace: Trace) -> Iterator[Counts]:
         """Serve every request; the counts so far after each."""
@@ -124,35 +140,42 @@ class BlockCache:
 
     def _offer(self, absent: Ids, now_s: float) -> None:
         """A probe that missed these blocks, and the put that follows it."""
-        prints = self._prints[absent]
+        prints, sizes = self._prints[absent], self._sizes[absent]
         self._admission.sight(prints, now_s)
         self._admission.observe(self._seen(now_s))
-        wanted = self._admission.decide(prints, np.ones(len(absent), dtype=np.int64), now_s)
+        wanted = self._admission.decide(prints, sizes, now_s)
         self.counts.declined += int(len(absent) - np.count_nonzero(wanted))
-        admitted = absent[wanted][: self._capacity][::-1]
+        admitted = absent[wanted]
+        admitted = admitted[np.cumsum(self._sizes[admitted]) <= self._capacity][::-1]
         if not len(admitted):
             return
-        if len(admitted) > len(self._free):
-            self._evict(len(admitted) - len(self._free))
+        sizes = self._sizes[admitted]
+        short = self._used + int(sizes.sum()) - self._capacity
+        if short > 0:
+            self._evict(short)
         slots = np.array([self._free.pop() for _ in range(len(admitted))], dtype=np.int64)
         self._slot_of[admitted] = slots
         self._block_in[slots] = admitted
-        self._eviction.on_insert(slots, np.ones(len(slots), dtype=np.int64), self._prints[admitted])
+        self._used += int(sizes.sum())
+        self._eviction.on_insert(slots, sizes, self._prints[admitted])
         self.counts.written += len(slots)
+        self.counts.written_bytes += int(sizes.sum())
         if isinstance(self._eviction, Remembering):
             self.counts.ghost_hits = self._eviction.ghost_hits
 
-    def _evict(self, blocks: int) -> None:
+    def _evict(self, nbytes: int) -> None:
         """Make room."""
-        slots = self._eviction.victims(blocks)
+        slots = self._eviction.victims(nbytes)
         self._eviction.on_remove(slots, evicted=True)
-        self._slot_of[self._block_in[slots]] = -1
+        blocks = self._block_in[slots]
+        self._slot_of[blocks] = -1
         self._block_in[slots] = -1
         self._free += slots[::-1].tolist()
+        self._used -= int(self._sizes[blocks].sum())
         self.counts.evicted += len(slots)
+        self.counts.evicted_bytes += int(self._sizes[blocks].sum())
 
     def _seen(self, now_s: float) -> Seen:
         """What the admission policy may know."""
         c = self.counts
-        used = self._capacity - len(self._free)
-        return Seen(now_s, self._capacity, used, c.written, c.evicted, c.ghost_hits, c.hits)
+        return Seen(now_s, self._capacity, self._used, c.written_bytes, c.evicted_bytes, c.ghost_hits, c.hits)
