@@ -47,6 +47,7 @@ class Passage:
     _notifier: Notifier
     _prefix: bytes
     _records: bytes
+    _ttl_s: float | None
 
     def stored(self, keys: Sequence[bytes]) -> list[StoredPage | None]:
         """Pages by their 28-byte keys in their stored form, every byte checked; None: absent or unreadable.
@@ -69,12 +70,16 @@ class Passage:
 
         I/O: as :meth:`Namespace.put_many`.
         """
-        beside = {self._records + key: value for key, value in (records or {}).items()}
+        beside: dict[bytes, bytes | None] = {self._records + key: value for key, value in (records or {}).items()}
         pages = []
         for page in stored:
             key, spans = self._prefix + page.key, [page.payload]
             pages.append(Page(key, page.parent, len(page.payload), page.codec, payload_check(key, spans), spans))
         with telling(self._log, self._notifier), self._gate:
+            if self._ttl_s is not None and pages:
+                expiry, use = self._log.terms.expiry(self.info.number, self._ttl_s)
+                pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
+                beside |= use
             flags, evicted = self._log.put(pages, beside, page_bytes=self.info.page_bytes)
         gone = set(evicted)
         return [flag and page.key not in gone for flag, page in zip(flags, pages, strict=True)]

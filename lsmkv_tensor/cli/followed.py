@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from posixpath import join
 from typing import Self
 
+from lsmkv.env.clock import SystemClock
 from lsmkv.env.fs import FileSystem
 from lsmkv_tensor.cli.survey import follow_index
 from lsmkv_tensor.passage import StoredPage
 from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.vlog.disks import known_disks, segment_home
-from lsmkv_tensor.vlog.layout import Place
+from lsmkv_tensor.vlog.layout import Place, minute_of
 from lsmkv_tensor.vlog.pieces import Want
 from lsmkv_tensor.vlog.reader import read_pages
 from lsmkv_tensor.vlog.reserved import RECORDS, number_key
@@ -51,6 +52,7 @@ class FollowedPages:
     def read(self, keys: Sequence[bytes]) -> list[StoredPage | None]:
         """See :class:`lsmkv_tensor.packs.PackSource`."""
         found: dict[int, StoredPage] = {}
+        now = minute_of(SystemClock().now())
         for attempt in range(ATTEMPTS):
             todo = [i for i in range(len(keys)) if i not in found]
             if not todo:
@@ -59,9 +61,10 @@ class FollowedPages:
                 self._index.refresh()
             values = self._index.get_many([self._prefix + keys[i] for i in todo])
             places = {i: Place.unpack(value) for i, value in zip(todo, values, strict=True) if value is not None}
-            if not places:
+            there = {i: place for i, place in places.items() if place is not None and not 0 < place.expiry <= now}
+            wants = [_want(i, self._prefix + keys[i], place) for i, place in there.items()]
+            if not wants:
                 break
-            wants = [_want(i, self._prefix + keys[i], place) for i, place in places.items() if place is not None]
             for want in self._sound(wants):
                 place, (memory,) = want.place, want.spans
                 found[want.position] = StoredPage(keys[want.position], place.parent, place.codec, memory)

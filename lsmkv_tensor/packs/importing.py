@@ -95,12 +95,14 @@ def import_pack(
     *,
     fs: FileSystem | None = None,
     only: bytes | None = None,
+    ttl_s: float | None = None,
     lock: AbstractContextManager[object] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     """Put the pages of the pack at ``path`` into a store, durably, under the namespace they come from.
 
-    ``only``: the digest of the one namespace that is wanted. ``lock``: held around each batch. ``progress`` is called with the
+    ``only``: the digest of the one namespace that is wanted. ``ttl_s``: seconds that the pages exist; None: until they are
+    evicted (when they end elsewhere does not travel). ``lock``: held around each batch. ``progress`` is called with the
     bytes of the pack read since its last call. Damaged items are left out, counted and told in the report.
 
     Raises CorruptionError (no pack, or a damaged header: nothing is imported), FormatTooNewError, NamespaceMismatchError (its
@@ -117,7 +119,7 @@ def import_pack(
         raise io_failed(op, path, error) from error
     try:
         header, start = _header(file, path)
-        namespace = _namespace(pages, header, path, only)
+        namespace = _namespace(pages, header, path, only, ttl_s)
         report = ImportReport(path, header.names, header.digest)
         reader = _Reader(file, header.digest, namespace, report, start, progress or (lambda _: None))
         for part in reader.parts():
@@ -142,7 +144,7 @@ def _header(file: File, path: str) -> tuple[PackHeader, int]:
     return unpack_header(raw, path), size
 
 
-def _namespace(pages: PageStore, header: PackHeader, path: str, only: bytes | None) -> Namespace:
+def _namespace(pages: PageStore, header: PackHeader, path: str, only: bytes | None, ttl_s: float | None) -> Namespace:
     """The namespace of the pack in the store, registered if it is new."""
     told = " ".join(map(repr, header.names)) or header.digest.hex()
     if only is not None and header.digest != only:
@@ -150,7 +152,7 @@ def _namespace(pages: PageStore, header: PackHeader, path: str, only: bytes | No
         raise InvalidArgumentError(msg)
     document = json.loads(header.text)
     name = header.names[0] if header.names else None
-    namespace = pages.namespace(document["fields"], document["page_bytes"], name=name)
+    namespace = pages.namespace(document["fields"], document["page_bytes"], name=name, ttl_s=ttl_s)
     if namespace.digest != header.digest:
         raise CorruptionError(path, 24, "the fields of the pack's namespace are not in their canonical form")
     return namespace

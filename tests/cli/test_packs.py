@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from lsmkv.testing import ManualClock
 from lsmkv_tensor import PageFormat, PageStore, StoreOptions, TensorStore
 
 Cli = Callable[..., Any]
@@ -145,3 +146,15 @@ def test_an_existing_pack_and_a_missing_store_are_refused(cli: Cli, filled: Path
     assert not (tmp_path / "there").exists()
     assert cli("import", filled, tmp_path / "nothing").code == 2
     assert "512MiB" in cli("import", filled, pack, "--capacity", "much").err
+
+
+def test_pages_that_have_ended_do_not_come_back_to_life_elsewhere(cli: Cli, tmp_path: Path) -> None:
+    path, pack = tmp_path / "here", tmp_path / "one.pack"
+    past = StoreOptions(capacity_bytes=48 << 20, clock=ManualClock(wall=1_750_000_000.0))
+    with PageStore.open(path, options=past) as store:
+        ns = store.namespace({"engine": 1}, 5000, name="engine")
+        ns.put_many([key(i) for i in range(4)], [bytes([i]) * 5000 for i in range(4)], ttl_s=60)
+        ns.put_many([key(i) for i in range(4, 7)], [bytes([i]) * 5000 for i in range(4, 7)])
+        assert ns.contains([key(i) for i in range(7)]).all()
+    told = cli("export", path, pack, "--json").json
+    assert (told["pages"], told["missing"]) == (3, 4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lsmkv.testing import ManualClock
 from lsmkv_tensor import LivePages, export_pack, import_pack
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError, InvalidArgumentError, IOFailedError
 from lsmkv_tensor.packs.layout import PACK_VERSION
@@ -98,3 +99,19 @@ def test_what_is_no_pack_is_refused_and_changes_nothing(filled):
             assert pages.stats().pages == before.pages
     with filled.pages() as pages, pytest.raises(IOFailedError, match="opening a pack"):
         import_pack(pages, "/packs/nothing", fs=filled.fs)
+
+
+def test_imported_pages_end_when_they_are_told_to(filled, machines):
+    with filled.pages() as pages:
+        export_pack(LivePages(engine(pages)), PACK, fs=filled.fs)
+    there = machines()
+    filled.copy_to(there)
+    clock = ManualClock()
+    with there.pages(clock=clock) as pages:
+        assert import_pack(pages, PACK, fs=there.fs, ttl_s=120).ok
+        assert engine(pages).contains_prefix([flat(i) for i in range(1, 51)]) == 50
+        clock.advance(300)
+        assert not engine(pages).contains([flat(i) for i in range(1, 51)]).any()
+        assert import_pack(pages, PACK, fs=there.fs).pages == 50, "what has ended is no longer there, so it comes again"
+        clock.advance(10**6)
+        assert engine(pages).contains_prefix([flat(i) for i in range(1, 51)]) == 50
