@@ -16,6 +16,7 @@ from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.format import DTYPES
 from lsmkv_tensor.retention.quota import LARGEST_CHOSEN, divide
 from lsmkv_tensor.vlog.layout import BLOCK, frame_header_bytes, padded
+from lsmkv_tensor.vlog.space import AHEAD_FROM
 
 __all__ = ["CODEC_RATIOS", "KvShape", "PageSize", "capacity_for", "dwpd", "page_size", "shape_of_config"]
 
@@ -144,13 +145,14 @@ def dwpd(written_bytes_per_s: float, disk_bytes: int) -> float:
 
 
 def _holds(capacity_bytes: int, pages: int, size: PageSize) -> bool:
-    """Whether a store of this capacity holds so many pages: one segment is spare, and at the end of each a page may not fit."""
+    """Whether a store of this capacity holds so many pages: segments are spare, and at the end of each a page may not fit."""
     try:
         quota = divide(capacity_bytes, None, None)
     except InvalidArgumentError:
         return False
     index = INDEX_BYTES_A_PAGE * pages + INDEX_SPARE_BYTES
-    return _in_segment(quota.segment_bytes, size) * (quota.segments - 1) >= pages and index <= quota.index_bytes
+    spare = 2 if quota.segments >= AHEAD_FROM else 1
+    return _in_segment(quota.segment_bytes, size) * (quota.segments - spare) >= pages and index <= quota.index_bytes
 
 
 def _in_segment(segment_bytes: int, size: PageSize) -> int:

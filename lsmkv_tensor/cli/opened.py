@@ -22,6 +22,9 @@ __all__ = ["check_page_store", "open_as_it_is", "options_as_it_is"]
 INDEX_ROOM = 4
 """Times the index's bytes: it is measured twice, and what is appended four times (vlog/share.py)."""
 
+SPARE_SEGMENTS = 3
+"""Beyond those there are: garbage collection's, the one that a store keeps free by itself, and one to be filled."""
+
 
 def check_page_store(tools: Tools, path: str) -> None:
     """InvalidArgumentError unless there is a page store at ``path``. I/O: some stats."""
@@ -43,7 +46,7 @@ def options_as_it_is(fs: FileSystem, path: str, capacity_bytes: int | None = Non
         segments = len(segment_files(fs, known_disks(follower, path)))
     index = sum(fs.size(join(path, "index", name)) for name in fs.listdir(join(path, "index")))
     share = max(INDEX_ROOM * index + MIN_INDEX_BYTES, (capacity_bytes or 0) // 32)
-    least = share + STAMP_BYTES + max(segments + 1, MIN_SEGMENTS) * stamp.segment_bytes
+    least = share + STAMP_BYTES + max(segments + SPARE_SEGMENTS, MIN_SEGMENTS) * stamp.segment_bytes
     return StoreOptions(capacity_bytes=max(least, capacity_bytes or 0), index_bytes=share)
 
 

@@ -24,7 +24,7 @@ from lsmkv_tensor.vlog.liveness import Change, Liveness
 from lsmkv_tensor.vlog.segment import ACTIVE, FREE, SEALED, Segment
 from lsmkv_tensor.vlog.writer import FrameWriter
 
-__all__ = ["DELETE_BATCH", "Space"]
+__all__ = ["AHEAD_FROM", "DELETE_BATCH", "Space"]
 
 DELETE_BATCH = 1024
 """Index entries deleted in one commit."""

@@ -109,6 +109,7 @@ def test_a_store_of_the_capacity_that_was_told_evicts_nothing(size, pages):
         for start in range(0, pages, 32):
             some = range(start, min(start + 32, pages))
             assert all(ns.put_many([i.to_bytes(28, "big") for i in some], [bytes(size) for _ in some]))
+            store.step()
         stats = store.stats()
     assert (stats.pages, stats.evicted_pages, stats.declined_pages) == (pages, 0, 0)
 
