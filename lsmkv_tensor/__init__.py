@@ -2,6 +2,7 @@
 
 from lsmkv_tensor import errors
 from lsmkv_tensor.errors import NamespaceMismatchError, UnsupportedCacheError
+from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
@@ -9,23 +10,29 @@ from lsmkv_tensor.packs import ExportReport, ImportReport, LivePages, export_pac
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan
 from lsmkv_tensor.runtime import Health
+from lsmkv_tensor.sharing import Sharing, SharingStats, SiblingStats
 from lsmkv_tensor.spans import PageSpans
 from lsmkv_tensor.store import TensorStore
 from lsmkv_tensor.vlog.gc import GcReport
 
 __all__ = [
     "ExportReport",
+    "FollowedNamespace",
     "GcReport",
     "Health",
     "ImportReport",
     "LivePages",
     "Namespace",
     "NamespaceMismatchError",
+    "PageFollower",
     "PageFormat",
     "PageSpans",
     "PageStore",
     "PageStoreStats",
     "Plan",
+    "Sharing",
+    "SharingStats",
+    "SiblingStats",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",

@@ -14,13 +14,11 @@ from lsmkv_tensor.retention.touches import ASK
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.waterfall import Cause
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.sharing.shared import Everywhere, leading
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 
 __all__ = ["Asking", "tokens_of"]
-
-PREFIX_STEP = 128
-"""Keys asked at a time while the prefix goes on and pages wait to be written; doubles with every step."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -38,17 +36,34 @@ class Asking:
     services: Services
     _gate: StoreGate
     _log: ValueLog
-    _reader: PageReader
+    _source: PageReader | Everywhere
+    _everywhere: Everywhere | None
     _prefix: bytes
     _tokens: int
 
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
-        """Which pages are stored, or accepted and waiting to be written (not those if ``queued`` is False).
+        """Which pages are stored, here or at a sibling, or accepted and waiting to be written (not those if ``queued`` is False).
 
-        I/O: index blocks, most often cached.
+        I/O: index blocks, most often cached; a look at siblings on a miss.
         """
         index_keys = self.index_keys(keys)
         return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
+
+    def contains_own(self, keys: Sequence[PageKey]) -> NDArray[np.bool_]:
+        """Which pages are stored here, whatever waits and whatever siblings hold. I/O: index blocks, most often cached."""
+        index_keys = self.index_keys(keys)
+        return self._shielded("ask", lambda: self._log.contains(index_keys), lambda: np.zeros(len(keys), np.bool_))
+
+    def to_store(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages a put would take: those that are not here (nor waiting, if ``queued``), and not at a sibling.
+
+        ``Sharing.store_held``: also those at a sibling. I/O: as :meth:`contains`.
+        """
+        index_keys = self.index_keys(keys)
+        there = self._shielded(
+            "ask", lambda: self._there(index_keys, queued=queued, putting=True), lambda: np.zeros(len(keys), np.bool_)
+        )
+        return ~there
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
@@ -64,7 +79,7 @@ class Asking:
             """What is asked, on whichever thread."""
             found = self._asked_prefix(keys)
             if prefetch and found:
-                self._reader.prefetch(self.index_keys(keys[:found]))
+                self._source.prefetch(self.index_keys(keys[:found]))
             return found
 
         def known() -> int | Cause:
@@ -99,11 +114,15 @@ class Asking:
         """Which of the pages behind a missing one are there."""
         return self._shielded("ask", lambda: self._there(index_keys), lambda: [False] * len(index_keys))
 
-    def _there(self, index_keys: list[bytes], *, queued: bool = True) -> NDArray[np.bool_]:
-        """Which pages are in the queue or in the index; asked in this order, none that moves on is missed."""
+    def _there(self, index_keys: list[bytes], *, queued: bool = True, putting: bool = False) -> NDArray[np.bool_]:
+        """Which pages are in the queue, in the index, or at a sibling; asked in this order, none that moves on is missed.
+
+        ``putting``: which of them need not be stored.
+        """
         waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
         stored = self._log.contains(index_keys)
-        return stored if waiting is None else stored | np.array(waiting, np.bool_)
+        there = stored if waiting is None else stored | np.array(waiting, np.bool_)
+        return there if self._everywhere is None else self._everywhere.add_siblings(index_keys, there, putting=putting)
 
     def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
         """As :meth:`_stored_prefix`; retention hears of it."""
@@ -112,18 +131,14 @@ class Asking:
         return known
 
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
-        """How many pages from the first on the index has without a gap."""
+        """How many pages from the first on are here, or at a sibling, without a gap."""
+        known = 0
         puts = self.services.puts
         if (puts is None or puts.holds(()) is None) and not self._log.may_expire(self._prefix):
-            return self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
-        known, step = 0, PREFIX_STEP
-        while known < len(keys):
-            there = self._there(self.index_keys(keys[known : known + step]))
-            if not there.all():
-                return known + int(there.argmin())
-            known += len(there)
-            step *= 2
-        return known
+            known = self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
+            if self._everywhere is None or known == len(keys):
+                return known
+        return leading(lambda part: self._there(self.index_keys(keys[part])), len(keys), known)
 
     def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""

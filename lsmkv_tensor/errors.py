@@ -22,6 +22,7 @@ from lsmkv.errors import (
     LsmError,
     NoSpaceError,
     PoisonedError,
+    ReadOnlyError,
     io_failed,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "NamespaceMismatchError",
     "NoSpaceError",
     "PoisonedError",
+    "ReadOnlyError",
     "UnsupportedCacheError",
     "io_failed",
 ]

@@ -22,6 +22,7 @@ from lsmkv_tensor.retention.touches import READ, STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.waterfall import Cause
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.sharing.shared import Everywhere
 from lsmkv_tensor.smallrecords import SmallRecords
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.hurried import read_by, scatter
@@ -55,6 +56,8 @@ class Namespace(Passage, SmallRecords, Asking):
         self._gate = gate
         self._log = log
         self._reader = reader
+        self._everywhere = Everywhere.of(info, log, reader, self.services.siblings)
+        self._source = reader if self._everywhere is None else self._everywhere
         self._notifier = notifier
         self._prefix = info.number.to_bytes(4, "big")
         self._tokens = tokens_of(info.fields)
@@ -150,7 +153,7 @@ class Namespace(Passage, SmallRecords, Asking):
         with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             use: dict[bytes, bytes] = {}
-            there: list[bool] = self._log.contains(index_keys).tolist() if index_keys else []
+            there: list[bool] = self._there(index_keys, queued=False, putting=True).tolist() if index_keys else []
             first: dict[bytes, int] = {}
             for i, key in enumerate(index_keys):
                 if not there[i]:
@@ -255,6 +258,8 @@ class Namespace(Passage, SmallRecords, Asking):
         """Work on these from now on: the store was reopened, no call is inside."""
         self._log = log
         self._reader = reader
+        self._everywhere = Everywhere.of(self.info, log, reader, self.services.siblings)
+        self._source = reader if self._everywhere is None else self._everywhere
 
     def _offer(
         self,
@@ -273,7 +278,7 @@ class Namespace(Passage, SmallRecords, Asking):
         if self.services.breaker.declines:
             return [False] * len(keys)
         with self._gate:
-            there = self._there(index_keys).tolist() if keys else []
+            there = self._there(index_keys, putting=True).tolist() if keys else []
             flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store)
             self._log.counters.present_pages += len(keys) - new
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
@@ -291,9 +296,9 @@ class Namespace(Passage, SmallRecords, Asking):
         services = self.services
         began, errors = services.clock.monotonic(), self._log.counters.read_errors
         if until is None:
-            flags = self._reader.get_into(index_keys, views)
+            flags = self._source.get_into(index_keys, views)
         else:
-            flags, late = read_by(self._reader, services.attempts, services.staging, index_keys, views, until)
+            flags, late = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
             services.late_pages += late
             why.update(dict.fromkeys(positions[len(positions) - late :], "late"))
         if self._log.counters.read_errors > errors:

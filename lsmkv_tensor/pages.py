@@ -35,6 +35,7 @@ from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate, try_disk
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.sharing import Sharing, open_siblings
 from lsmkv_tensor.upkeep import Upkeep, start_upkeep
 from lsmkv_tensor.vlog.gc import Collector, GcReport
 from lsmkv_tensor.vlog.liveness import Liveness
@@ -135,22 +136,36 @@ class PageStore:
             self._gate.resume()
 
     @classmethod
-    def open(cls, path: PathArgument | Sequence[PathArgument], *, options: StoreOptions | None = None) -> PageStore:
+    def open(
+        cls,
+        path: PathArgument | Sequence[PathArgument],
+        *,
+        options: StoreOptions | None = None,
+        member: str | None = None,
+        sharing: Sharing | None = None,
+    ) -> PageStore:
         """Open the store in directory ``path`` (a str or a path object), creating it if there is none.
 
         Several paths are one store on several disks: the first holds the index, all of them segments (docs/disks.md). The first
         alone opens the others too, once they were named.
 
+        ``member``: the store is ``path/member`` (of each path); reads also find what the other members under the first path
+        hold, as ``sharing`` says (:mod:`lsmkv_tensor.sharing`; to read without a store of one's own: PageFollower).
+
         Raises InvalidArgumentError (no path; a capacity too small, another segment_bytes than recorded), LockedError,
         CorruptionError, FormatTooNewError, IOFailedError.
 
-        I/O: opens the index, reads the stamp and one record per segment; no segment is read.
+        I/O: opens the index, reads the stamp and one record per segment; no segment is read. A member also opens the index of
+        each sibling.
         """
         first, *further = checked_paths(path)
         options = options if options is not None else StoreOptions()
+        siblings = open_siblings(first, member, options, sharing)
+        if siblings is not None:
+            first, *further = (join(root, siblings.name) for root in (first, *further))
         parts = open_parts(first, options, further)
         try:
-            return cls(first, parts, Services(options))
+            return cls(first, parts, Services(options, siblings))
         except BaseException:
             parts.db.close()
             raise
@@ -317,6 +332,7 @@ class PageStore:
                 gc_dropped_pages=c.gc_dropped_pages,
                 pinned_bytes=self._keeper.pinned_bytes,
                 callback_errors=self._notifier.errors,
+                sharing=None if self._services.siblings is None else self._services.siblings.stats(),
             )
 
     def close(self) -> None:

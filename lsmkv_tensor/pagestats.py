@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.runtime.calltimes import Times
 from lsmkv_tensor.runtime.waterfall import Asked
+from lsmkv_tensor.sharing.stats import SharingStats
 
 __all__ = ["PageStoreStats"]
 
@@ -91,3 +92,5 @@ class PageStoreStats:
     health: Health
     callback_errors: int
     """Eviction callbacks that raised."""
+    sharing: SharingStats | None = None
+    """The siblings and what they delivered (part of ``hits``); None: not shared."""

@@ -23,6 +23,7 @@ from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
+from lsmkv_tensor.sharing.siblings import Siblings
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.hurried import gather
 from lsmkv_tensor.vlog.staging import KEEP_BYTES, StagingPool
@@ -41,7 +42,9 @@ QUEUE_FIELDS = ("queued_pages", "queued_bytes", "queue_accepted_pages", "queue_d
 class Services:
     """The services of one store. Any thread may call anything."""
 
-    def __init__(self, options: StoreOptions | None = None) -> None:
+    def __init__(self, options: StoreOptions | None = None, siblings: Siblings | None = None) -> None:
+        """``siblings``: whom the store follows; None: it is not shared."""
+        self.siblings = siblings
         self.options = options if options is not None else StoreOptions()
         self.clock: Clock = self.options.clock if self.options.clock is not None else SystemClock()
         self.attempts = AttemptPool(self.options.clock)
@@ -244,6 +247,8 @@ class Services:
         self.workers.stop()
         self.attempts.stop(CLOSE_WAIT_S)
         self.crew.stop()
+        if self.siblings is not None:
+            self.siblings.close()
 
     def forked(self) -> None:
         """In a forked child: nothing runs here."""
@@ -256,6 +261,8 @@ class Services:
         self.attempts.forked()
         self.crew.forked()
         self.staging.forked()
+        if self.siblings is not None:
+            self.siblings.forked()
 
     def _start_puts(self) -> PutQueue | None:
         """The queue and its worker, if the options want one."""

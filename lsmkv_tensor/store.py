@@ -16,7 +16,8 @@ from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import tensor_codec
-from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError
+from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError, ReadOnlyError
+from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.identity import tensor_identity
 from lsmkv_tensor.keys.anchored import ANCHOR_BYTES
@@ -24,12 +25,14 @@ from lsmkv_tensor.keys.chain import KeyChain
 from lsmkv_tensor.keys.tokens import Tokens, token_ids
 from lsmkv_tensor.keys.trails import put_records, subtree, tidy
 from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.opening import checked_paths
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.packs.tensors import TensorPacks
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
 from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.runtime.putqueue import Write
+from lsmkv_tensor.sharing import Sharing
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.tensors import PageSource, PageTarget
 from lsmkv_tensor.vlog.gc import GcReport
@@ -50,7 +53,7 @@ class TensorStore(TensorPacks):
     tensor. Only whole pages count; tokens after the last whole page are ignored. InvalidArgumentError for ids outside uint32.
     """
 
-    def __init__(self, pages: PageStore, namespace: Namespace, fmt: PageFormat) -> None:
+    def __init__(self, pages: PageStore | PageFollower, namespace: Namespace | FollowedNamespace, fmt: PageFormat) -> None:
         self.format = fmt
         self._pages = pages
         self._namespace = namespace
@@ -71,6 +74,9 @@ class TensorStore(TensorPacks):
         codec: str = "raw",
         salt: str | bytes | None = None,
         options: StoreOptions | None = None,
+        member: str | None = None,
+        sharing: Sharing | None = None,
+        read_only: bool = False,
     ) -> TensorStore:
         """Open the store in directory ``path``, creating it if there is none.
 
@@ -85,6 +91,10 @@ class TensorStore(TensorPacks):
         ``salt``: a tenant's secret. Openers with another one, or with none, can neither read nor probe these pages, nor put
         pages among them, though they use the same name.
 
+        ``member``: this process's store is ``path/member``, and it also reads what the other members hold, as ``sharing`` says
+        (:mod:`lsmkv_tensor.sharing`). ``read_only``: read what others hold under ``path``, without a store of one's own; what
+        writes then raises ReadOnlyError.
+
         Raises NamespaceMismatchError (the namespace holds pages of another format; it names the differences), LockedError,
         CorruptionError, FormatTooNewError, InvalidArgumentError (also for a codec that does not take the format), IOFailedError.
 
@@ -95,7 +105,13 @@ class TensorStore(TensorPacks):
             raise InvalidArgumentError(msg)
         coded = tensor_codec(codec, fmt)
         fields, name = tensor_identity(namespace, fmt, coded, salt)
-        pages = PageStore.open(path, options=options)
+        if read_only:
+            if member is not None:
+                msg = f"member = {member!r} with read_only=True: who writes nothing has no directory"
+                raise InvalidArgumentError(msg)
+            follower = PageFollower.open(checked_paths(path)[0], options=options, sharing=sharing)
+            return cls(follower, follower.namespace(fields, fmt.page_bytes, name=name), fmt)
+        pages = PageStore.open(path, options=options, member=member, sharing=sharing)
         try:
             return cls(pages, pages.namespace(fields, fmt.page_bytes, name=name, codec=coded), fmt)
         except BaseException:
@@ -149,6 +165,7 @@ class TensorStore(TensorPacks):
 
         I/O: one lookup in the index, one gathered write and one index commit per frame. Durable after :meth:`sync`.
         """
+        self._check_writable("put_batch")
         keys, first = self._keys(tokens), _page_number(first_page)
         source = PageSource(self.format, pages)
         stop = first + len(source)
@@ -160,8 +177,8 @@ class TensorStore(TensorPacks):
         services = self._namespace.services
         if services.queue_for(wait) is None:
             return self._store(keys, range(first, stop), lambda which: source.take([i - first for i in which]))
-        there = self._namespace.contains(keys[first:stop]).tolist()
-        missing = [i for i in range(first, stop) if not there[i - first]]
+        wanted = self._namespace.to_store(keys[first:stop]).tolist()
+        missing = [i for i in range(first, stop) if wanted[i - first]]
         if not missing:
             return 0
         size = self.format.page_bytes
@@ -181,12 +198,12 @@ class TensorStore(TensorPacks):
         with self._changes:
             with suppress(IOFailedError, BusyError):  # upkeep can wait; the put says itself what it could not do
                 self._tidy_evicted(min(len(pages), TIDY_GROUPS))
-            start = max(pages[0] - 1, 0)
-            there = [False] * start + self._namespace.contains(keys[start : pages[-1] + 1], queued=False).tolist()
-            missing = [i for i in pages if not there[i]]
+            wanted = self._namespace.to_store(keys[pages[0] : pages[-1] + 1], queued=False).tolist()
+            missing = [i for i in pages if wanted[i - pages[0]]]
             if not missing:
                 return 0
-            follows = not missing[0] or there[missing[0] - 1]
+            before = missing[0] - 1  # trails lead to the pages of this store only
+            follows = before < 0 or bool(self._namespace.contains_own([keys[before]])[0])
             stored = self._namespace.put_many(
                 [keys[i] for i in missing],
                 take(missing),
@@ -235,13 +252,15 @@ class TensorStore(TensorPacks):
     def drop(self, tokens: Tokens) -> int:
         """Forget the last page of this prefix and every page stored below it; how many there were.
 
-        Everything that continues these tokens goes, beyond holes too; the pages before stay. Interrupted, it may have
-        forgotten only the far end: repeat it. Tokens that do not fill a page drop nothing.
+        Everything that continues these tokens goes, beyond holes too; the pages before stay. What siblings hold stays there,
+        and is still delivered. Interrupted, it may have forgotten only the far end: repeat it. Tokens that do not fill a page
+        drop nothing.
 
         Raises NoSpaceError, BusyError, PoisonedError, ClosedError.
 
         I/O: a scan of the trails below, and one index commit per 1024 pages.
         """
+        self._check_writable("drop")
         keys = self._keys(tokens)
         dropped = 0
         self._namespace.services.settle()  # pages in the queue have no trails yet
@@ -273,6 +292,7 @@ class TensorStore(TensorPacks):
 
         I/O: a scan of this namespace's trails; reads and writes the live pages of mostly dead segments.
         """
+        self._check_writable("gc")
         self._tidy_all()
         return self._pages.gc()
 
@@ -297,6 +317,11 @@ class TensorStore(TensorPacks):
         self.close()
 
     # helpers
+
+    def _check_writable(self, what: str) -> None:
+        """ReadOnlyError if there is no store of one's own."""
+        if isinstance(self._pages, PageFollower):
+            raise ReadOnlyError(self._pages.path, what)
 
     def _keys(self, tokens: Tokens) -> Sequence[bytes]:
         """The page keys of a prompt."""
@@ -347,7 +372,7 @@ class TensorStore(TensorPacks):
 
         self._evicted.discard(anchor)
         records = dict(self._namespace.records(anchor))
-        changes = dict(tidy(list(records.items()), self._namespace.contains, occupied))
+        changes = dict(tidy(list(records.items()), self._namespace.contains_own, occupied))
         if changes:
             try:
                 self._namespace.write_records(changes)

@@ -47,17 +47,22 @@ ENGINE = {
 }
 TENSOR = {
     "ExportReport",
+    "FollowedNamespace",
     "GcReport",
     "Health",
     "ImportReport",
     "LivePages",
     "Namespace",
     "NamespaceMismatchError",
+    "PageFollower",
     "PageFormat",
     "PageSpans",
     "PageStore",
     "PageStoreStats",
     "Plan",
+    "Sharing",
+    "SharingStats",
+    "SiblingStats",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",
@@ -129,6 +134,8 @@ def test_the_handles_have_their_fixed_methods() -> None:
     assert set(dir(lsmkv_tensor.TensorStore)) >= STORE
     assert set(dir(lsmkv_tensor.PageStore)) >= PAGES
     assert set(dir(lsmkv_tensor.Namespace)) >= NAMESPACE
+    assert set(dir(lsmkv_tensor.PageFollower)) >= PAGES - {"drop_namespace"} | {"refresh"}
+    assert set(dir(lsmkv_tensor.FollowedNamespace)) >= NAMESPACE
 
 
 def test_what_does_not_exist_yet_does_not_pretend() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import seeded
 from lsmkv.env.sync import Lock
-from lsmkv.errors import BusyError, CorruptionError, IOFailedError, LsmError, ReadOnlyError
+from lsmkv.errors import BusyError, CorruptionError, IOFailedError, LsmError
 from lsmkv.follow.moment import Moment, tables_between
+from lsmkv.follow.refusals import WRITES, refuse
 from lsmkv.follow.stats import FollowerStats
 from lsmkv.follow.trail import Part, Trail, UnsettledError
 from lsmkv.live.snapshots import Pin, SnapshotRegistry
@@ -45,29 +46,6 @@ Bounds = tuple[bytes | None, bytes | None]
 
 ATTEMPTS = 8
 """Times something that may be a writer at work is tried before it is believed."""
-
-WRITES = frozenset(
-    {
-        "batch",
-        "checkpoint",
-        "compact",
-        "delete",
-        "delete_many",
-        "delete_range",
-        "flush",
-        "load_sorted",
-        "pending",
-        "put",
-        "put_many",
-        "set_options",
-        "set_policy",
-        "settle",
-        "step",
-        "sync",
-        "write",
-    }
-)
-"""Methods of a writer; asked of a follower they raise ReadOnlyError."""
 
 
 class Follower(Reading):
@@ -132,6 +110,11 @@ class Follower(Reading):
             self._trail.close()
             raise
         watch_forks(self)
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the newest entry shown: it grows when a look shows new writes. I/O: none."""
+        return self._last_seq
 
     # reading: look, if it is time, then as every reader
 
@@ -390,11 +373,6 @@ class Follower(Reading):
         def __getattr__(self, name: str) -> object:
             """Methods that write are there to say why they are not."""
             if name in WRITES:
-                return partial(_refuse, self._path, name)
+                return partial(refuse, self._path, name)
             msg = f"{type(self).__name__!r} object has no attribute {name!r}"
             raise AttributeError(msg)
-
-
-def _refuse(path: str, name: str, *_: object, **__: object) -> NoReturn:
-    """Say that a follower cannot do this."""
-    raise ReadOnlyError(path, name)

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 
 from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.env.fs import FileSystem
+from lsmkv_tensor.errors import ReadOnlyError
+from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.keys.tokens import Tokens
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.packs.exporting import ExportReport, LivePages, export_pack
@@ -19,8 +21,8 @@ __all__ = ["TensorPacks"]
 class TensorPacks:
     """What a tensor store does with packs. Its attributes are the store's own."""
 
-    _namespace: Namespace
-    _pages: PageStore
+    _namespace: Namespace | FollowedNamespace
+    _pages: PageStore | PageFollower
     _changes: AbstractContextManager[object]
     """Held while trails and the pages they lead to change."""
 
@@ -37,6 +39,8 @@ class TensorPacks:
 
         Errors, I/O and arguments as :func:`lsmkv_tensor.packs.export_pack`.
         """
+        if isinstance(self._namespace, FollowedNamespace):
+            raise ReadOnlyError(self._pages.path, "export_pack")  # its members' own pages: lsmkv export PATH/MEMBER
         source = LivePages(self._namespace)
         where = checked_path(path)
         return export_pack(source, where, prefixes=prefixes, fs=fs, overwrite=overwrite, progress=progress)
@@ -48,5 +52,7 @@ class TensorPacks:
 
         Errors, I/O and arguments as :func:`lsmkv_tensor.packs.import_pack`.
         """
+        if isinstance(self._pages, PageFollower):
+            raise ReadOnlyError(self._pages.path, "import_pack")
         mine = self._namespace.digest
         return import_pack(self._pages, checked_path(path), fs=fs, only=mine, lock=self._changes, progress=progress)

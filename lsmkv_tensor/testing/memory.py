@@ -40,6 +40,14 @@ class MemoryNamespace:
         del queued
         return np.array([flat_key(key) in self.pages for key in keys], np.bool_)
 
+    def contains_own(self, keys: Sequence[bytes | str]) -> NDArray[np.bool_]:
+        """As :meth:`contains`: it has no siblings."""
+        return self.contains(keys)
+
+    def to_store(self, keys: Sequence[bytes | str], *, queued: bool = True) -> NDArray[np.bool_]:
+        """Which pages are not stored."""
+        return ~self.contains(keys, queued=queued)
+
     def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on are stored without a gap; memory never makes anybody wait, nor needs reading ahead."""
         del prefetch

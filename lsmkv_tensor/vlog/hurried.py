@@ -9,25 +9,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from lsmkv.base.columns import U8
 from lsmkv_tensor.runtime.attempts import AttemptPool
-from lsmkv_tensor.vlog.reader import PageReader
 from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["PART_BYTES", "gather", "read_by", "scatter"]
+__all__ = ["PART_BYTES", "Deliverer", "gather", "read_by", "scatter"]
 
 PART_BYTES = 8 << 20
 """Bytes of pages read at a time: what came before a part that hangs is delivered, the part itself is not."""
 
 
+class Deliverer(Protocol):
+    """What reads pages: :class:`lsmkv_tensor.vlog.reader.PageReader`, or one that also asks others."""
+
+    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """Fill each target with the page of its key, without counting."""
+        ...
+
+    def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
+        """Count what came in time."""
+        ...
+
+
 def read_by(
-    reader: PageReader, pool: AttemptPool, staging: StagingPool, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]],
+    reader: Deliverer, pool: AttemptPool, staging: StagingPool, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]],
     until: float,
 ) -> tuple[list[bool], int]:  # fmt: skip
-    """As :meth:`PageReader.get_into`, but back at the moment ``until`` of the pool's clock; and how many pages were late.
+    """As ``get_into`` of a PageReader, but back at the moment ``until`` of the pool's clock; and how many pages were late.
 
     ``targets`` are not touched after this returns. A late page is False.
 

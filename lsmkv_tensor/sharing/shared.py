@@ -1,0 +1,114 @@
+"""Looking for pages here first, then at the siblings: what a namespace of a member asks instead of its own log and reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lsmkv_tensor.registry import NamespaceInfo, canonical
+from lsmkv_tensor.sharing.siblings import Siblings
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+
+__all__ = ["Everywhere", "SiblingReader", "leading"]
+
+PREFIX_STEP = 128
+"""Keys asked at a time while the prefix goes on; doubles with every step."""
+
+
+def leading(contains: Callable[[slice], NDArray[np.bool_]], n: int, known: int = 0) -> int:
+    """How many of ``n`` keys are there from the first on without a gap; ``known``: the first so many are, whatever it says."""
+    step = PREFIX_STEP
+    while known < n:
+        there = contains(slice(known, known + step))
+        if not there.all():
+            return known + int(there.argmin())
+        known += len(there)
+        step *= 2
+    return known
+
+
+class SiblingReader:
+    """Delivers pages of one namespace that siblings hold; keys are those of the pages, 28 bytes."""
+
+    def __init__(self, siblings: Siblings, text: bytes) -> None:
+        """``text``: the canonical text of the namespace."""
+        self._siblings = siblings
+        self._text = text
+
+    def contains(self, keys: Sequence[bytes]) -> NDArray[np.bool_]:
+        """Which pages somebody holds. I/O: as :meth:`Siblings.contains`."""
+        return self._siblings.contains(self._text, keys)
+
+    def keys(self) -> set[bytes]:
+        """The keys of all pages that somebody holds. I/O: as :meth:`Siblings.keys`."""
+        return self._siblings.keys(self._text)
+
+    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """Fill each target with the page of its key; False: nobody delivered it. I/O: as :meth:`Siblings.get_into`."""
+        return self._siblings.get_into(self._text, keys, targets, sum(map(len, targets[0]))) if targets else []
+
+    def prefetch(self, keys: Sequence[bytes]) -> None:
+        """Have the kernel read these pages ahead. I/O: as :meth:`Siblings.prefetch`."""
+        self._siblings.prefetch(self._text, keys)
+
+    def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
+        """Nothing: siblings are counted as they deliver."""
+
+
+class Everywhere:
+    """One namespace of a member: its own pages, then those of its siblings; keys are those of its index, 32 bytes."""
+
+    def __init__(self, log: ValueLog, reader: PageReader, siblings: Siblings, text: bytes) -> None:
+        """``text``: the canonical text of the namespace."""
+        self._log = log
+        self._reader = reader
+        self._siblings = siblings
+        self._text = text
+
+    @classmethod
+    def of(cls, info: NamespaceInfo, log: ValueLog, reader: PageReader, siblings: Siblings | None) -> Everywhere | None:
+        """That of a registered namespace; None if the store is not shared."""
+        return None if siblings is None else cls(log, reader, siblings, canonical(info.fields, info.page_bytes))
+
+    def add_siblings(self, keys: Sequence[bytes], there: NDArray[np.bool_], *, putting: bool = False) -> NDArray[np.bool_]:
+        """``there`` (which pages are here), with those at a sibling added; ``putting``: which of them need not be stored.
+
+        I/O: a look at siblings if a page is not here.
+        """
+        if not there.all() and not (putting and self._siblings.sharing.store_held):
+            missing = np.flatnonzero(~there).tolist()
+            there[missing] = self._siblings.contains(self._text, [keys[i][4:] for i in missing], putting=putting)
+        return there
+
+    def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """Fill each target with the page of its key; False: nobody delivered it (contents then undefined).
+
+        I/O: as PageReader.get_into, then as :meth:`Siblings.get_into` for what is not here.
+        """
+        delivered = self.deliver(keys, targets)
+        self.count(delivered, sum(map(len, targets[0])) if targets else 0)
+        return delivered
+
+    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """As :meth:`get_into`, without counting: what is delivered here may come too late for its caller."""
+        delivered = self._reader.deliver(keys, targets)
+        missing = [i for i, here in enumerate(delivered) if not here]
+        if missing:
+            wanted = [keys[i][4:] for i in missing]
+            size = sum(map(len, targets[0]))
+            found = self._siblings.get_into(self._text, wanted, [targets[i] for i in missing], size)
+            for i, here in zip(missing, found, strict=True):
+                delivered[i] = here
+        return delivered
+
+    def prefetch(self, keys: Sequence[bytes]) -> None:
+        """Have the kernel read these pages ahead, wherever they are. I/O: index lookups; hints."""
+        self._reader.prefetch(keys)
+        self._siblings.prefetch(self._text, [key[4:] for key in keys])
+
+    def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
+        """Add one call's pages to the counters of the store."""
+        self._reader.count(delivered, page_bytes)
