@@ -114,15 +114,19 @@ class Asking:
         """Which of the pages behind a missing one are there."""
         return self._shielded("ask", lambda: self._there(index_keys), lambda: [False] * len(index_keys))
 
-    def _there(self, index_keys: list[bytes], *, queued: bool = True, putting: bool = False) -> NDArray[np.bool_]:
+    def _there(
+        self, index_keys: list[bytes], *, queued: bool = True, putting: bool = False, touch: int | None = None
+    ) -> NDArray[np.bool_]:
         """Which pages are in the queue, in the index, or at a sibling; asked in this order, none that moves on is missed.
 
-        ``putting``: which of them need not be stored.
+        ``putting``: which of them need not be stored. ``touch``: the kind of call that siblings are told of.
         """
         waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
         stored = self._log.contains(index_keys)
         there = stored if waiting is None else stored | np.array(waiting, np.bool_)
-        return there if self._everywhere is None else self._everywhere.add_siblings(index_keys, there, putting=putting)
+        if self._everywhere is None:
+            return there
+        return self._everywhere.add_siblings(index_keys, there, putting=putting, touch=touch)
 
     def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
         """As :meth:`_stored_prefix`; retention hears of it."""
@@ -138,7 +142,7 @@ class Asking:
             known = self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
             if self._everywhere is None or known == len(keys):
                 return known
-        return leading(lambda part: self._there(self.index_keys(keys[part])), len(keys), known)
+        return leading(lambda part: self._there(self.index_keys(keys[part]), touch=ASK), len(keys), known)
 
     def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""

@@ -153,7 +153,7 @@ class Namespace(Passage, SmallRecords, Asking):
         with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             use: dict[bytes, bytes] = {}
-            there: list[bool] = self._there(index_keys, queued=False, putting=True).tolist() if index_keys else []
+            there: list[bool] = self._there(index_keys, queued=False, putting=True, touch=STORE).tolist() if index_keys else []
             first: dict[bytes, int] = {}
             for i, key in enumerate(index_keys):
                 if not there[i]:
@@ -278,7 +278,7 @@ class Namespace(Passage, SmallRecords, Asking):
         if self.services.breaker.declines:
             return [False] * len(keys)
         with self._gate:
-            there = self._there(index_keys, putting=True).tolist() if keys else []
+            there = self._there(index_keys, putting=True, touch=STORE).tolist() if keys else []
             flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store)
             self._log.counters.present_pages += len(keys) - new
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])

@@ -8,6 +8,7 @@ from typing import Any
 from lsmkv.cli.tools import FileKind, StoreKind, Tools
 from lsmkv_tensor.cli.demo import demo
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
+from lsmkv_tensor.cli.members import ROOT
 from lsmkv_tensor.cli.namespaces import namespaces
 from lsmkv_tensor.cli.packs import export, import_
 from lsmkv_tensor.cli.size import size
@@ -45,3 +46,4 @@ def register(tools: Tools) -> None:
             checkpoint=None,
         )
     )
+    tools.stores.append(ROOT)

@@ -65,14 +65,15 @@ class Touches:
         self.waiting = 0
         """Keys in the queue, nearly."""
 
-    def note(self, kind: int, keys: Sequence[bytes], prefix: bytes) -> None:
+    def note(self, kind: int, keys: Sequence[bytes], prefix: bytes, thread: int | None = None) -> None:
         """A call of this thread used the pages of these keys, in prefix order; absent ones do no harm.
 
         An index key is ``prefix`` and a key; all have 32 bytes. The sequence is kept, so it must not change.
+        ``thread``: whose call it was, if it was not this thread's: a number that no thread here has.
         """
         if keys and self.waiting < MAX_WAITING:
             self.waiting += len(keys)
-            self._queue.append((current_thread_id(), kind, prefix, keys))
+            self._queue.append((current_thread_id() if thread is None else thread, kind, prefix, keys))
 
     def take(self) -> Iterator[tuple[Request, KeyRows]]:
         """The notes, oldest first, each with its thread's request; the queue is empty afterwards."""

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.registry import NamespaceInfo, canonical
+from lsmkv_tensor.retention.touches import READ
 from lsmkv_tensor.sharing.siblings import Siblings
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
@@ -61,26 +62,41 @@ class SiblingReader:
 class Everywhere:
     """One namespace of a member: its own pages, then those of its siblings; keys are those of its index, 32 bytes."""
 
-    def __init__(self, log: ValueLog, reader: PageReader, siblings: Siblings, text: bytes) -> None:
-        """``text``: the canonical text of the namespace."""
+    def __init__(self, log: ValueLog, reader: PageReader, siblings: Siblings, text: bytes, digest: bytes) -> None:
+        """``text``: the canonical text of the namespace, of which ``digest`` is the SHA-256."""
         self._log = log
         self._reader = reader
         self._siblings = siblings
         self._text = text
+        self._digest = digest
 
     @classmethod
     def of(cls, info: NamespaceInfo, log: ValueLog, reader: PageReader, siblings: Siblings | None) -> Everywhere | None:
         """That of a registered namespace; None if the store is not shared."""
-        return None if siblings is None else cls(log, reader, siblings, canonical(info.fields, info.page_bytes))
+        if siblings is None:
+            return None
+        siblings.note_space(info.digest, info.number.to_bytes(4, "big"))
+        return cls(log, reader, siblings, canonical(info.fields, info.page_bytes), info.digest)
 
-    def add_siblings(self, keys: Sequence[bytes], there: NDArray[np.bool_], *, putting: bool = False) -> NDArray[np.bool_]:
+    def add_siblings(
+        self, keys: Sequence[bytes], there: NDArray[np.bool_], *, putting: bool = False, touch: int | None = None
+    ) -> NDArray[np.bool_]:
         """``there`` (which pages are here), with those at a sibling added; ``putting``: which of them need not be stored.
+
+        ``touch``: tell the siblings that a call of this kind used what was found at them, up to the first that is nowhere.
 
         I/O: a look at siblings if a page is not here.
         """
+        if putting:
+            self._siblings.hear(self._log.touch)
         if not there.all() and not (putting and self._siblings.sharing.store_held):
             missing = np.flatnonzero(~there).tolist()
-            there[missing] = self._siblings.contains(self._text, [keys[i][4:] for i in missing], putting=putting)
+            found = self._siblings.contains(self._text, [keys[i][4:] for i in missing], putting=putting)
+            there[missing] = found
+            if touch is not None:
+                stop = len(keys) if there.all() else int(there.argmin())
+                used = [keys[i][4:] for i, here in zip(missing, found.tolist(), strict=True) if here and (putting or i < stop)]
+                self._siblings.touch(touch, self._digest, used)
         return there
 
     def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
@@ -102,6 +118,7 @@ class Everywhere:
             found = self._siblings.get_into(self._text, wanted, [targets[i] for i in missing], size)
             for i, here in zip(missing, found, strict=True):
                 delivered[i] = here
+            self._siblings.touch(READ, self._digest, [key for key, here in zip(wanted, found, strict=True) if here])
         return delivered
 
     def prefetch(self, keys: Sequence[bytes]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from posixpath import join
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import Rng, seeded
-from lsmkv.env.sync import Lock
+from lsmkv.env.sync import Lock, current_thread_id
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv_tensor.errors import InvalidArgumentError, LsmError
 from lsmkv_tensor.options import StoreOptions
@@ -26,8 +27,12 @@ from lsmkv_tensor.sharing.members import is_member, member_path, members
 from lsmkv_tensor.sharing.options import Sharing
 from lsmkv_tensor.sharing.sibling import Sibling
 from lsmkv_tensor.sharing.stats import SharingStats
+from lsmkv_tensor.sharing.touches import DIGEST_BYTES, TouchBook, TouchNote, TouchReader
 
 __all__ = ["Siblings", "open_siblings"]
+
+TOUCHES = "TOUCHES"
+"""File in a member's directory that says what it used of others (:mod:`lsmkv_tensor.sharing.touches`)."""
 
 
 class Siblings:
@@ -43,10 +48,14 @@ class Siblings:
         self._rng = rng
         self._lock = Lock()
         self._listing = Lock()
+        self._hearing = Lock()
         self._followed: tuple[Sibling, ...] = ()
-        self._listed_s = float("-inf")
+        self._listed_s = self._heard_s = float("-inf")
+        self._readers: dict[str, TouchReader] = {}
+        self._book = TouchBook(fs, join(root, member, TOUCHES)) if member is not None else None
+        self._prefixes: dict[bytes, bytes] = {}
         self._listings = 0
-        self._hits = self._misses = self._held = self._lag = 0
+        self._hits = self._misses = self._held = self._lag = self._heard = 0
         self.look()
 
     @property
@@ -115,6 +124,39 @@ class Siblings:
         """The canonical texts of all their namespaces. I/O: a look at each, a short scan."""
         self.look()
         return {text for sibling in self._followed for text in sibling.namespaces()}
+
+    # what is used
+
+    def note_space(self, digest: bytes, prefix: bytes) -> None:
+        """A namespace of our own store, by which the notes of siblings are understood."""
+        self._prefixes[digest[:DIGEST_BYTES]] = prefix
+
+    def touch(self, kind: int, digest: bytes, keys: Sequence[bytes]) -> None:
+        """Tell siblings that this call used these pages of theirs, in prefix order. I/O: two small writes."""
+        if self._book is not None and keys:
+            self._book.note(TouchNote(kind, current_thread_id(), digest, list(keys)))
+
+    def hear(self, touch: Callable[[int, list[bytes], bytes, int], None]) -> None:
+        """Call ``touch(kind, page keys, prefix, thread)`` for what siblings used of ours since the last time.
+
+        At most once in ``Sharing.refresh_s``. I/O: three small reads a sibling.
+        """
+        now = self._clock.monotonic()
+        if now - self._heard_s < self.sharing.refresh_s or not self._hearing.acquire(blocking=False):
+            return
+        try:
+            self._heard_s = now
+            for sibling in self._followed:
+                reader = self._readers.setdefault(sibling.name, TouchReader(self._fs, join(sibling.path, TOUCHES)))
+                for note in reader.news():
+                    prefix = self._prefixes.get(note.digest)
+                    if prefix is not None and note.keys:
+                        self._heard += len(note.keys)
+                        touch(note.kind, note.keys, prefix, _thread_of(sibling.name, note.thread))
+        finally:
+            self._hearing.release()
+
+    # asking in turn
 
     def _in_turn(
         self, text: bytes, keys: Sequence[bytes], ask: Callable[[Sibling, Sequence[int]], list[bool]], *, lost: bool
@@ -209,6 +251,7 @@ class Siblings:
                 hits=self._hits,
                 misses=self._misses,
                 held_pages=self._held,
+                heard_pages=self._heard,
                 lag_misses=self._lag + sum(s.lag_misses for s in followed),
                 listings=self._listings,
             )
@@ -221,13 +264,22 @@ class Siblings:
             followed, self._followed = self._followed, ()
         for sibling in followed:
             sibling.close()
+        if self._book is not None:
+            self._book.close()
 
     def forked(self) -> None:
         """In a forked child: let go of the copies of the descriptors, whatever locks the parent's threads held."""
-        self._lock, self._listing = Lock(), Lock()
+        self._lock, self._listing, self._hearing = Lock(), Lock(), Lock()
+        if self._book is not None:
+            self._book.forked()
         followed, self._followed = self._followed, ()
         for sibling in followed:
             sibling.forked()
+
+
+def _thread_of(name: str, thread: int) -> int:
+    """A number for a thread of a sibling's: negative, as none of ours is."""
+    return -1 - (crc32(name.encode()) << 64 | thread)
 
 
 def open_siblings(root: PathArgument, member: str | None, options: StoreOptions, sharing: Sharing | None) -> Siblings | None:

@@ -49,6 +49,8 @@ class SharingStats:
     """Pages asked of the siblings, because they are not here, and not delivered."""
     held_pages: int
     """Pages offered and not stored because a sibling holds them."""
+    heard_pages: int
+    """Pages of ours that siblings said they used (those that are not here included): our eviction knows."""
     lag_misses: int
     """Pages that were told missing and that a sibling had before its next look: lost to the follower's lag. Always 0 with
     ``Sharing.miss_refresh_s`` 0 while looks succeed."""

@@ -90,10 +90,10 @@ class Changes:
         """Grows with every change of the index."""
         return self._liveness.commits
 
-    def touch(self, kind: int, keys: Sequence[bytes], prefix: bytes = b"") -> None:
+    def touch(self, kind: int, keys: Sequence[bytes], prefix: bytes = b"", thread: int | None = None) -> None:
         """Pages were used (see :class:`~lsmkv_tensor.retention.touches.Touches`): noted, and told to the policy later."""
         touches = self.keeper.touches
-        touches.note(kind, keys, prefix)
+        touches.note(kind, keys, prefix, thread)
         if touches.waiting > DRAIN_KEYS and self.lock.acquire(blocking=False):
             try:
                 self.keeper.drain()
