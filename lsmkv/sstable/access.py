@@ -24,6 +24,11 @@ GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
 
 
+HOLD_EVERY = 32
+"""Of the blocks that neighbours miss in a full cache, so many are asked for before one may be held: making a block and
+evicting for it costs ten times what it saves the next batch, unless that had to ask the disk."""
+
+
 Look: TypeAlias = tuple[bytes, Layout | None, int, Block | None]
 """A checked block as it is in memory: its payload, where things are in it (None: only a Block can tell), where it starts in the
 payload if there is no Block of it yet, and the Block if there is one."""
@@ -102,6 +107,13 @@ class TableAccess:
         if self.block_tray.wants_block(index, size):
             block = self.hold_block(index, payload, at)
         return payload, layout, at, block
+
+    def wants_near(self, index: int, charge: int) -> bool:
+        """Whether to hold a block that a batch of neighbours missed: while there is room; of a full cache few are asked."""
+        if self.block_tray.room(charge):
+            return True
+        self.near_reads = (self.near_reads + 1) % HOLD_EVERY
+        return not self.near_reads and self.block_tray.wants_block(index, charge)
 
     def hold_block(self, index: int, payload: bytes, at: int) -> Block:
         """Make the block of a payload, and hold it."""

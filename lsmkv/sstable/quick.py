@@ -97,11 +97,11 @@ def values_of(payload: bytes, layout: Layout, joined: bytes, row: int, start: in
     at = low + row * width
     if skip:  # to give the rows their prefix back is cheaper than to take it off the keys, and looks at all of each
         prefix = payload[low - skip : low]
-        if odd or joined != prefix + prefix.join(_cutter(width, n)(payload, at)):
+        if odd or joined != prefix + prefix.join(cutter(width, n)(payload, at)):
             return None
     elif odd or not payload.startswith(joined, at):
         return None
-    return _cutter(each, n)(payload, values + row * each) if each else (b"",) * n
+    return cutter(each, n)(payload, values + row * each) if each else (b"",) * n
 
 
 def joined_rows(payload: bytes, layout: Layout, row: int, n: int) -> bytes:
@@ -111,21 +111,21 @@ def joined_rows(payload: bytes, layout: Layout, row: int, n: int) -> bytes:
     if not skip or not n:
         return payload[at : at + n * width]
     prefix = payload[low - skip : low]
-    return prefix + prefix.join(_cutter(width, n)(payload, at))
+    return prefix + prefix.join(cutter(width, n)(payload, at))
 
 
 def pairs_from(payload: bytes, layout: Layout, start: int, stop: int) -> list[tuple[bytes, bytes | None]]:
     """Keys and values of rows start..stop-1."""
     low, values, width, each, skip = layout
     n = stop - start
-    keys: Iterable[bytes] = _cutter(width, n)(payload, low + start * width)
+    keys: Iterable[bytes] = cutter(width, n)(payload, low + start * width)
     if skip:
         prefix = payload[low - skip : low]
         keys = [prefix + key for key in keys]
-    return list(zip(keys, _cutter(each, n)(payload, values + start * each) if each else (b"",) * n, strict=True))
+    return list(zip(keys, cutter(each, n)(payload, values + start * each) if each else (b"",) * n, strict=True))
 
 
 @lru_cache(1 << 12)
-def _cutter(width: int, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
+def cutter(width: int, count: int) -> Callable[[bytes, int], tuple[bytes, ...]]:
     """Takes ``count`` strings of ``width`` bytes that lie end to end: a fifth of the time of slicing."""
     return Struct(f"{width}s" * count).unpack_from

@@ -20,16 +20,12 @@ from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
 from lsmkv.sstable.layout import FRAME_BYTES
-from lsmkv.sstable.quick import Value, row_in, rows_of, values_from, values_of
+from lsmkv.sstable.quick import Value, cutter, row_in, rows_of, values_from, values_of
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
 
 __all__ = ["ValueLookup", "keys_at", "neighbours"]
-
-HOLD_EVERY = 32
-"""Of the blocks that neighbours miss in a full cache, so many are asked for before one may be held: making a block and
-evicting for it costs ten times what it saves the next batch, unless that had to ask the disk."""
 
 FEW = 6
 """Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
@@ -190,7 +186,7 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
     joined = b"".join(keys)
     if len(joined) != n * width:
         return None
-    file, offsets, layouts, tray = table.file, table.offsets, table.file.layouts, table.block_tray
+    file, offsets, layouts, marks = table.file, table.offsets, table.file.layouts, table.block_tray.marks
     last = min(last, table.blocks - 1)
     out: list[Value] = []
     row, i = -1, 0
@@ -200,7 +196,7 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
         block = cached[index]
         if block is not None:
             payload, layout, start = block.payload, block.layout, 0
-            tray.marks[index] = 1
+            marks[index] = 1
             hits += 1
         else:
             if index >= stop:
@@ -211,26 +207,31 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
                 reads += 1
                 fetched += stop - first
                 size += offsets[stop] - offsets[first]
-            start, inside = offsets[index] - offsets[first], FRAME_BYTES
-            payload, layout = data, layouts[index]
-            extent = offsets[index + 1] - offsets[index]
+            start, extent = offsets[index] - offsets[first], offsets[index + 1] - offsets[index]
+            payload, layout, inside = data, layouts[index], FRAME_BYTES
             if not sound[index - first]:
                 payload, layout, inside = file.opened(index, data[start : start + extent])
                 start = 0
-            table.near_reads = (table.near_reads + 1) % HOLD_EVERY
-            if tray.room(extent) or (not table.near_reads and tray.wants_block(index, extent)):
+            if table.wants_near(index, extent):
                 table.hold_block(index, data[start : start + extent] if payload is data else payload, inside)
         if layout is None or layout[2] + layout[4] != width:
             break
+        low, values_at, each, more, skip = layout
         if row < 0 and (row := row_in(payload, layout, keys[0], start)) < 0:
             break
         if i and keys[i] == keys[i - 1]:  # this block begins with an older version
             break
-        end = min(i + rows_of(layout) - row, n)
-        values = values_of(payload, layout, joined[i * width : end * width], row, start)
-        if values is None:
+        end = min(i + (values_at - low) // each - row, n)
+        part = joined[i * width : end * width]
+        if skip or not more:
+            values = values_of(payload, layout, part, row, start)
+            if values is None:
+                break
+            out += values
+        elif payload.startswith(part, start + low + row * each):
+            out += cutter(more, end - i)(payload, start + values_at + row * more)
+        else:
             break
-        out += values
         row, i, index = 0, end, index + 1
     counters.block_bytes += size
     if i < n:
