@@ -24,8 +24,11 @@ GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
 
 
+LOOK_EVERY = 4
+"""Of the blocks that neighbours miss, one in so many is held while there is room: to ask costs a part of what it saves."""
+
 HOLD_EVERY = 32
-"""Of the blocks that neighbours miss in a full cache, so many are asked for before one may be held: making a block and
+"""... and one in so many may be held in a full cache: making a block and
 evicting for it costs ten times what it saves the next batch, unless that had to ask the disk."""
 
 
@@ -67,7 +70,7 @@ class TableAccess:
         self.streak = 0
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
         self.near_reads = 0
-        """Blocks that batches of neighbours missed, counted in rounds."""
+        """Blocks that batches of neighbours missed."""
         self.row_reads = 0
         """Rows read from the file one by one; every :data:`GROW_EVERY`-th time the whole column is read and held instead."""
 
@@ -110,10 +113,8 @@ class TableAccess:
 
     def wants_near(self, index: int, charge: int) -> bool:
         """Whether to hold a block that a batch of neighbours missed: while there is room; of a full cache few are asked."""
-        if self.block_tray.room(charge):
-            return True
-        self.near_reads = (self.near_reads + 1) % HOLD_EVERY
-        return not self.near_reads and self.block_tray.wants_block(index, charge)
+        tray = self.block_tray
+        return tray.room(charge) or (not self.near_reads % HOLD_EVERY and tray.wants_block(index, charge))
 
     def hold_block(self, index: int, payload: bytes, at: int) -> Block:
         """Make the block of a payload, and hold it."""

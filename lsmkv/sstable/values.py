@@ -17,7 +17,7 @@ import numpy as np
 from xxhash import xxh3_64_digest
 
 from lsmkv.base.hashing import KeyBatch, hash_key
-from lsmkv.sstable.access import SURE
+from lsmkv.sstable.access import LOOK_EVERY, SURE
 from lsmkv.sstable.decode import values_in
 from lsmkv.sstable.layout import FRAME_BYTES
 from lsmkv.sstable.quick import Value, cutter, row_in, rows_of, values_from, values_of
@@ -212,7 +212,8 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
             if not sound[index - first]:
                 payload, layout, inside = file.opened(index, data[start : start + extent])
                 start = 0
-            if table.wants_near(index, extent):
+            table.near_reads = turn = table.near_reads + 1
+            if not turn % LOOK_EVERY and table.wants_near(index, extent):
                 table.hold_block(index, data[start : start + extent] if payload is data else payload, inside)
         if layout is None or layout[2] + layout[4] != width:
             break
