@@ -8,6 +8,7 @@ touches the caller's memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
@@ -33,6 +34,13 @@ from lsmkv_tensor.vlog.reserved import RECORDS, number_key
 from lsmkv_tensor.vlog.writer import Page
 
 __all__ = ["Namespace", "PageKey"]
+
+
+LARGE_BYTES = 512 << 10
+"""Bytes of a page from which on several threads sum the pages of a put. With smaller ones they wait for the interpreter: 32
+pages of 256 KiB took 0.8 ms with one thread and 1.5 with two, of 1 MiB 3.3 and 1.7."""
+SUM_BYTES = 1 << 20
+"""Bytes of pages that one thread sums, or encodes, at a time."""
 
 
 class Namespace(Passage, SmallRecords, Asking):
@@ -158,7 +166,7 @@ class Namespace(Passage, SmallRecords, Asking):
             for i, key in enumerate(index_keys):
                 if not there[i]:
                     first.setdefault(key, i)
-            pages = [self._page(key, above[i], views[i]) for key, i in first.items()]
+            pages = self._made(list(first.items()), above, views)
             if ttl_s is not None and pages:
                 expiry, use = self._log.terms.expiry(self.number, ttl_s)
                 pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
@@ -308,6 +316,19 @@ class Namespace(Passage, SmallRecords, Asking):
         if flags and all(flags):
             services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
         return flags
+
+    def _made(
+        self, wanted: Sequence[tuple[bytes, int]], above: Sequence[bytes], views: Sequence[Sequence[memoryview]]
+    ) -> list[Page]:
+        """The pages (index key, position) as they will be stored; large ones are summed by several threads."""
+
+        def some(start: int, stop: int) -> list[Page]:
+            """A part of them."""
+            return [self._page(key, above[i], views[i]) for key, i in wanted[start:stop]]
+
+        step = max(SUM_BYTES // self.page_bytes, 1) if self.page_bytes >= LARGE_BYTES else max(len(wanted), 1)
+        parts = [partial(some, start, start + step) for start in range(0, len(wanted), step)]
+        return [page for part in self.services.crew.run(parts) for page in part]
 
     def _page(self, key: bytes, parent: bytes, spans: Sequence[memoryview]) -> Page:
         """A page as it will be stored: encoded if that saves space."""

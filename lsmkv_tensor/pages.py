@@ -96,6 +96,7 @@ class PageStore:
         self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
         self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
         self._log.counters.lost = self._space.load()
+        self._log.side_by_side = services.crew.run
         self._reader = PageReader(self._log, files, services.crew)
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room

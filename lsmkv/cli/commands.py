@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lsmkv.cli.output import FAILED, console, emit_json, emit_records, guard, plain
 from lsmkv.cli.tools import Tools
+from lsmkv.errors import InvalidArgumentError
 from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import human_bytes, policy_line, rows, text_picture
 from lsmkv.observe.tree import render_tree
@@ -97,10 +98,23 @@ def _explain_levels(levels: Sequence[Mapping[str, object]], indent: int) -> None
         typer.echo(f"{'':{indent}}{'false positives, level ' + str(level['level']):<{29 - indent}} {shown}")
 
 
-def verify(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
+def verify(
+    ctx: typer.Context,
+    path: StorePath,
+    liveness: Annotated[
+        bool, typer.Option("--liveness", help="Instead, count the live bytes of a page store's segments again.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="With --liveness: write the right counts; nobody may have it open.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check every byte of a store: checksums, order, filters, what the manifest says. Exit code 2 if anything is wrong."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
+        if liveness or repair:
+            _recount(tools, path, liveness=liveness, repair=repair, as_json=as_json)
+            return
         report = tools.store_kind(path).verify(tools.fs, path)
         if as_json:
             emit_json(report.to_dict())
@@ -109,6 +123,38 @@ def verify(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
         if report.problems:
             typer.echo(f"lsmkv: {path}: {len(report.problems)} problem(s), first: {report.problems[0]}", err=True)
             raise typer.Exit(FAILED)
+
+
+def _recount(tools: Tools, path: str, *, liveness: bool, repair: bool, as_json: bool) -> None:
+    """``verify --liveness``."""
+    kind = tools.store_kind(path)
+    if not liveness:
+        msg = "--repair goes with --liveness; a damaged store is mended by: lsmkv repair"
+        raise InvalidArgumentError(msg)
+    if kind.recount is None:
+        msg = f"{path}: a store of the {kind.name} has no segments whose live bytes are counted"
+        raise InvalidArgumentError(msg)
+    report = kind.recount(tools.fs, path, repair=repair)
+    wrong = report["wrong"]
+    assert isinstance(wrong, list)
+    if as_json:
+        emit_json(report)
+    else:
+        table = Table(
+            "segment", "pages", "counted", "bytes", "counted", title=f"{report['segments']} segments", title_justify="left"
+        )
+        for one in wrong:
+            cells = [one[name] for name in ("segment", "recorded_pages", "pages", "recorded_bytes", "bytes")]
+            table.add_row(*(f"{cell:,}" for cell in cells))
+        if wrong:
+            console().print(table)
+        else:
+            console().print(f"ok: {report['segments']} segments, every count is exact")
+    if wrong and not report["repaired"]:
+        typer.echo(
+            f"lsmkv: {path}: {len(wrong)} segment(s) counted wrong; lsmkv verify --liveness --repair puts it right", err=True
+        )
+        raise typer.Exit(FAILED)
 
 
 def _show_verdict(report: VerifyReport) -> None:

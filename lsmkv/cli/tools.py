@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import typer
 
@@ -34,6 +34,14 @@ class FileKind:
     """Its records in file order; raises LsmError where it is damaged."""
 
 
+class Recount(Protocol):
+    """Counts again what a store keeps count of."""
+
+    def __call__(self, fs: FileSystem, path: str, *, repair: bool) -> Mapping[str, object]:
+        """``wrong``: the records that differ, ``repaired``: whether they were put right."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoreKind:
     """A kind of store directory."""
@@ -48,6 +56,8 @@ class StoreKind:
     verify: Callable[[FileSystem, str], VerifyReport]
     checkpoint: Callable[[str, str], None] | None
     """Write a copy of the store at the first path to the second; None where that does not exist."""
+    recount: Recount | None = None
+    """What ``verify --liveness`` says; None where nothing is counted."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from lsmkv.cli.tools import FileKind, StoreKind, Tools
 from lsmkv_tensor.cli.demo import demo
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
+from lsmkv_tensor.cli.liveness import recount
 from lsmkv_tensor.cli.members import ROOT
 from lsmkv_tensor.cli.namespaces import namespaces
 from lsmkv_tensor.cli.packs import export, import_
@@ -44,6 +45,7 @@ def register(tools: Tools) -> None:
             report=report,
             verify=verify,
             checkpoint=None,
+            recount=recount,
         )
     )
     tools.stores.append(ROOT)

@@ -11,7 +11,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.observe.report import survey
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.registry import NamespaceInfo
-from lsmkv_tensor.vlog.disks import known_disks
+from lsmkv_tensor.vlog.disks import Scannable, known_disks
 from lsmkv_tensor.vlog.reserved import NAMES, NAMESPACES, SEGMENTS, number_of
 from lsmkv_tensor.vlog.segment import FREE, SEALED, Segment
 from lsmkv_tensor.vlog.stamp import read_stamp
@@ -24,7 +24,7 @@ def follow_index(fs: FileSystem, path: str) -> lsmkv.Follower:
     return lsmkv.open(join(path, "index"), lsmkv.Options(fs=fs, refresh_s=None), read_only=True)
 
 
-def segments_of(index: lsmkv.Snapshot, path: str) -> dict[int, Segment]:
+def segments_of(index: Scannable, path: str) -> dict[int, Segment]:
     """Every segment by number, as the index of the page store at ``path`` records it. CorruptionError. I/O: one short scan."""
     where = join(path, "index")
     return {s.number: s for s in (Segment.from_record(k, v, where) for k, v in index.scan(prefix=SEGMENTS))}

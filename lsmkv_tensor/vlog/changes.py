@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ ENTRY_BYTES = 32 + 56
 _COMMIT_BYTES = 256
 """Bytes of the segment records that a commit may carry along."""
 
+SideBySide: TypeAlias = Callable[[Sequence[Callable[[], None]]], object]
+
+
+def _in_order(work: Sequence[Callable[[], None]]) -> None:
+    """One after the other."""
+    for part in work:
+        part()
+
 
 class Changes:
     """Pages by 32-byte index key. ``lock`` orders all changes; readers never take it except to drop what is corrupt."""
@@ -56,6 +65,8 @@ class Changes:
         """Numbers of namespaces that are being dropped, or were: nothing is written to them any more."""
         self.on_corrupt: Callable[[bytes], None] = _nobody
         """Called with the index key of each page that is dropped because its bytes failed the check."""
+        self.side_by_side: SideBySide = _in_order
+        """Runs work that need not wait for each other, and returns when all of it is done; raises the first error."""
         self._liveness = liveness
 
     def minute(self) -> int:
@@ -307,9 +318,13 @@ class Changes:
         with self.lock:
             self.check_usable()
             segments = list(self.space.segments.values())
-        for segment in segments:
-            self.space.sync_segment(segment)
-        self.db.sync()
+
+        def data() -> None:
+            """Segments go one after the other; the log needs not wait for them: a page is not there before both are."""
+            for segment in segments:
+                self.space.sync_segment(segment)
+
+        self.side_by_side([data, self.db.sync])
 
     def pin_pages(self, keys: Sequence[bytes]) -> list[bool]:
         """Pin pages of distinct keys; which are pinned. I/O: a scan of the index if the keeper is not yet filled."""

@@ -26,7 +26,7 @@ from lsmkv_tensor.vlog.layout import BLOCK, header_check
 from lsmkv_tensor.vlog.reserved import DISKS, number_key, number_of
 from lsmkv_tensor.vlog.stamp import Stamp
 
-__all__ = ["DISK_SHIFT", "MAX_DISKS", "Disks", "known_disks", "open_disks", "segment_home"]
+__all__ = ["DISK_SHIFT", "MAX_DISKS", "Disks", "Scannable", "known_disks", "open_disks", "segment_home"]
 
 DISK_SHIFT = 24
 """Bits of a segment's number that count within its disk."""
