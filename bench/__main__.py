@@ -1,4 +1,4 @@
-"""``python -m bench index|pages`` measures; ``python -m bench docs`` writes the committed results into docs/benchmarks.md."""
+"""``python -m bench index|pages|keys`` measures; ``python -m bench docs`` writes committed results into docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from rich.console import Console
 
 from bench.docs import write_docs
 from bench.index import GROUPS, run_groups
+from bench.keys import run_keys
 from bench.machine import describe_machine, today, versions
-from bench.pages import FULL as PAGES_FULL
-from bench.pages import QUICK as PAGES_QUICK
-from bench.pages import run_pages
+from bench.pages.groups import PAGE_GROUPS
 from bench.peers import INDEX_PEERS, PAGE_PEERS, POLICY_PEERS, Peer
 from bench.report import Result, print_result, save
 from bench.scratch import scratch_dir
-from bench.session import Request, Session, progress_bar
+from bench.session import QUICK_S, Request, Session, progress_bar
 from bench.targets import OURS
 
 __all__ = ["main"]
@@ -34,10 +33,16 @@ _INTERRUPTED = 130
 _SUITES: tuple[tuple[str, str, Iterable[type[Peer]]], ...] = (
     ("index", "small values: put, get, batch reads, scan, reopen, memory", (*INDEX_PEERS, *POLICY_PEERS)),
     ("pages", "KV-cache pages", PAGE_PEERS),
+    ("keys", "encodings of page keys: anchored, flat, and the path of tokens", ()),
 )
 
 _GROUPS_HELP = "\n\ngroups, with the minutes each takes on an idle machine with 2 cores:\n" + "\n".join(
     f"  {name:9} {group.minutes:3} min  {group.what}" for name, group in GROUPS.items()
+)
+
+
+_PAGE_GROUPS_HELP = "\n\ngroups, with the minutes each takes on an idle machine with 2 cores:\n" + "\n".join(
+    f"  {name:9} {group.minutes:3} min  {group.what}" for name, group in PAGE_GROUPS.items()
 )
 
 
@@ -71,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         suite = commands.add_parser(
             name,
             help=what,
-            description=f"{what}.{_GROUPS_HELP if name == 'index' else ''}",
+            description=f"{what}.{ {'index': _GROUPS_HELP, 'pages': _PAGE_GROUPS_HELP}.get(name, '') }",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         suite.add_argument("--quick", action="store_true", help="smaller and within 45 seconds; shows direction, not proof")
@@ -82,17 +87,24 @@ def _parser() -> argparse.ArgumentParser:
             "--path", metavar="DIR", help="where scratch space is made (default: the system's temporary directory)"
         )
         subjects = list(dict.fromkeys(kind.name for kind in kinds))
+        if name == "keys":
+            continue
         suite.add_argument(
             "--subjects", nargs="+", choices=subjects, default=[], metavar="NAME", help=f"only these of {', '.join(subjects)}"
         )
         if name == "index":
             _add_index_options(suite)
+        else:
+            names = (*PAGE_GROUPS, "all")
+            suite.add_argument(
+                "--group", nargs="+", choices=names, default=["core"], metavar="NAME", help=f"{', '.join(names)} (default core)"
+            )
     commands.add_parser("docs", help="write the committed results into docs/benchmarks.md")
     return parser
 
 
 def _request(options: argparse.Namespace, scratch: Path) -> Request:
-    request = Request(options.quick, tuple(options.only), options.seed, scratch, subjects=tuple(options.subjects))
+    request = Request(options.quick, tuple(options.only), options.seed, scratch, subjects=tuple(getattr(options, "subjects", ())))
     if options.command != "index":
         return request
     return replace(request, scale=options.scale, limit_s=options.minutes * 60)
@@ -105,8 +117,13 @@ def _measure(options: argparse.Namespace) -> int:
         session = Session(request, random.Random(options.seed), progress)
         if options.command == "index":
             run_groups(session, list(GROUPS) if "all" in options.group else options.group)
+        elif options.command == "keys":
+            run_keys(session)
         else:
-            run_pages(session, PAGES_QUICK if options.quick else PAGES_FULL)
+            if options.quick:
+                session.ends = session.began + QUICK_S
+            for name in PAGE_GROUPS if "all" in options.group else options.group:
+                PAGE_GROUPS[name].run(session)
         machine = describe_machine(scratch)
     result = Result(
         options.command,

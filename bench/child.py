@@ -18,6 +18,7 @@ TASKS = {
     "ticks": "bench.index.ticks",
     "busy": "bench.index.busy",
     "killed": "bench.index.opening",
+    "pages-opening": "bench.pages.opening",
 }
 """By name, the module whose ``child(**order)`` does it."""
 

@@ -22,6 +22,7 @@ _PACKAGES = (
     "lmdb",
     "sortedcontainers",
     "safetensors",
+    "diskcache",
     "torch",
 )
 

@@ -16,7 +16,17 @@ __all__ = ["OURS", "PEERS", "TARGETS", "Clause", "Verdict", "judge"]
 OURS = "lsmkv"
 """The subject the targets are about."""
 
-PEERS = ("rocksdict", "rocksdict-blob", "plyvel", "lmdb", "sqlite", "hicachefile", "safetensors")
+PEERS = (
+    "rocksdict",
+    "rocksdict-blob",
+    "plyvel",
+    "lmdb",
+    "sqlite",
+    "hicachefile",
+    "hicachefile-fanout",
+    "safetensors",
+    "diskcache",
+)
 """Whole stores, in contrast to bare files: who "the best peer" may be."""
 
 Level: TypeAlias = Literal["must", "aim"]
@@ -96,6 +106,8 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
     "tick max": (_limit("must", 20.0),),
     "p99 busy over idle": (_limit("must", 2.0), _limit("aim", 1.3)),
     "p99 size": (_limit("must", 3.0), _limit("aim", 2.0)),
+    "restart": (_limit("must", 500.0),),
+    "restart killed": (_limit("must", 3000.0),),
     "delete": (_over("must", 20.0, "hicachefile"), _over("aim", 100.0, "hicachefile")),
 }
 """Clauses by row key; a row without a key here is shown for information."""

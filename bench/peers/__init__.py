@@ -2,7 +2,8 @@
 
 from bench.peers.bare import BareLog, BarePreads
 from bench.peers.base import IndexPeer, PagePeer, Peer, Settings, UnavailableError
-from bench.peers.files import HiCacheFiles, HiCacheScan, HiCacheSyncfs, SafetensorsBatches
+from bench.peers.diskcache import DiskCachePages
+from bench.peers.files import HiCacheFanOut, HiCacheFiles, HiCacheScan, HiCacheSyncfs, SafetensorsBatches
 from bench.peers.lmdb import LmdbIndex, LmdbPages
 from bench.peers.lsmkv import LsmkvFifo, LsmkvFluid, LsmkvIndex, LsmkvLazyLeveling, LsmkvLeveled, LsmkvPages, LsmkvTiered
 from bench.peers.plyvel import PlyvelIndex, PlyvelPages
@@ -51,6 +52,7 @@ PAGE_PEERS: tuple[type[PagePeer], ...] = (
     BareLog,
     BarePreads,
     HiCacheFiles,
+    HiCacheFanOut,
     HiCacheSyncfs,
     HiCacheScan,
     SafetensorsBatches,
@@ -59,5 +61,6 @@ PAGE_PEERS: tuple[type[PagePeer], ...] = (
     LmdbPages,
     SqlitePages,
     PlyvelPages,
+    DiskCachePages,
 )
 """In the order of the tables."""

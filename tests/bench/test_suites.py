@@ -3,8 +3,10 @@
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -14,6 +16,7 @@ from bench.docs import render
 from bench.harness import Effort, Row
 from bench.index import FULL as INDEX_FULL
 from bench.index import run_core
+from bench.keys.encodings import ENCODINGS
 from bench.pages import FULL as PAGES_FULL
 from bench.pages import Probe, run_pages
 from bench.peers import INDEX_PEERS, PAGE_PEERS, UnavailableError
@@ -119,3 +122,25 @@ def test_an_interrupt_leaves_no_scratch(suite, tmp_path, monkeypatch, capsys):
     assert command.main([suite, "--quick", "--only", "put_", "--path", str(tmp_path)]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rows"),
+    [(["keys"], 4), (["pages", "--group", "spans"], 4), (["pages", "--group", "open", "--only", "killed"], 2)],
+)
+def test_a_quick_run_of_every_other_part_measures_what_it_promises(arguments, rows, tmp_path, capsys):
+    out = tmp_path / "result.json"
+    assert command.main([*arguments, "--quick", "--path", str(tmp_path), "--json", str(out)]) == 0
+    found = json.loads(out.read_text())["rows"]
+    assert len(found) == rows
+    assert all(row["medians"] and all(figure > 0 for figure in row["medians"].values()) for row in found)
+    assert list(tmp_path.iterdir()) == [out]
+    assert capsys.readouterr().out
+
+
+def test_the_path_of_tokens_is_a_key_whose_length_grows_with_the_prompt():
+    tokens = np.arange(64, dtype=np.uint32)
+    keys = ENCODINGS["token path"](tokens, 16)
+    assert [len(key) for key in keys] == [64, 128, 192, 256]
+    assert all(after.startswith(before) for before, after in pairwise(keys))
+    assert all(len(set(map(len, ENCODINGS[name](tokens, 16)))) == 1 for name in ("anchored", "flat"))
