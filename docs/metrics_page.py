@@ -15,6 +15,8 @@ from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.metrics import UP, Collector
 from lsmkv.observe.metrics import CATALOGUE, NO_METRIC
 from lsmkv.testing import ManualClock, MemoryFileSystem
+from lsmkv_tensor import catalogue
+from lsmkv_tensor import metrics as tensor
 
 MARKS = re.compile(r"(<!-- (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 ENTRIES = 4_000
@@ -27,6 +29,20 @@ def table() -> str:
         labels, fields = (", ".join(f"`{name}`" for name in names) for names in (metric.labels, metric.fields))
         lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} | {fields} |")
     return "\n".join(lines)
+
+
+def tensor_table() -> str:
+    """The same for page stores."""
+    lines = ["| name | type | labels | meaning | from `stats()` |", "|---|---|---|---|---|"]
+    for metric in (tensor.UP, *catalogue.CATALOGUE):
+        labels, fields = (", ".join(f"`{name}`" for name in names) for names in (metric.labels, metric.fields))
+        lines.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} | {fields} |")
+    return "\n".join(lines)
+
+
+def tensor_absent() -> str:
+    """What is no metric of page stores, and why."""
+    return "\n".join(f"- `{field}`: {why}." for field, why in catalogue.NO_METRIC.items())
 
 
 def absent() -> str:
@@ -58,7 +74,7 @@ def scrape() -> str:
     return "```text\n" + "\n".join(line for line in lines if not line.startswith("#")) + "\n```"
 
 
-PARTS = {"table": table, "absent": absent, "scrape": scrape}
+PARTS = {"tensor_table": tensor_table, "tensor_absent": tensor_absent, "table": table, "absent": absent, "scrape": scrape}
 
 
 def redraw(page: str) -> str:
