@@ -17,6 +17,7 @@ __all__ = ["TASKS", "ask"]
 TASKS = {
     "ticks": "bench.index.ticks",
     "busy": "bench.index.busy",
+    "page-ticks": "bench.pages.ticks",
     "killed": "bench.index.opening",
     "pages-opening": "bench.pages.opening",
 }

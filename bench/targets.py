@@ -104,6 +104,8 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
     "get_batch warm": (_over("must", 1.0, "hicachefile"), _over("must", 0.65, "lmdb"), _over("aim", 0.9, "lmdb")),
     "tick p99": (_limit("must", 5.0),),
     "tick max": (_limit("must", 20.0),),
+    "page tick p99": (_limit("must", 5.0),),
+    "page tick max": (_limit("must", 20.0),),
     "p99 busy over idle": (_limit("must", 2.0), _limit("aim", 1.3)),
     "p99 size": (_limit("must", 3.0), _limit("aim", 2.0)),
     "restart": (_limit("must", 500.0),),

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias, get_args
 
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.runtime.health import State
+from lsmkv_tensor.sharing.stats import SharingStats
 
 __all__ = ["CATALOGUE", "NO_METRIC", "Metric", "Sample"]
 
@@ -93,6 +94,18 @@ def _health(name: str, attribute: str, about: str) -> Metric:
     )
 
 
+def _shared(name: str, kind: Literal["counter", "gauge"], pick: Callable[[SharingStats], float], about: str) -> Metric:
+    """A number about siblings; no sample where none are followed."""
+    return Metric(
+        f"lsmkv_tensor_sibling_{name}",
+        kind,
+        (),
+        about,
+        ("sharing",),
+        lambda stats: [] if stats.sharing is None else [((), float(pick(stats.sharing)))],
+    )
+
+
 CATALOGUE: tuple[Metric, ...] = (
     # what is there
     _gauge("pages", "Pages stored, all namespaces."),
@@ -153,6 +166,14 @@ CATALOGUE: tuple[Metric, ...] = (
     _count("gc_read_bytes", "Bytes that they read."),
     _count("gc_dropped_pages", "Pages given up because the segment they were in was reclaimed."),
     _count("upkeep_failures", "Steps of background reclaiming that ended in an error and are tried again."),
+    # siblings
+    _shared("stores", "gauge", lambda s: sum(sibling.followed for sibling in s.siblings), "Siblings that are followed now."),
+    _shared("lag_seconds", "gauge", lambda s: s.lag_s, "Age of the oldest look among them."),
+    _shared("hits_total", "counter", lambda s: s.hits, "Pages that siblings delivered."),
+    _shared("misses_total", "counter", lambda s: s.misses, "Pages asked of siblings and not delivered."),
+    _shared("held_pages_total", "counter", lambda s: s.held_pages, "Pages offered and not stored because a sibling holds them."),
+    _shared("heard_pages_total", "counter", lambda s: s.heard_pages, "Pages of ours that siblings said they used."),
+    _shared("lag_misses_total", "counter", lambda s: s.lag_misses, "Pages told missing that a sibling had: follower lag."),
     # calls and health
     Metric("lsmkv_tensor_call_seconds", "histogram", ("call",), "How long calls took: ask, read, write.", ("times",), _times),
     Metric("lsmkv_tensor_state", "gauge", ("state",), "1 for the state of the store's health.", ("health",), _state),

@@ -11,6 +11,7 @@ from bench.pages.gets import measure_gets
 from bench.pages.probes import measure_probes
 from bench.pages.puts import measure_puts
 from bench.pages.scale import BATCH, Bench, Kinds, Probe, Scale
+from bench.pages.ticks import run_page_ticks
 from bench.peers import PAGE_PEERS
 from bench.scratch import aligned_bytes
 from bench.session import Session
@@ -33,6 +34,7 @@ def run_pages(session: Session, plan: tuple[tuple[Scale, ...], Probe]) -> None:
         shutil.rmtree(root, ignore_errors=True)
     with still_heap():
         measure_probes(session, kinds, probe)
+    run_page_ticks(session, "beside a store at work")
 
 
 def _available(session: Session) -> Kinds:

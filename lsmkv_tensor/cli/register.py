@@ -16,6 +16,7 @@ from lsmkv_tensor.cli.size import size
 from lsmkv_tensor.cli.survey import report
 from lsmkv_tensor.cli.trace import trace
 from lsmkv_tensor.cli.verify_store import verify
+from lsmkv_tensor.cli.warm import warm
 from lsmkv_tensor.vlog.stamp import read_stamp
 
 __all__ = ["register"]
@@ -29,6 +30,7 @@ def register(tools: Tools) -> None:
         ("export", export),
         ("import", import_),
         ("size", size),
+        ("warm", warm),
     )
     for name, command in commands:
         tools.app.command(name)(command)

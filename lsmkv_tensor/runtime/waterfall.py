@@ -20,9 +20,7 @@ from lsmkv.env.sync import Lock
 
 __all__ = ["CAUSES", "FATES", "Asked", "Cause", "Fates", "Waterfall"]
 
-Cause: TypeAlias = Literal[
-    "never_offered", "declined", "evicted", "dropped", "orphaned", "corrupt", "late", "follower_lag", "breaker"
-]
+Cause: TypeAlias = Literal["never_offered", "declined", "evicted", "dropped", "orphaned", "corrupt", "late", "breaker"]
 CAUSES: Mapping[Cause, str] = {
     "never_offered": "nobody stored it, or it was lost so long ago that this is forgotten",
     "declined": "it was offered, and found no space, no place in the queue, or a disk that failed",
@@ -31,7 +29,6 @@ CAUSES: Mapping[Cause, str] = {
     "orphaned": "it is stored, but a page before it is not",
     "corrupt": "it could not be read: its bytes failed the check, or the disk did",
     "late": "the deadline passed",
-    "follower_lag": "a sibling has it, and this process does not see it yet",
     "breaker": "the disk was left alone after failures",
 }
 FATES = 1 << 16

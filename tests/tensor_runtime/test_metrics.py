@@ -18,8 +18,11 @@ from lsmkv.testing import FailOp, MemoryFileSystem
 from lsmkv_tensor.catalogue import CATALOGUE, NO_METRIC
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.metrics import UP, Collector
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.runtime.waterfall import CAUSES
+from tests.tensor_pages.conftest import World
 from tests.tensor_runtime.conftest import SIZE, FaultyWorld
 
 PAGE = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
@@ -80,7 +83,7 @@ def test_a_scrape_says_what_the_statistics_say(faulty):
     assert at(samples, "state", state="ok") == 1
     assert at(samples, "call_seconds_count", call="write") == 1
     assert at(samples, "call_seconds_bucket", call="read", le="+Inf") == 1
-    plain = {m.name for m in CATALOGUE if m.kind != "histogram"} | {UP.name}
+    plain = {m.name for m in CATALOGUE if m.kind != "histogram" and m.fields != ("sharing",)} | {UP.name}
     assert plain <= {name for name, _ in samples}
 
 
@@ -125,3 +128,15 @@ def test_it_stands_beside_the_engines_collector(faulty):
 def test_what_is_no_store_is_refused(name, store):
     with pytest.raises(InvalidArgumentError, match="Collector"):
         Collector({name: store})
+
+
+def test_siblings_are_told_where_there_are_any(tmp_path):
+    options = StoreOptions(capacity_bytes=64 << 20)
+    with PageStore.open(tmp_path, options=options, member="b") as b:
+        World.put(b.namespace({"m": 1}, SIZE), range(3))
+    with PageStore.open(tmp_path, options=options, member="a") as a:
+        assert World.check(a.namespace({"m": 1}, SIZE), range(4)) == {0, 1, 2}
+        samples = scraped(Collector({"a": a}))
+    assert at(samples, "sibling_hits_total") == 3
+    assert at(samples, "sibling_stores") == 1
+    assert at(samples, "sibling_misses_total") == 1
