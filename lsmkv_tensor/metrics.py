@@ -19,7 +19,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lsmkv_tensor.catalogue import CATALOGUE, Metric
-from lsmkv_tensor.errors import ClosedError, InvalidArgumentError
+from lsmkv_tensor.errors import InvalidArgumentError, LsmError
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.runtime.calltimes import BOUNDS_S
 
@@ -28,21 +28,29 @@ if TYPE_CHECKING:
 
 __all__ = ["UP", "Collector", "Measurable"]
 
-UP = Metric("lsmkv_tensor_up", "gauge", (), "1 if the store is open, 0 if it was closed.", (), lambda _: [((), 1.0)])
+UP = Metric(
+    "lsmkv_tensor_up",
+    "gauge",
+    (),
+    "1 if the store is open, 0 if it was closed or could not be reopened.",
+    (),
+    lambda _: [((), 1.0)],
+)
 
 
 class Measurable(Protocol):
     """What is needed of an open store: PageStore and TensorStore have it."""
 
     def stats(self) -> PageStoreStats:
-        """What it counted; ClosedError once it is closed."""
+        """What it counted; ClosedError once it is closed, PoisonedError while it cannot be reopened."""
         ...
 
 
 class Collector:
     """A prometheus-client collector over open stores by name; register it where you like, one for all stores of a process.
 
-    A closed store, or one that is gone, is told as ``lsmkv_tensor_up 0`` and nothing more: the collector keeps no store alive.
+    A store that is closed, gone, or could not be reopened is told as ``lsmkv_tensor_up 0`` and nothing more; the collector keeps
+    no store alive.
     Raises InvalidArgumentError for what is no store or no name; ModuleNotFoundError without prometheus-client.
     """
 
@@ -77,7 +85,7 @@ class Collector:
             store = reference()
             try:
                 told[name] = store.stats() if store is not None else None
-            except ClosedError:
+            except LsmError:  # closed, or poisoned and not reopened yet
                 told[name] = None
         return _told(told)
 

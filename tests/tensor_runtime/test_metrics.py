@@ -16,7 +16,7 @@ import lsmkv
 import lsmkv.metrics
 from lsmkv.testing import FailOp, MemoryFileSystem
 from lsmkv_tensor.catalogue import CATALOGUE, NO_METRIC
-from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.errors import InvalidArgumentError, PoisonedError
 from lsmkv_tensor.metrics import UP, Collector
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
@@ -140,3 +140,18 @@ def test_siblings_are_told_where_there_are_any(tmp_path):
     assert at(samples, "sibling_hits_total") == 3
     assert at(samples, "sibling_stores") == 1
     assert at(samples, "sibling_misses_total") == 1
+
+
+def test_a_store_that_cannot_be_reopened_is_down_until_it_is(faulty):
+    used(faulty, breaker_failures=3)
+    faulty.fs.add(FailOp("sync", path="*.seg", times=1))
+    with pytest.raises(PoisonedError):
+        faulty.store.sync()
+    faulty.fs.add(FailOp("lock"))
+    faulty.store.step()
+    collector = Collector({"a": faulty.store})
+    assert at(scraped(collector), "up") == 0
+    faulty.fs.clear()
+    faulty.clock.advance(100)
+    faulty.store.step()
+    assert at(scraped(collector), "up") == 1
