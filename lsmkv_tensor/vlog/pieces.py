@@ -9,7 +9,6 @@ several threads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
 
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -64,11 +63,21 @@ def cut(wants: Sequence[Want], most: int = PIECE_BYTES) -> list[Piece]:
 
 
 def advise(file: Readable, pieces: Sequence[Piece]) -> None:
-    """Tell the kernel of all but the first if they lie apart: the device works on all of them, each is waited for in turn."""
-    for before, piece in pairwise(pieces):
-        first, last, previous = piece[0].place, piece[-1].place, before[-1].place
-        if not 0 <= first.offset - previous.offset - previous.length <= MAX_GAP:
-            file.advise("willneed", first.offset, last.offset + last.length - first.offset)
+    """Tell the kernel of all that is about to be read, in one hint a stretch of neighbours, but for a first one of one piece.
+
+    The device then works on all of it while each piece is waited for in turn. Measured, 32 neighbours of 64 KiB, cold: 2.5 ms
+    against 4.5; of 256 KiB 6.3 and 6.5; scattered ones of 256 KiB 9.7 and 20.4; warm at most 2 % slower.
+    """
+    start = 0
+    for stop in range(1, len(pieces) + 1):
+        last = pieces[stop - 1][-1].place
+        end = last.offset + last.length
+        if stop < len(pieces) and 0 <= pieces[stop][0].place.offset - end <= MAX_GAP:
+            continue
+        if start or stop > 1:
+            offset = pieces[start][0].place.offset
+            file.advise("willneed", offset, end - offset)
+        start = stop
 
 
 def read_piece(file: Readable, piece: Piece) -> list[Trouble]:

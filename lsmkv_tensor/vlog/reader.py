@@ -1,8 +1,7 @@
 """Reading pages into the caller's memory: one index lookup for all, few scattered reads, every page checked.
 
-Pages are sorted by place and read in pieces (:mod:`lsmkv_tensor.vlog.pieces`), straight into the caller's spans. Where pieces
-lie apart the kernel is told of all before the first is read (measured, 32 scattered pages of 256 KiB, cold: 9.7 ms against 20.4;
-warm: no difference). The pieces of a large call are shared with a few threads of the store.
+Pages are sorted by place and read in pieces (:mod:`lsmkv_tensor.vlog.pieces`), straight into the caller's spans; the kernel is
+told of all of them before the first is read. The pieces of a large call are shared with a few threads of the store.
 A page that fails its check is read again, into memory of our own: the caller's may be written to by somebody else meanwhile.
 If that is sound it is copied from there. If not, and the index still names this place, it is corruption: the page is dropped
 and is a miss; if the place changed meanwhile (moved, replaced) the new place is tried. A read error costs the pages it

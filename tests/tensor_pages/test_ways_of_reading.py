@@ -12,7 +12,8 @@ from lsmkv_tensor import PageStore, StoreOptions
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.spans import PageSpans
-from lsmkv_tensor.vlog.pieces import PIECE_BYTES
+from lsmkv_tensor.vlog.layout import BLOCK, NO_PARENT, Place
+from lsmkv_tensor.vlog.pieces import PIECE_BYTES, Want, advise, cut
 
 WAYS = [{"direct_io": "always"}, {"direct_io": "off"}, {"keep_cached": False}, {"direct_io": "off", "keep_cached": False}]
 PATIENCE_S = 30
@@ -160,3 +161,24 @@ def test_an_error_of_a_part_reaches_the_caller_when_nothing_runs_any_more():
         crew.run([broken, slow])
     assert done == [1]
     crew.stop()
+
+
+def test_the_kernel_hears_of_every_stretch_before_it_is_read():
+    class Heard:
+        def __init__(self):
+            self.hints = []
+
+        def advise(self, advice, offset=0, size=0):
+            self.hints.append((advice, offset // BLOCK, size))
+
+    def wants(*blocks):
+        return [Want(i, b"", Place(1, 1, at, BLOCK, 0, NO_PARENT, 0), ()) for i, at in enumerate(blocks)]
+
+    for blocks, most, hints in (
+        ((1, 2, 3), 1 << 20, []),  # one piece: reading it is hint enough
+        ((1, 2, 3), BLOCK, [("willneed", 1, 3 * BLOCK)]),
+        ((1, 2, 50, 51, 99), 1 << 20, [("willneed", 50, 2 * BLOCK), ("willneed", 99, BLOCK)]),
+    ):
+        file = Heard()
+        advise(file, cut(wants(*blocks), most))
+        assert file.hints == hints
