@@ -26,7 +26,9 @@ GROUP = 64
 """Keys looked at together. Callers whose keys are neighbours in groups of another size lose little."""
 
 FEWEST = 8
-"""Where fewer keys than this lie side by side, the rest is taken to lie apart."""
+"""A group of which fewer keys than this lie side by side is scattered. The first one often is, and only the first: the beginnings
+of all sequences are one group of their index, where they lie between each other. After a second one the rest is taken to lie
+apart."""
 
 Memory: TypeAlias = Mapping[bytes, Entry]
 
@@ -36,7 +38,7 @@ def count_leading(state: ReadState, tables: TableCache, keys: Sequence[bytes], p
 
     I/O: as :func:`lsmkv.read.multiget.find_many` for the keys that exist, and a few more.
     """
-    known, n = 0, len(keys)
+    known, n, scattered = 0, len(keys), 0
     memories: list[Memory] = [mem.newest for mem in (state.mem, *(imm.mem for imm in state.imms)) if mem.newest]
     while known < n:
         group = keys[known : known + GROUP - known % GROUP]
@@ -50,8 +52,15 @@ def count_leading(state: ReadState, tables: TableCache, keys: Sequence[bytes], p
         if found < len(group):
             if not _exists(state, tables, memories, prefix + keys[known]):
                 return known
-            if found < min(FEWEST, len(group)):
+            if found >= min(FEWEST, len(group)):
+                continue
+            scattered += 1
+            if scattered > 1:
                 return known + _apart(state, tables, memories, checked_keys(keys[known:]), prefix)
+            there = find_many(state, tables, [prefix + key for key in group[found:]], bare=True)
+            if None in there:
+                return known + there.index(None)
+            known += len(there)
     return known
 
 
