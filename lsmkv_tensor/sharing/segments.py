@@ -1,8 +1,8 @@
 """Reading the segments of a store that somebody else writes.
 
 Its writer overwrites segments in place, and may remove a file and make another of the same name. So a handle belongs to one
-generation of a segment: a place that names another opens the file anew. A handle may point at a removed file all the same
-(it was opened between the two); then what it reads fails its check, the handle is given up and the place looked up again.
+generation of a segment: a place that names another opens the file anew. A handle may have been opened for a generation that had
+just ended, and be that of a later file; then what it reads fails its check, and no place names that generation any more.
 """
 
 from __future__ import annotations
@@ -58,11 +58,6 @@ class OpenSegments:
             while len(self._files) > MAX_OPEN:
                 self._files.popitem(last=False)
         return file
-
-    def forget(self, number: int) -> None:
-        """Give up the handle on a segment; it closes when its last reader drops it."""
-        with self._lock:
-            self._files.pop(number, None)
 
     def forget_unused(self) -> None:
         """Give up the handles that nobody asked for since the last call: they might keep removed files on the disk."""

@@ -125,7 +125,7 @@ class Sibling(FollowedStore):
     def _read(self, wants: list[Want]) -> list[tuple[Want, bool]]:
         """Read and check, segment by segment; which of the pages are sound."""
         results: list[tuple[Want, bool]] = []
-        for (number, _), group in groupby(sorted(wants, key=lambda want: want.place), key=lambda want: want.place[:2]):
+        for _, group in groupby(sorted(wants, key=lambda want: want.place), key=lambda want: want.place[:2]):
             members = list(group)
             try:
                 verdicts = [
@@ -133,8 +133,6 @@ class Sibling(FollowedStore):
                 ]
             except OSError:
                 verdicts = [(want, False) for want in members]
-            if not all(sound for _, sound in verdicts):
-                self._segments.forget(number)  # it may be a removed file's
             results += verdicts
         return results
 

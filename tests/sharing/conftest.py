@@ -78,6 +78,15 @@ class Root:
         self.stores.append(store)
         return store
 
+    def abandon(self, store: PageStore) -> None:
+        """What is left of a killed process: its files as they are, and no lock."""
+        self.fs._locks.clear()
+        self.stores.remove(store)
+        store._gate.forked()
+        store._in_child = True
+        store._db._finalizer.detach()
+        store._db._box.current = None
+
     def close(self) -> None:
         for store in self.stores:
             store.close()
@@ -142,15 +151,8 @@ class Stage(Root):
         """What is left of a killed process: its files as they are, and no lock."""
         self.left = set() if self.dead else self.named()
         self.namespace = None
-        self.fs._locks.clear()
         self.dead, self.kill_at = False, None
-        writer = self.writer
-        self.stores.remove(writer)
-        writer._gate.forked()
-        writer._in_child = True
-        db = writer._db
-        db._finalizer.detach()
-        db._box.current = None
+        self.abandon(self.writer)
 
     def put(self, ids: Iterable[int], salt: int = 0) -> list[bool]:
         ids = list(ids)

@@ -73,6 +73,23 @@ def test_segments_that_nobody_reads_are_let_go(root: Root) -> None:
     assert len(held) <= 1
 
 
+def test_a_segment_made_anew_under_an_old_number_is_read_at_once(root: Root) -> None:
+    """The handle on the removed file is not tried first."""
+    a = root.open("a")
+    put(a.namespace(FIELDS, PAGE), range(30))
+    follower = root.follow(discover_s=1e9)
+    space = follower.namespace(FIELDS, PAGE)
+    assert len(read(space, range(30))) == 30
+    for segments in (3, 6):
+        a.close()
+        root.stores.remove(a)
+        a = root.open("a", segments=segments)
+    put(a.namespace(FIELDS, PAGE), range(100, 120))
+    follower.refresh()
+    assert set(read(space, range(100, 120))) == set(range(100, 120))
+    assert [sibling.retries for sibling in follower.stats().sharing.siblings] == [0]
+
+
 def test_after_close_calls_say_so(root: Root) -> None:
     b = root.open("b")
     space = b.namespace(FIELDS, PAGE)

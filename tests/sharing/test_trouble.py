@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv_tensor.sharing import Sharing
 from lsmkv_tensor.vlog.layout import BLOCK, header_check
@@ -107,19 +109,27 @@ def test_a_directory_that_disappears_is_forgotten(root: Root) -> None:
     assert not [name for name in root.fs.listdir(f"{ROOT}/b") if name.startswith(".")]
 
 
-def test_another_store_in_the_same_directory_is_followed_anew(root: Root) -> None:
+@pytest.mark.parametrize("closed", [True, False])
+def test_another_store_in_the_same_directory_is_followed_anew(root: Root, closed: bool) -> None:
     a, b = root.open("a"), root.open("b")
     space = b.namespace(FIELDS, PAGE)
     put(a.namespace(FIELDS, PAGE), range(3))
-    a.close()
+    if closed:
+        a.close()
+    else:
+        root.abandon(a)
     assert len(read(space, range(3))) == 3
     remove(root, "a")
     again = root.open("a", rng=None)
     again.namespace({"model": "other"}, PAGE)  # has the number now that ours had
+    for _ in range(4):  # and has committed more than the one before
+        put(again.namespace({"model": "other"}, PAGE), range(3), salt=1)
+        again.namespace({"model": "other"}, PAGE).delete_many(keys(range(3)))
     put(again.namespace({"model": "other"}, PAGE), range(3), salt=1)
     put(again.namespace(FIELDS, PAGE), [5])
     root.clock.advance(2.0)
     assert read(space, range(6)) == {5: page(5)}
+    assert told(b) == [("a", True, 0)]
 
 
 def test_a_file_among_the_members_is_nobody(root: Root) -> None:
@@ -144,3 +154,15 @@ def test_what_a_power_cut_took_is_missing_and_never_wrong(root: Root) -> None:
     got = read(b.namespace(FIELDS, PAGE), range(8))
     assert set(range(4)) <= got.keys()
     assert all(data == page(i) for i, data in got.items())
+
+
+def test_a_namespace_that_was_dropped_and_made_again_is_found_under_its_new_number(root: Root) -> None:
+    a, b = root.open("a"), root.open("b", sharing=Sharing(refresh_s=0.0))
+    space = b.namespace(FIELDS, PAGE)
+    put(a.namespace(FIELDS, PAGE), range(3))
+    assert len(read(space, range(3))) == 3
+    a.drop_namespace(1)
+    assert read(space, range(3)) == {}
+    put(a.namespace(FIELDS, PAGE), range(3, 6))
+    assert set(read(space, range(6))) == {3, 4, 5}
+    assert space.contains(keys(range(6))).tolist() == [False] * 3 + [True] * 3
