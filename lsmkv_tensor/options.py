@@ -45,8 +45,9 @@ class StoreOptions:
     the pages, return, and a worker writes; pages for which there is no room are declined, nobody waits."""
     put_queue_pages: int = 65_536
     """Pages that may wait to be written, however small."""
-    eviction: str = "lru"
-    """Which pages go first when room is needed: the name of a policy, ``name,parameter=value``, or ``module:Class``."""
+    eviction: str = "mq"
+    """Which pages go first when room is needed: ``fifo``, ``lru``, ``countlru``, ``mq``, ``name,parameter=value``, or
+    ``module:Class``."""
     gc_bytes_per_s: int | None = None
     """Bytes a second that background reclaiming reads and writes, in the mean. None: as needed."""
     idle_after_s: float | None = None
