@@ -77,7 +77,7 @@ class Ghosts:
         oldest = self.evictions - self.limit
         keep = (self._uses > 0) & (self._numbers.astype(np.int64) + self._base > oldest)
         new = [(one, told) for one, told in new if told[0] > oldest]
-        shift = max(oldest, 0) - self._base
+        shift = max(oldest - self._base, 0)  # the limit may have grown
         prints = np.array([one for one, _ in new], dtype=np.uint64)
         old, numbers, uses = self._prints[keep], self._numbers[keep] - np.uint32(shift), self._uses[keep]
         self._base += shift

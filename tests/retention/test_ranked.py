@@ -14,11 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
+from lsmkv_tensor.retention.admission import AdmitAll
 from lsmkv_tensor.retention.evictions import CountLru, Fifo, Lru
+from lsmkv_tensor.retention.ghosts import Ghosts
 from lsmkv_tensor.retention.multiqueue import MultiQueue
+from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.protocol import Eviction, Remembering
 from lsmkv_tensor.retention.ranked import Ranked
-from lsmkv_tensor.trace.blocks import prints_of
+from lsmkv_tensor.trace.blocks import BlockCache, prints_of
+from lsmkv_tensor.trace.requests import Request
 
 POLICIES = [Fifo, Lru, CountLru, MultiQueue]
 
@@ -170,3 +174,31 @@ def test_many_hits_without_a_question_do_not_pile_up() -> None:
         policy.on_hit(np.arange(100))
     assert policy._pool._waiting <= 1 << 14
     assert policy.victims(2).tolist() == [0, 1]
+
+
+def test_ghosts_whose_number_grows_with_smaller_pages() -> None:
+    """Remembering longer than before, after many evictions, once made numbers of evictions negative."""
+    ghosts = Ghosts()
+    ghosts.limit = 300
+    for start in range(0, 1200, 300):
+        ghosts.add(prints_of(np.arange(start, start + 300)), np.full(300, 2, dtype=np.uint8))
+    ghosts.limit = 900
+    ghosts.add(prints_of(np.arange(1200, 1500)), np.full(300, 3, dtype=np.uint8))
+    assert ghosts.take(prints_of(np.array([1250, 1000, 100]))).tolist() == [3, 2, 0]
+
+
+@pytest.mark.parametrize("name", ["fifo", "lru", "countlru", "mq", "mq,lifetime=50"])
+def test_pages_of_changing_sizes_never_take_more_than_the_capacity(name: str) -> None:
+    rng = np.random.default_rng(3)
+    blocks = 30_000
+    sizes = np.where(np.arange(blocks) < blocks // 2, 64, rng.integers(1, 9, blocks)).astype(np.int64)
+    capacity = 20_000
+    policy = load_eviction(name)(capacity)
+    cache = BlockCache(capacity, blocks, policy, AdmitAll(capacity), sizes=sizes)
+    for at in range(0, blocks - 10, 5):
+        back = int(rng.integers(0, at + 1))
+        for start in (at, back):
+            cache.serve(Request(float(at), np.arange(start, start + 5), 5, 1))
+        assert cache._used <= capacity
+    assert cache._used > capacity - 64 * 5
+    assert cache.counts.evicted > 1000
