@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lsmkv_tensor.retention.protocol import Prints
 from lsmkv_tensor.retention.slots import MOST_USES
 
-__all__ = ["Lifetime"]
+__all__ = ["TOGETHER", "Lifetime"]
 
 MULTIPLES = (0.125, 0.25, 0.5, 1.0, 2.0)
 SHADOW_PAGES = 512
@@ -39,6 +39,8 @@ STEP = 0.3
 """Part of the way, in doublings, that the multiple moves to the best shadow's at a comparison."""
 CHANGE = 0.1
 """A median that moved less changes nothing."""
+TOGETHER = 1 / 16
+"""Touches of a page within so many times the pages of the capacity are one use: parts of one request, most likely."""
 SAMPLED_BIT = np.uint64(40)
 
 
@@ -91,6 +93,8 @@ class Lifetime:
         if row is None:
             row = self._room()
             self._uses[row] = 0
+        elif stamp - self._last[row] <= self.capacity_pages * TOGETHER:
+            self._uses[row] -= 1  # the same use as before
         elif self._uses[row] == 1:
             self._intervals *= FORGET_INTERVALS
             self._intervals[int(STEPS * np.log2(max(stamp - self._last[row], 1)))] += 1

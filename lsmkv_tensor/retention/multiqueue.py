@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.retention.evictions import doublings
-from lsmkv_tensor.retention.lifetime import Lifetime
+from lsmkv_tensor.retention.lifetime import TOGETHER, Lifetime
 from lsmkv_tensor.retention.protocol import Prints
 from lsmkv_tensor.retention.ranked import Ranked
 
@@ -34,6 +34,7 @@ class MultiQueue(Ranked):
     """Pages used often wait longer for their next use; uses are remembered after eviction."""
 
     least_ghosts = LEAST_GHOSTS
+    together = TOGETHER
 
     def __init__(self, capacity_bytes: int, lifetime: int | None = None, ghosts: float = 4.0, queues: str = "smooth") -> None:
         """``lifetime``: touches (pages inserted or hit) that each doubling of the uses is worth; None: learned.

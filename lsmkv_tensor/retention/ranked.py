@@ -30,6 +30,8 @@ class Ranked:
     """Whether a hit makes a page recent."""
     least_ghosts = 0
     """For how many evictions at least a page is remembered, if any are."""
+    together = 0.0
+    """Touches of a page within so many times the pages of the capacity are one use."""
     last_stamp = LAST_STAMP
 
     def __init__(self, capacity_bytes: int, ghosts: float = 0.0) -> None:
@@ -95,7 +97,8 @@ class Ranked:
             return
         assert self._slots.stamps[pages].all(), "a page is hit that is not resident"
         uses = self._slots.uses
-        uses[pages] = np.minimum(uses[pages], MOST_USES - 1) + np.uint8(1)
+        again = self._time - self._slots.stamps[pages].astype(np.int64) >= self.capacity_pages * self.together
+        uses[pages] = np.minimum(uses[pages], MOST_USES - 1) + again.astype(np.uint8)
         self._touch(pages)
         self.touched(self._slots.prints[pages], self._time - len(pages) + 1)
 

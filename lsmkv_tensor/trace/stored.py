@@ -24,15 +24,16 @@ from lsmkv_tensor.retention.quota import divide
 from lsmkv_tensor.trace.blocks import Counts, Upstream, prints_of
 from lsmkv_tensor.trace.requests import Ids, Request, Trace
 from lsmkv_tensor.trace.rows import Row
-from lsmkv_tensor.vlog.layout import BLOCK
+from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
 
 __all__ = ["by_size", "replay_store"]
 
 ADMISSION = "all"
 """What the store admits."""
 KEY_BYTES = 28
-SCRATCH_PAGES = 64
-"""Pages read or stored in one call."""
+SEGMENTS = 64
+SEGMENT_PAGES = 8
+"""Pages of the largest size that a segment holds at least."""
 
 
 def by_size(trace: Trace, page_bytes: Sequence[int], seed: int = 0) -> tuple[Trace, NDArray[np.int64]]:
@@ -71,7 +72,8 @@ def replay_store(
     """Replay a trace against the page store at ``path``, which is created; what it did.
 
     ``capacity``: bytes the pages may take, as a part of the bytes of all distinct blocks (0 to 1). ``options``: of the store;
-    its capacity is set here, index and spare segment come on top. ``seed``: which conversation has which page size.
+    its capacity is set here (index and spare segment come on top), its segments are scaled unless ``segment_bytes`` is given.
+    ``seed``: which conversation has which page size.
     Raises InvalidArgumentError, and what the store raises.
 
     I/O: all of the trace's pages that are not hits are written once.
@@ -84,7 +86,11 @@ def replay_store(
     trace, sizes = by_size(trace, kinds, seed)
     options = options if options is not None else StoreOptions()
     bytes_of_pages = int(capacity * int(_padded(sizes).sum()))
-    options = replace(options, capacity_bytes=physical_capacity(bytes_of_pages))
+    segment = options.segment_bytes
+    if segment is None:  # scaled as the pages are: a store of real size has 64 segments or more
+        segment = max(bytes_of_pages // SEGMENTS, SEGMENT_PAGES * (max(kinds) + BLOCK))
+        segment = min(max(segment, 16 * BLOCK), MAX_SEGMENT_BYTES) & -BLOCK
+    options = replace(options, capacity_bytes=physical_capacity(bytes_of_pages, segment), segment_bytes=segment)
     clock = clock if clock is not None else SystemClock()
     counts = Counts()
     upstream = Upstream(upstream_blocks)
@@ -110,13 +116,13 @@ def replay_store(
     return _row(counts, stats, options, share, bytes_of_pages, upstream_blocks, seconds, engine.times, sizes)
 
 
-def physical_capacity(bytes_of_pages: int) -> int:
+def physical_capacity(bytes_of_pages: int, segment_bytes: int) -> int:
     """The ``capacity_bytes`` of a store whose pages may take so many bytes: index and spare segment on top, and a little."""
-    low, high = bytes_of_pages, 4 * bytes_of_pages + (64 << 20)
+    low, high = bytes_of_pages, 4 * bytes_of_pages + 8 * segment_bytes + (64 << 20)
     while high - low > 4096:
         middle = (low + high) // 2
         try:
-            enough = divide(middle, None, None).page_bytes >= bytes_of_pages
+            enough = divide(middle, segment_bytes, None).page_bytes >= bytes_of_pages
         except InvalidArgumentError:
             enough = False
         low, high = (low, middle) if enough else (middle, high)
@@ -179,7 +185,7 @@ class _Engine:
         self._sizes = sizes
         self._clock = clock
         self._spaces = {int(size): _namespace(store, int(size)) for size in np.unique(sizes)}
-        self._scratch = np.zeros(SCRATCH_PAGES * int(sizes.max(initial=1)), dtype=np.uint8)
+        self._scratch = np.zeros(0, dtype=np.uint8)
         self.times: dict[str, list[float]] = {"probe": [], "get": [], "put": []}
         self.wrong = 0
         """Pages that did not hold what was stored under their key."""
@@ -193,19 +199,18 @@ class _Engine:
         with self._timed("probe"):
             hits = space.contains_prefix(asked)
         read = 0
-        while read < hits:
-            part = asked[read : min(read + SCRATCH_PAGES, hits)]
-            views = self._views(len(part), size)
+        if hits:
+            part = asked[:hits]
+            views = self._views(hits, size)
             with self._timed("get"):
                 flags = space.get_into(part, views)
             for flag, view, key in zip(flags, views, part, strict=True):
                 self.wrong += flag and bytes(view[:KEY_BYTES]) != key
-            read += len(flags) if all(flags) else flags.index(False)
-            if not all(flags):
-                break
+            read = hits if all(flags) else flags.index(False)
         counts.hits += read
-        for start in range(above + read, len(keys), SCRATCH_PAGES):
-            part = keys[start : start + SCRATCH_PAGES]
+        start = above + read
+        part = keys[start:]
+        if part:  # in one call: two would look like two requests, and what comes before would count twice
             views = self._views(len(part), size)
             for view, key in zip(views, part, strict=True):
                 view[:KEY_BYTES] = key
@@ -215,6 +220,8 @@ class _Engine:
 
     def _views(self, count: int, size: int) -> list[memoryview]:
         """Buffers for so many pages."""
+        if len(self._scratch) < count * size:
+            self._scratch = np.zeros(count * size, dtype=np.uint8)
         whole = memoryview(self._scratch)
         return [whole[at * size : (at + 1) * size] for at in range(count)]
 
