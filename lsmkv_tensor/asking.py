@@ -132,6 +132,8 @@ class Asking:
         """As :meth:`_stored_prefix`; retention hears of it."""
         known = self._stored_prefix(keys)
         self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
+        if self._log.gatekeeper is not None and not self._log.gatekeeper.open:
+            self._log.gatekeeper.sighted(self._prefix, page_keys(keys[known:]))
         return known
 
     def _stored_prefix(self, keys: Sequence[PageKey]) -> int:

@@ -48,6 +48,10 @@ class StoreOptions:
     eviction: str = "mq"
     """Which pages go first when room is needed: ``fifo``, ``lru``, ``countlru``, ``mq``, ``name,parameter=value``, or
     ``module:Class``."""
+    admission: str = "all"
+    """Which offered pages are worth a write: "all", or another policy's name as for ``eviction``."""
+    write_bytes_per_day: float | None = None
+    """Bytes a day that the admission policy may have written, garbage collection included. None: any."""
     gc_bytes_per_s: int | None = None
     """Bytes a second that background reclaiming reads and writes, in the mean. None: as needed."""
     idle_after_s: float | None = None
@@ -105,7 +109,7 @@ class StoreOptions:
                 _refuse("segment_bytes", self.segment_bytes, f"at most {MAX_SEGMENT_BYTES}")
         if self.index_bytes is not None:
             _integer("index_bytes", self.index_bytes, 64 << 10)
-        for name in ("io_timeout_s", "prefill_tokens_per_s", "idle_after_s"):
+        for name in ("io_timeout_s", "prefill_tokens_per_s", "idle_after_s", "write_bytes_per_day"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
         if self.direct_io not in ("auto", "always", "off"):

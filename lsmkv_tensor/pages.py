@@ -29,9 +29,11 @@ from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo, Registry
 from lsmkv_tensor.retention import keepsake
+from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.retention.keeper import Keeper
-from lsmkv_tensor.retention.names import load_eviction
+from lsmkv_tensor.retention.names import load_admission, load_eviction
 from lsmkv_tensor.retention.notify import Notifier
+from lsmkv_tensor.retention.protocol import Seen
 from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate, try_disk
 from lsmkv_tensor.services import Services
@@ -101,6 +103,8 @@ class PageStore:
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
+        admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
+        self._log.gatekeeper = Gatekeeper(admission, services.clock, self._seen)
         self._registry = Registry(self._log, db.path)
         self._upkeep.serve(self._log, self._collector)
 
@@ -320,6 +324,7 @@ class PageStore:
                 times=self._services.times.told(),
                 upkeep_failures=self._upkeep.failures,
                 health=self.health(),
+                refused_pages=c.refused_pages,
                 deleted_pages=c.deleted_pages,
                 evicted_pages=self._space.evicted_pages,
                 recycled_segments=self._space.recycled,
@@ -361,6 +366,18 @@ class PageStore:
         finally:
             self._files.close()
             self._db.close()
+
+    def _seen(self, now_s: float) -> Seen:
+        """What the admission policy may know of the store."""
+        return Seen(
+            now_s=now_s,
+            capacity_bytes=self._quota.page_bytes,
+            used_bytes=self._keeper.used_bytes,
+            written_bytes=self._writer.bytes_written,
+            evicted_bytes=self._space.evicted_bytes,
+            ghost_hits=getattr(self._keeper.policy, "ghost_hits", 0),
+            hits=self._log.counters.hits,
+        )
 
     def _keep_ranks(self) -> None:
         """Leave what the policy remembers to the next opening, if the index's share has room for it."""

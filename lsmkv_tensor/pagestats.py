@@ -67,6 +67,8 @@ class PageStoreStats:
     """Pages offered that the queue had no room for; not part of ``declined_pages``."""
     queue_failed_calls: int
     """Accepted calls whose write raised: their pages are lost."""
+    refused_pages: int
+    """Pages offered and not stored: the admission policy did not think them worth a write."""
     deleted_pages: int
     evicted_pages: int
     recycled_segments: int

@@ -127,7 +127,12 @@ class Keeper:
         if not self.filled:
             return self.remembered
         self.drain()
-        return self.policy.save() if isinstance(self.policy, Remembering) else None
+        if not isinstance(self.policy, Remembering):
+            return None
+        try:
+            return self.policy.save()
+        except Exception:  # noqa: BLE001 - a policy of somebody else must not fail the close: ranks are lost, nothing else
+            return None
 
     # what happens to pages
 

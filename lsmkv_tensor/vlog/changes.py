@@ -122,6 +122,7 @@ class Changes:
             self._drop(part, keys, evicted=True)
             self.space.evicted += zip(keys, lengths, strict=True)
             self.space.evicted_pages += len(keys)
+            self.space.evicted_bytes += sum(lengths)
 
     def _drop(self, slots: Slots, keys: list[bytes], *, evicted: bool) -> None:
         """Delete pages that the keeper knows from the index, in one commit."""

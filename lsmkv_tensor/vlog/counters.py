@@ -33,6 +33,8 @@ class Counters:
     """Bytes of the pages newly stored."""
     put_stored_bytes: int = 0
     """Bytes that they take as their codec wrote them, padding not included."""
+    refused_pages: int = 0
+    """Pages offered and not stored: the admission policy did not think them worth a write."""
     deleted_pages: int = 0
     read_bytes: int = 0
     """Bytes of pages read from segments for callers."""

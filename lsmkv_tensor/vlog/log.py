@@ -17,6 +17,7 @@ import numpy as np
 
 from lsmkv import WriteBatch
 from lsmkv_tensor.errors import BusyError, IOFailedError, NoSpaceError, PoisonedError
+from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.vlog.changes import ENTRY_BYTES, Changes, size_of, with_records
 from lsmkv_tensor.vlog.layout import PLACE_COLUMNS, padded
 from lsmkv_tensor.vlog.liveness import Change
@@ -31,7 +32,7 @@ QUOTA_RELIEF = 64
 class _Put:
     """A call that stores pages, on its way."""
 
-    __slots__ = ("blocked", "held", "pages", "records", "stored", "stored_bytes", "stored_pages", "todo")
+    __slots__ = ("blocked", "held", "judged", "pages", "records", "refused", "stored", "stored_bytes", "stored_pages", "todo")
 
     def __init__(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> None:
         self.pages = pages
@@ -44,6 +45,9 @@ class _Put:
         """Stored by this call, and not to be evicted until it ends."""
         self.blocked = False
         """It stopped for want of a free segment."""
+        self.judged = False
+        self.refused: list[int] = []
+        """Positions of pages that are not worth a write."""
         self.stored_pages = 0
         self.stored_bytes = 0
 
@@ -57,6 +61,8 @@ class _Put:
 class ValueLog(Changes):
     """Pages by 32-byte index key. ``lock`` orders all changes; readers never take it except to drop what is corrupt."""
 
+    gatekeeper: Gatekeeper | None = None
+    """Judges what is offered; None: everything is stored. Set by the store."""
     make_room: Callable[[], bool] = staticmethod(lambda: False)
     """Has segments reclaimed until one is free, if that can be; called without the lock. Set by the store."""
 
@@ -97,7 +103,7 @@ class ValueLog(Changes):
             with self.lock:
                 self.keeper.let_go(call.held)
                 self._count(call, page_bytes)
-        todo = set(call.todo)
+        todo = {*call.todo, *call.refused}
         now = self.space.evicted
         gone = evicted[told:] if now is evicted else evicted[told:] + now  # somebody else may have taken the first list
         stored = {page.key for i, page in enumerate(pages) if i not in todo}  # what had ended and is there again is not gone
@@ -129,6 +135,7 @@ class ValueLog(Changes):
             there = self.contains([pages[i].key for i in call.todo]).tolist() if call.todo else []
             self.counters.present_pages += sum(there)
             call.todo = [i for i, stored in zip(call.todo, there, strict=True) if not stored]
+        self._judge(call)
         call.blocked = False
         try:
             if call.todo and self.may_expire(pages[0].key):
@@ -150,6 +157,17 @@ class ValueLog(Changes):
             self.counters.write_errors += isinstance(error, IOFailedError)
         if call.blocked:
             self._hold(call)
+
+    def _judge(self, call: _Put) -> None:
+        """Leave out what is not worth a write, once a call."""
+        if call.judged or self.gatekeeper is None:
+            return
+        call.judged = True
+        pages = [call.pages[i] for i in call.todo]
+        flags = self.gatekeeper.admitted([page.key for page in pages], [page.length for page in pages])
+        call.refused = [i for i, flag in zip(call.todo, flags, strict=True) if not flag]
+        call.todo = [i for i, flag in zip(call.todo, flags, strict=True) if flag]
+        self.counters.refused_pages += len(call.refused)
 
     def _forget_ended(self, keys: Sequence[bytes]) -> None:
         """Pages that have ended are absent to everybody, but the index and the counts still have them."""

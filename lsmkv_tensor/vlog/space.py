@@ -69,6 +69,7 @@ class Space:
         self.evicted: list[tuple[bytes, int]] = []
         """(index key, bytes) of pages evicted and not yet told to anybody."""
         self.evicted_pages = 0
+        self.evicted_bytes = 0
         self.recycled = 0
         self.syncs = 0
 

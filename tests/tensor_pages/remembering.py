@@ -42,3 +42,25 @@ class Remembering:
 
     def load(self, saved):
         self.ranks = {print_: rank for rank, print_ in enumerate(np.frombuffer(saved, np.uint64).tolist())}
+
+
+class Second:
+    """An admission policy of somebody else: a page is stored when it was asked for or offered before."""
+
+    told = []
+
+    def __init__(self, capacity_bytes, write_bytes_per_day):
+        self.known = set()
+        self.budget = write_bytes_per_day
+
+    def sight(self, prints, now_s):
+        self.known.update(prints.tolist())
+
+    def decide(self, prints, sizes, now_s):
+        assert (sizes > 0).all()
+        flags = np.array([print_ in self.known for print_ in prints.tolist()], bool)
+        self.known.update(prints.tolist())
+        return flags
+
+    def observe(self, seen):
+        Second.told.append(seen)
