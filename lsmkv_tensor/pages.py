@@ -14,6 +14,7 @@ page. Pages are a cache: when the budget is full those go that the eviction poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from posixpath import join
 from types import TracebackType
 from typing import Self
@@ -33,7 +34,6 @@ from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.names import load_admission, load_eviction
 from lsmkv_tensor.retention.notify import Notifier
-from lsmkv_tensor.retention.protocol import Seen
 from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate, try_disk
 from lsmkv_tensor.services import Services
@@ -104,7 +104,7 @@ class PageStore:
         self._log.make_room = self._collector.make_room
         self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
         admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
-        self._log.gatekeeper = Gatekeeper(admission, services.clock, self._seen)
+        self._log.gatekeeper = Gatekeeper(admission, services.clock, partial(self._log.seen, quota.page_bytes))
         self._registry = Registry(self._log, db.path)
         self._upkeep.serve(self._log, self._collector)
 
@@ -366,18 +366,6 @@ class PageStore:
         finally:
             self._files.close()
             self._db.close()
-
-    def _seen(self, now_s: float) -> Seen:
-        """What the admission policy may know of the store."""
-        return Seen(
-            now_s=now_s,
-            capacity_bytes=self._quota.page_bytes,
-            used_bytes=self._keeper.used_bytes,
-            written_bytes=self._writer.bytes_written,
-            evicted_bytes=self._space.evicted_bytes,
-            ghost_hits=getattr(self._keeper.policy, "ghost_hits", 0),
-            hits=self._log.counters.hits,
-        )
 
     def _keep_ranks(self) -> None:
         """Leave what the policy remembers to the next opening, if the index's share has room for it."""

@@ -18,6 +18,7 @@ import numpy as np
 from lsmkv import WriteBatch
 from lsmkv_tensor.errors import BusyError, IOFailedError, NoSpaceError, PoisonedError
 from lsmkv_tensor.retention.gatekeeper import Gatekeeper
+from lsmkv_tensor.retention.protocol import Seen
 from lsmkv_tensor.vlog.changes import ENTRY_BYTES, Changes, size_of, with_records
 from lsmkv_tensor.vlog.layout import PLACE_COLUMNS, padded
 from lsmkv_tensor.vlog.liveness import Change
@@ -157,6 +158,18 @@ class ValueLog(Changes):
             self.counters.write_errors += isinstance(error, IOFailedError)
         if call.blocked:
             self._hold(call)
+
+    def seen(self, capacity_bytes: int, now_s: float) -> Seen:
+        """What the admission policy may know of a store of this capacity."""
+        return Seen(
+            now_s=now_s,
+            capacity_bytes=capacity_bytes,
+            used_bytes=self.keeper.used_bytes,
+            written_bytes=self.writer.bytes_written,
+            evicted_bytes=self.space.evicted_bytes,
+            ghost_hits=getattr(self.keeper.policy, "ghost_hits", 0),
+            hits=self.counters.hits,
+        )
 
     def _judge(self, call: _Put) -> None:
         """Leave out what is not worth a write, once a call."""
