@@ -107,7 +107,7 @@ class PageStoreMachine(RuleBasedStateMachine):
                 self.synced.discard((n, i))
                 self.pinned.pop((n, i), None)
                 if ttl is not None:
-                    self.ends[n, i, self.versions[n, i]] = self.clock.now() + ttl + 60
+                    self.ends[n, i, self.versions[n, i]] = (self.clock.now() + ttl + 59.999) // 60 * 60  # whole minutes
             pages.append(page(n, i, self.versions.get((n, i), 1)))
         flags = self.spaces[n].put_many([key(i) for i in which], pages, ttl_s=ttl)
         there = self.spaces[n].contains([key(i) for i in which])

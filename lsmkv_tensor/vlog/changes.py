@@ -147,11 +147,15 @@ class Changes:
                 part = list(dict.fromkeys(keys[start : start + DELETE_BATCH]))
                 if self.keeper.filled:
                     slots = self.keeper.find(part)
+                    ends = self.keeper.table.expiries[slots]
+                    deleted -= int(np.count_nonzero((ends > 0) & (ends <= self.minute())))  # they were not there any more
                     if len(slots):
                         self._drop(slots, part if len(slots) == len(part) else self.keeper.keys(slots), evicted=False)
                     deleted += len(slots)
                 else:
                     found = self.places(part)
+                    now = self.minute()
+                    deleted -= sum(p is not None and 0 < p.expiry <= now for p in found)
                     deleted += self._delete({k: p for k, p in zip(part, found, strict=True) if p is not None})
             if records:
                 self._liveness.commit(with_records(WriteBatch(), dict.fromkeys(records)), Change())
