@@ -37,6 +37,9 @@ MANY = 8
 MOST_PACKED_BYTES = 253
 """A length takes one byte, and two more must fit."""
 
+MOST_PACKED = 512
+"""Keys packed at once: what packs them is remembered, at 32 bytes a key."""
+
 
 class PathLike(Protocol):
     """A path object, such as :class:`pathlib.Path`."""
@@ -121,6 +124,8 @@ def same_width(keys: Sequence[object], width: int) -> bool:
     """
     if width > MOST_PACKED_BYTES:
         return False
+    if len(keys) > MOST_PACKED:
+        return all(same_width(keys[at : at + MOST_PACKED], width) for at in range(0, len(keys), MOST_PACKED))
     try:
         packed = _packer(width + 2, len(keys)).pack(*keys)
     except struct.error:

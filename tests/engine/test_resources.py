@@ -112,3 +112,20 @@ def test_memory_does_not_grow_with_openings(tmp_path):
     finally:
         tracemalloc.stop()
     assert held[2] - held[1] < 100_000
+
+
+def test_batches_of_many_sizes_leave_nothing_behind(tmp_path):
+    """What measures the keys of a batch is remembered for the next of its size: less than the batch weighs."""
+    keys = [b"%010d" % n for n in range(20_000)]
+    with lsmkv.open(tmp_path / "db") as db:
+        db.put_many((key, b"v") for key in keys)
+        db.get_many(keys)
+        tracemalloc.start()
+        try:
+            for n in range(60):
+                db.get_many(keys[n:])
+                db.contains_many(keys[: 12_000 + n])
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < 2 << 20
+        finally:
+            tracemalloc.stop()
