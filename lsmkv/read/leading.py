@@ -44,7 +44,7 @@ def count_leading(state: ReadState, tables: TableCache, keys: Sequence[bytes], p
         group = keys[known : known + GROUP - known % GROUP]
         found = 0
         if type(group[0]) is bytes and same_width(group, len(group[0])):
-            if state.ranges is None:
+            if state.ranges is None and (prefix or group[0]):
                 found = _side_by_side(state, tables, memories, group, prefix)
         else:
             checked_keys(group)
@@ -66,7 +66,7 @@ def count_leading(state: ReadState, tables: TableCache, keys: Sequence[bytes], p
 
 def _exists(state: ReadState, tables: TableCache, memories: Sequence[Memory], key: bytes) -> bool:
     """Whether there is such a key. A ``get`` would keep rows in the cache where the next probe wants whole blocks."""
-    if state.ranges is not None:
+    if state.ranges is not None or not key:
         return find_many(state, tables, [key], bare=True)[0] is not None
     for newest in memories:
         entry = newest.get(key)

@@ -31,6 +31,8 @@ class Stretch(NamedTuple):
 def leading(table: TableReader, first: bytes, joined: bytes) -> Stretch:
     """How many of the keys joined end to end in ``joined``, as wide as the ``first`` of them, lie here side by side.
 
+    Requires that they are not empty.
+
     I/O: one read per block that is not cached.
     """
     width, cached, marks, counters = len(first), table.cached, table.block_tray.marks, table.counters

@@ -95,3 +95,20 @@ def test_what_lies_beyond_the_first_gap_is_not_looked_at(open_db):
             db.count_leading([*KEYS[:20], None])
         with pytest.raises(lsmkv.InvalidArgumentError, match="not str"):
             db.count_leading(KEYS, prefix="ns")
+
+
+def test_the_empty_key_is_counted_like_any_other() -> None:
+    with lsmkv.open("/db", lsmkv.Options(fs=MemoryFileSystem(), scheduler=ManualScheduler())) as db:
+        db.put(b"a", b"")
+        db.flush()
+        assert db.count_leading([b""]) == 0
+        db.put(b"", b"here")
+        for _ in range(2):
+            assert db.count_leading([b""]) == 1
+            assert db.count_leading([b"", b"a", b"b"]) == 2
+            assert db.count_leading([b""] * 20) == 20
+            db.flush()
+        db.delete(b"")
+        for _ in range(2):
+            assert db.count_leading([b"", b"a"]) == 0
+            db.flush()
