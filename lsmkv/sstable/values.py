@@ -30,6 +30,9 @@ __all__ = ["ValueLookup", "keys_at", "neighbours"]
 FEW = 6
 """Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
 
+STRETCH_BYTES = 1 << 20
+"""Most that neighbours read at once, but for a larger block: enough that the disk is asked seldom, however long the batch."""
+
 SCALAR_FILTER = 8
 """Up to so many keys, asking the filter one by one beats NumPy's fixed cost."""
 
@@ -201,7 +204,7 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
         else:
             if index >= stop:
                 first, stop = index, index + 1
-                while stop <= last and cached[stop] is None:
+                while stop <= last and cached[stop] is None and offsets[stop + 1] - offsets[first] <= STRETCH_BYTES:
                     stop += 1
                 data, sound = file.stretch(first, stop)
                 reads += 1

@@ -69,3 +69,18 @@ def test_a_damaged_block_among_them_is_reported(seen: bool) -> None:
         with pytest.raises(CorruptionError, match=r"\.sst"):
             db.get_many(KEYS[100:220])
         assert db.get_many(KEYS[300:400]) == VALUES[300:400]
+
+
+def test_a_long_stretch_is_read_in_parts() -> None:
+    """However many keys lie side by side, what is read at once is bounded."""
+    disk = CountingFileSystem(MemoryFileSystem())
+    keys = [b"%08d" % n for n in range(30_000)]
+    with filled(disk, block_cache_bytes=0, block_bytes=4096, table_bytes=16 << 20) as db:
+        db.load_sorted([(k, k * 12) for k in keys])
+        db.compact()
+        assert db.get_many(keys[:10]) == [k * 12 for k in keys[:10]]
+        calls, read = disk.calls("read", "*.sst"), disk.bytes("read", "*.sst")
+        assert db.get_many(keys) == [k * 12 for k in keys]
+        calls, read = disk.calls("read", "*.sst") - calls, disk.bytes("read", "*.sst") - read
+        assert read > 5 << 19
+        assert 3 <= calls < 10
