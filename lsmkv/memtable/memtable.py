@@ -99,12 +99,15 @@ class Memtable:
             held = len(newest) - held
             self.entries += held
             self.bytes += held * (size // n)
+            if held < n:
+                self._plain.overwritten()
         elif len(batch) == n and newest.keys().isdisjoint(batch):
             newest.update(batch)
             self.entries += n
             self.bytes += size
         elif keep_versions:
             self._set_aside(keys, values, first_seq)
+            self._plain.overwritten()
             newest.update(batch)
             self.entries += n
             self.bytes += size

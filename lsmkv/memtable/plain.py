@@ -26,7 +26,7 @@ FEW = 8
 class PlainBatches:
     """The batches of one memtable, as long as all are alike."""
 
-    __slots__ = ("_firsts", "_keys", "_sizes", "_values", "_widths")
+    __slots__ = ("_firsts", "_keys", "_overwritten", "_sizes", "_values", "_widths")
 
     def __init__(self) -> None:
         self._widths: tuple[int, int] | None = None
@@ -34,6 +34,7 @@ class PlainBatches:
         self._values: list[bytes] = []
         self._firsts: list[int] = []
         self._sizes: list[int] | None = []
+        self._overwritten = False
 
     def note(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int, alike: Alike | None = None) -> bool:
         """Remember a batch, or give up on this memtable; whether all its batches have been alike so far."""
@@ -45,11 +46,17 @@ class PlainBatches:
             self._give_up()
             return False
         self._widths = alike.widths
+        if self._overwritten:
+            return True
         self._keys.append(alike.keys)
         self._values.append(alike.values)
         self._firsts.append(first_seq)
         self._sizes.append(len(keys))
         return True
+
+    def overwritten(self) -> None:
+        """A key came a second time: what was joined is more than a flush wants, and would grow with the log."""
+        self._keys, self._values, self._firsts, self._overwritten = [], [], [], True
 
     def _give_up(self) -> None:
         """Forget everything: this memtable is flushed from its dict."""
@@ -57,7 +64,7 @@ class PlainBatches:
 
     def columns(self, entries: int) -> Columns | None:
         """The batches as sorted columns if they are all there is: exactly ``entries`` entries; else None."""
-        if not self._sizes or self._widths is None or sum(self._sizes) != entries:
+        if not self._sizes or self._overwritten or self._widths is None or sum(self._sizes) != entries:
             return None
         sizes, (key_width, value_width) = np.array(self._sizes), self._widths
         starts = np.cumsum(sizes) - sizes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +64,20 @@ def test_batches_alike_are_used_and_one_that_differs_ends_it():
     assert plain.columns(99) is None, "something else was written too"
     plain.note([b"longer key"] * 8, [b"v"] * 8, 101)
     assert plain.columns(108) is None
+
+
+def test_batches_that_overwrite_each_other_are_not_kept():
+    """Their joined bytes would grow with the log, not with what the memtable holds."""
+    for keep in (False, True):
+        mem = new_memtable("skiplist", seeded(1))
+        keys = [b"%04d" % i for i in range(16)]
+        tracemalloc.start()
+        try:
+            for turn in range(50):
+                values = [b"%04d" % turn * 500 for _ in keys]
+                mem.apply(keys, values, 1 + turn * len(keys), keep_versions=keep)
+            assert tracemalloc.get_traced_memory()[0] < mem.bytes + 2 * 16 * 2004
+        finally:
+            tracemalloc.stop()
+        mem.check()
+        assert same(mem.columns(), to_columns(mem.newest, mem.older))
