@@ -107,7 +107,7 @@ class Core:
         self.box.current = None
         self.stopping = True
         self.snapshots.forked()
-        self.tables.readers.clear()
+        self.tables.forked()
         self.manifest.close()
         self.events = self.status = None
 

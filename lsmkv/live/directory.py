@@ -8,7 +8,8 @@ holds one takes as long.
 
 A table gets its column when batches have asked it for a third of its entries: by then its making, some blocks with every batch,
 costs as much as it would have saved. Columns share a budget; one that does not fit is not made, and
-values are held while there is room for all of a table.
+values are held while there is room for all of a table. While one is made or dropped the others are copied, without their values:
+for a moment up to twice as much is held.
 
 Counting: lookups by column read as if filters had been asked first, as everywhere. What the filters would have said of keys that
 a table does not hold is worked out later, some thousand keys together (:meth:`Directory.settle`).
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import LsmError
 from lsmkv.live.state import View
 from lsmkv.sstable.bloom import Bloom
-from lsmkv.sstable.hashcolumn import U32, Column, ColumnMaker, Opaque, column_bytes
+from lsmkv.sstable.hashcolumn import ENTRY_BYTES, GAP, U32, Column, ColumnMaker, Opaque, column_bytes
 from lsmkv.sstable.reader import TableReader
 
 __all__ = ["FEWEST", "Directory", "Packed", "Plan"]
@@ -47,6 +48,9 @@ ROWS_A_KEY = 8
 
 SETTLE_KEYS = 4096
 """Keys that may wait for their filter's verdict."""
+
+FIXED_BYTES = ENTRY_BYTES * GAP + 4 * 3
+"""What all columns together take beside their own."""
 
 GetReader = Callable[[int], TableReader]
 
@@ -70,6 +74,7 @@ class Packed:
         "bases",
         "each",
         "index",
+        "nbytes",
         "nobody",
         "proofs",
         "regions",
@@ -95,14 +100,9 @@ class Packed:
         self.values = tuple(values)
         """Opaque items, as in the columns."""
         self.window = np.arange(max([region.widest for region in regions], default=1), dtype=np.int64)
-
-    @property
-    def nbytes(self) -> int:
+        held = sum(held.nbytes for held in values if held is not None)
+        self.nbytes = starts.nbytes + seals.nbytes + proofs.nbytes + held if regions else 0
         """Bytes of the arrays."""
-        if not self.regions:
-            return 0
-        held = sum(values.nbytes for values in self.values if values is not None)
-        return self.starts.nbytes + self.seals.nbytes + self.proofs.nbytes + held
 
     def changed(self, without: frozenset[int], added: dict[int, Column]) -> Packed:
         """The same without some tables and with others."""
@@ -110,7 +110,6 @@ class Packed:
             (region.number, self._column(region)) for region in self.regions if region.number not in without
         ]
         parts += added.items()
-        gap = max([column.widest for _, column in parts], default=1)  # a window never reaches into the next table's entries
         regions: list[Region] = []
         starts: list[U32] = []
         seals_at = starts_at = 0
@@ -119,14 +118,14 @@ class Packed:
             regions.append(Region(number, column.each, column.bits, starts_at, seals_at, n, column.widest))
             starts.append(column.starts + np.uint32(seals_at))
             starts_at += len(column.starts)
-            seals_at += n + gap
+            seals_at += n + GAP  # a window never reaches into the next table's entries
         starts.append(np.full(3, seals_at, np.uint32))
         columns = [column for _, column in parts]
         return Packed(
             regions,
             np.concatenate(starts),
-            _joined([column.seals for column in columns], np.zeros(gap, np.uint64)),
-            _joined([column.proofs for column in columns], np.zeros((gap, 2), np.uint64)),
+            _joined([column.seals for column in columns], np.zeros(GAP, np.uint64)),
+            _joined([column.proofs for column in columns], np.zeros((GAP, 2), np.uint64)),
             [column.values for column in columns],
         )
 
@@ -161,9 +160,9 @@ def _joined(parts: Sequence[U64], zeros: U64) -> U64:
 class Plan:
     """The tables of a view by their place in the packed columns."""
 
-    __slots__ = ("missing", "numbers", "packed", "rows", "view")
+    __slots__ = ("least", "missing", "numbers", "packed", "rows", "view", "wanted")
 
-    def __init__(self, view: View, packed: Packed) -> None:
+    def __init__(self, view: View, packed: Packed, unfit: Container[int]) -> None:
         self.view = weakref.ref(view)  # the tables of a view are kept as long as it is: not on our account
         self.numbers = view.numbers
         self.packed = packed
@@ -177,6 +176,10 @@ class Plan:
             for table, i in zip(run.tables, index, strict=True):
                 if i == packed.unknown:
                     self.missing[table.number] = table.entries, len(run.tables)
+        self.wanted = {number: asked for number, asked in self.missing.items() if number not in unfit}
+        """Those of them that may get one."""
+        self.least = min([column_bytes(entries) for entries, _ in self.wanted.values()], default=0)
+        """Bytes of the smallest column that is wanted."""
 
 
 class Directory:
@@ -212,8 +215,10 @@ class Directory:
         plan = self._plan
         packed = self._packed
         if plan is None or plan.packed is not packed or plan.view() is not view:
-            plan = self._plan = Plan(view, packed)
-        if plan.missing:
+            plan = self._plan = Plan(view, packed, self._unfit)
+            if self._packed is not packed:  # swapped meanwhile: the old ones are kept for this batch only
+                self._plan = None
+        if plan.wanted:
             self._want(plan, get, keys)
         return plan if len(plan.missing) < len(view.numbers) else None
 
@@ -224,6 +229,8 @@ class Directory:
         if not self._lock.acquire(blocking=False):
             return
         try:
+            if self._making is not None and self._making[0] not in plan.numbers:
+                self._making = None  # it was compacted meanwhile: nobody will ask it much more
             if self._making is None:
                 self._choose(plan, get, keys)
             if self._making is not None:
@@ -233,12 +240,16 @@ class Directory:
                     column = maker.advance(ROWS_A_KEY * keys, counters)
                 except BaseException:
                     self._making = None
-                    self._unfit.add(number)  # who needs the damaged block says so; no column will be tried again
+                    self._refuse(plan, number)  # who needs the damaged block says so; no column will be tried again
                     raise
-                if column is not None:
-                    self._making = None
+                if column is None:
+                    return
+                self._making = None
+                if column.widest > GAP:
+                    self._refuse(plan, number)
+                else:
                     dead = frozenset(self._packed.index) - plan.numbers
-                    self._packed = self._packed.changed(dead, {number: column})
+                    self._swap(self._packed.changed(dead, {number: column}))
         except LsmError:
             return
         finally:
@@ -246,19 +257,29 @@ class Directory:
 
     def _choose(self, plan: Plan, get: GetReader, keys: int) -> None:
         """Begin a column if some table was asked often enough and there is room."""
-        for number, (entries, tables) in plan.missing.items():
+        room = self.budget_bytes - (self.nbytes or FIXED_BYTES)
+        if plan.least > room:
+            return
+        for number, (entries, tables) in plan.wanted.items():
             self._asked[number] += -(-keys // tables)
-            if WORTH * self._asked[number] < entries or number in self._unfit:
-                continue
-            if self.nbytes + column_bytes(entries) > self.budget_bytes:
+            if WORTH * self._asked[number] < entries or column_bytes(entries) > room:
                 continue
             file = get(number).file
-            if not ColumnMaker.suits(file):
-                self._unfit.add(number)
-                continue
-            room = self.budget_bytes - self.nbytes - column_bytes(entries)
-            self._making = number, ColumnMaker(file, self.seed, room)
+            if ColumnMaker.suits(file):
+                self._making = number, ColumnMaker(file, self.seed, room - column_bytes(entries))
+            else:
+                self._refuse(plan, number)
             return
+
+    def _refuse(self, plan: Plan, number: int) -> None:
+        """No column for this table."""
+        self._unfit.add(number)
+        self._asked.pop(number, None)
+        plan.wanted.pop(number, None)
+
+    def _swap(self, packed: Packed) -> None:
+        """Other columns from now on; the last plan would keep the old ones."""
+        self._packed, self._plan = packed, None
 
     def drop(self, number: int) -> None:
         """A table is about to be unlinked: its column goes."""
@@ -268,16 +289,33 @@ class Directory:
             if self._making is not None and self._making[0] == number:
                 self._making = None
             if number in self._packed.index:
-                self._packed = self._packed.changed(frozenset({number}), {})
+                self._swap(self._packed.changed(frozenset({number}), {}))
 
     def bound(self, budget_bytes: int) -> None:
         """Another budget. If the columns take more they all go: those that pay are made again."""
         with self._lock:
+            if budget_bytes < self.budget_bytes:
+                self._making = None  # it may be too large by now, and with no budget nobody would finish it
             self.budget_bytes = budget_bytes
             if self.nbytes > budget_bytes:
-                self._packed = Packed([], *_EMPTY)
-                self._plan = self._making = None
-                self._asked.clear()
+                self._clear()
+
+    def close(self) -> None:
+        """Let go of all columns, and of the file of one that is being made. There will be no others."""
+        with self._lock:
+            self.budget_bytes = 0
+            self._making = None
+            self._clear()
+
+    def forked(self) -> None:
+        """In a forked child: as :meth:`close`, whoever held the lock in the parent."""
+        self._lock = Lock()
+        self.close()
+
+    def _clear(self) -> None:
+        """No columns, and no memory of who asked."""
+        self._swap(Packed([], *_EMPTY))
+        self._asked.clear()
 
     # counting
 

@@ -198,6 +198,12 @@ class TableCache:
             self.readers.clear()
             for held in list(self._held):
                 held.readers.clear()
+        self.directory.close()
+
+    def forked(self) -> None:
+        """In a forked child: give the descriptors back. Takes no lock."""
+        self.readers.clear()
+        self.directory.forked()
 
     def __len__(self) -> int:
         """Tables open now."""

@@ -121,6 +121,7 @@ class _Look:
         """The values of these keys, and which of them are theirs for certain; those are counted as found."""
         packed, tables = self._plan.packed, self._tables
         checks, spots = packed.proofs.take(at, axis=0).T
+        known = spots != 0
         read = np.bincount(regions, minlength=len(packed.regions)).tolist()
         readers = {i: tables.get(packed.regions[i].number) for i, count in enumerate(read) if count}
         if len(readers) == 1:
@@ -138,18 +139,19 @@ class _Look:
         seed = tables.directory.seed
         digests = b"".join([check_of(key + value, seed) for key, value in zip(keys, values, strict=True)])
         good = np.frombuffer(digests, ">u8") == checks
-        good &= spots != 0
-        sound = read if good.all() else np.bincount(regions[good], minlength=len(packed.regions)).tolist()
+        good &= known
+        sound = fetched = read
+        if not good.all():
+            sound, fetched = (np.bincount(regions[which], minlength=len(packed.regions)).tolist() for which in (good, known))
         for i, reader in readers.items():
-            counters, count, vain = reader.counters, sound[i], read[i] - sound[i]
+            counters, count = reader.counters, sound[i]
             counters.found += count
             if packed.values[i] is not None:
                 counters.cache_hits += count
                 continue
-            size = packed.regions[i].each * read[i]
             counters.block_reads += count
-            counters.block_bytes += size
-            counters.unfiltered_reads += vain
+            counters.block_bytes += packed.regions[i].each * fetched[i]
+            counters.unfiltered_reads += fetched[i] - count
         return values, good
 
     def _count_absent(self, first: I64, known: NDArray[np.bool_] | None) -> None:

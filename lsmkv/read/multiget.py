@@ -22,6 +22,9 @@ from lsmkv.sstable.values import neighbours
 
 __all__ = ["find_many"]
 
+MOST_AT_ONCE = 4096
+"""Keys that columns are asked for together: what a batch takes beside its values is bounded, however large it is."""
+
 FEWEST = 8
 """Fewer keys are not tried as neighbours first."""
 
@@ -92,7 +95,12 @@ def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq:
     plan = tables.directory.plan(state.view, tables.get, len(keys))
     if plan is None:
         return _by_run(state, tables, keys, seq, bare)
-    values, left = look(plan, state.view, tables, keys)
+    values: list[Value] = []
+    left: list[int] = []
+    for start in range(0, len(keys), MOST_AT_ONCE):
+        found = look(plan, state.view, tables, keys[start : start + MOST_AT_ONCE] if len(keys) > MOST_AT_ONCE else keys)
+        values += found.values
+        left += [start + i for i in found.left]
     if left:
         rest = _by_run(state, tables, [keys[i] for i in left], seq, bare)
         for i, value in zip(left, rest, strict=True):

@@ -28,7 +28,7 @@ from lsmkv.base.counters import Counters
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["ENTRY_BYTES", "U32", "Column", "ColumnMaker", "Opaque", "check_of", "column_bytes", "seals_of"]
+__all__ = ["ENTRY_BYTES", "GAP", "U32", "Column", "ColumnMaker", "Opaque", "check_of", "column_bytes", "seals_of"]
 
 U32: TypeAlias = NDArray[np.uint32]
 Opaque: TypeAlias = NDArray[np.void]
@@ -39,6 +39,9 @@ ENTRY_BYTES = 24
 BUCKET_ENTRIES = 1
 """Entries of a bucket, on average at least: more make the window of a lookup wider, fewer the starts longer."""
 
+GAP = 32
+"""Most entries of a bucket, and so many unused ones lie behind a column: a lookup's window ends there. Of ten million keys
+the fullest bucket has about fifteen, unless they were chosen for it: such a column is not used."""
 
 check_of = xxh3_64_digest
 """``check_of(key + value, seed)``: the eight bytes that a check column holds, big-endian."""
@@ -70,7 +73,7 @@ def _bits(entries: int) -> int:
 
 def column_bytes(entries: int, each: int = 0) -> int:
     """Bytes a column of so many entries takes, with values of ``each`` bytes if they are held."""
-    return (ENTRY_BYTES + each) * entries + 4 * ((1 << _bits(entries)) + 1)
+    return ENTRY_BYTES * (entries + GAP) + each * entries + 4 * ((1 << _bits(entries)) + 1)
 
 
 class ColumnMaker:
@@ -87,9 +90,10 @@ class ColumnMaker:
         self._next = 0
         self._each = -1
         self._last: bytes | None = None
-        self._hashes: list[bytes] = []
-        self._checks: list[bytes] = []
-        self._spots: list[U64] = []
+        self._taken = 0  # entries, whose bytes are joined: as objects they would take five times as much
+        self._seals = bytearray()
+        self._checks = bytearray()
+        self._spots = bytearray()
 
     @staticmethod
     def suits(file: TableFile) -> bool:
@@ -126,34 +130,38 @@ class ColumnMaker:
             spots = np.arange(first, first + n * self._each, self._each, dtype=np.uint64)
         else:
             spots = np.zeros(n, np.uint64)
-        rows = block.values_bytes().reshape(n, -1) if plain else None
+        rows = block.values_bytes().reshape(n, -1) if plain and self._values is not None else None
         if block.deletes:
             spots[[i for i, value in enumerate(values) if value is None]] = 0
         if block.repeats or keys[0] == self._last:  # older versions come behind the newest, and are nobody's business
             new = [i for i, key in enumerate(keys) if key != (keys[i - 1] if i else self._last)]
             keys, values, spots = [keys[i] for i in new], [values[i] for i in new], spots[new]
             rows = None if rows is None else rows[new]
-        self._hashes += map(mmh3_x64_128_digest, keys)
+        self._seals += seals_of(np.frombuffer(b"".join(map(mmh3_x64_128_digest, keys)), "<u8").reshape(-1, 2)).tobytes()
         seed = self._seed
-        self._checks += [check_of(key + (value or b""), seed) for key, value in zip(keys, values, strict=True)]
-        self._spots.append(spots)
+        self._checks += b"".join([check_of(key + (value or b""), seed) for key, value in zip(keys, values, strict=True)])
+        self._spots += spots.tobytes()
         if self._values is not None and rows is not None:
-            self._values.append((len(self._hashes) - len(keys), rows))
+            self._values.append((self._taken, rows.copy()))  # not a view: it would keep the rest of the block, too
+        self._taken += len(keys)
         self._last = keys[-1] if keys else self._last
 
     def _done(self) -> Column:
         """The column of what was taken in."""
-        hashes = seals_of(np.frombuffer(b"".join(self._hashes), "<u8").reshape(-1, 2))
+        hashes = np.frombuffer(self._seals, np.uint64)
         bits = _bits(len(hashes))
         order = np.argsort(hashes, kind="stable")
         seals = hashes[order]
+        proofs = np.empty((len(order), 2), np.uint64)
+        proofs[:, 0] = np.frombuffer(self._checks, ">u8")[order]
+        proofs[:, 1] = np.frombuffer(self._spots, np.uint64)[order]
         starts = np.searchsorted(seals >> np.uint64(64 - bits), np.arange((1 << bits) + 1, dtype=np.uint64)).astype(np.uint32)
         return Column(
             each=max(self._each, 0),
             bits=bits,
             starts=starts,
             seals=seals,
-            proofs=np.stack([np.frombuffer(b"".join(self._checks), ">u8"), np.concatenate(self._spots)], axis=1)[order],
+            proofs=proofs,
             widest=int(np.diff(starts).max()),
             values=self._held(order),
         )
@@ -162,7 +170,9 @@ class ColumnMaker:
         """The values in the order of the column; those whose place is not known are zeros."""
         if not self._values:
             return None
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
         held = np.zeros((len(order), self._each), np.uint8)
         for start, rows in self._values:
-            held[start : start + len(rows)] = rows
-        return held.reshape(-1).view(opaque(self._each)).take(order)
+            held[place[start : start + len(rows)]] = rows
+        return held.reshape(-1).view(opaque(self._each))

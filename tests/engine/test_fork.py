@@ -235,6 +235,24 @@ def test_a_child_holds_no_descriptor_of_the_store(db, tmp_path):
     assert db.get(b"00007") == b"v" * 50
 
 
+def test_a_child_holds_no_file_of_a_column_that_is_being_made(tmp_path):
+    with lsmkv.open(tmp_path / "db") as db:
+        db.put_many((b"%05d" % n, b"v" * 50) for n in range(9000))
+        db.flush()
+        while not db.stats().ledger.gets.unfiltered_reads:  # the first blocks of a column
+            db.get_many([b"%05d" % (n * 911 % 9000) for n in range(24)])
+        assert not db.stats().hash_column_bytes
+        db.get_many([b"%05d" % n for n in range(0, 9000, 300)])
+
+        def look():
+            gc.collect()
+            links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+            held = [os.readlink(link) for link in links if os.path.islink(link)]
+            assert not [path for path in held if path.startswith(str(tmp_path))], held
+
+        assert in_child(look) == 0
+
+
 def test_a_child_that_ends_in_the_usual_way_leaves_the_parents_files_alone(tmp_path):
     """``sys.exit`` in the child runs finalizers and leaves ``with`` blocks: neither may flush, sync or unlink anything."""
     code = (

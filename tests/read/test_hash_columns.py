@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
+import tracemalloc
+from pathlib import Path
 from threading import Thread
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmh3 import mmh3_x64_128_digest
 
 import lsmkv
 from lsmkv import Fluid, Leveled, Tiered
 from lsmkv.env.rng import seeded
 from lsmkv.errors import CorruptionError, IOFailedError
 from lsmkv.live.directory import FEWEST
+from lsmkv.sstable.hashcolumn import GAP
 from lsmkv.testing import CountingFileSystem, ManualScheduler, MemoryFileSystem
 from lsmkv.testing.faults import FailOp, FaultFileSystem
 
@@ -24,7 +30,7 @@ def key(n: int, width: int = 16) -> bytes:
     return random.Random(n).randbytes(width)
 
 
-def small(fs: object, **overrides: object) -> lsmkv.DB:
+def small(fs: object, path: str = "/db", **overrides: object) -> lsmkv.DB:
     chosen: dict[str, object] = {
         "fs": fs,
         "scheduler": ManualScheduler(),
@@ -36,7 +42,7 @@ def small(fs: object, **overrides: object) -> lsmkv.DB:
         "event_log": False,
         "status_interval_s": None,
     }
-    return lsmkv.open("/db", lsmkv.Options(**(chosen | overrides)))  # type: ignore[arg-type]  # overrides are the test's own
+    return lsmkv.open(path, lsmkv.Options(**(chosen | overrides)))  # type: ignore[arg-type]  # overrides are the test's own
 
 
 def filled(fs: object, count: int = 1200, **overrides: object) -> tuple[lsmkv.DB, dict[bytes, bytes]]:
@@ -196,6 +202,122 @@ def test_a_damaged_value_is_never_believed(budget: int) -> None:
             assert budget < 8 << 20
 
 
+def crowded(count: int) -> list[bytes]:
+    """Keys whose hashes begin with the same eight bits."""
+    rng = random.Random(4)
+    keys: list[bytes] = []
+    while len(keys) < count:
+        chosen = rng.randbytes(16)
+        if not mmh3_x64_128_digest(chosen)[7]:
+            keys.append(chosen)
+    return keys
+
+
+def test_keys_chosen_to_share_a_bucket_get_no_column() -> None:
+    """Every lookup would look at all of them."""
+    keys = crowded(4 * GAP)
+    with small(MemoryFileSystem()) as db:
+        db.put_many([(k, b"%08d" % i) for i, k in enumerate(keys)])
+        db.flush()
+        assert_right(db, {k: b"%08d" % i for i, k in enumerate(keys)}, keys)
+        assert db.stats().hash_column_bytes == 0
+
+
+def test_columns_never_take_more_than_their_budget() -> None:
+    made = set()
+    for budget in range(20_000, 26_000, 40):
+        db, contents = filled(MemoryFileSystem(), 600, hash_column_bytes=budget)
+        with db:
+            ask(db, [*contents])
+            assert db.stats().hash_column_bytes <= budget
+            made.add(db.stats().hash_column_bytes)
+    assert len(made) > 1
+
+
+def half_made(fs: object, path: str = "/db") -> tuple[lsmkv.DB, list[bytes]]:
+    """A store with one large table whose column has been begun, and its keys."""
+    db = small(fs, path=path, memtable_bytes=4 << 20, table_bytes=4 << 20)
+    keys = [key(n) for n in range(6000)]
+    db.put_many([(k, b"%08d" % i) for i, k in enumerate(keys)])
+    db.flush()
+    ask(db, keys, 50)
+    assert db.stats().ledger.gets.unfiltered_reads > 0
+    assert db.stats().hash_column_bytes == 0
+    return db, keys
+
+
+def test_a_smaller_budget_holds_for_a_column_that_is_being_made() -> None:
+    db, keys = half_made(MemoryFileSystem())
+    with db:
+        db.set_options(hash_column_bytes=20_000)
+        ask(db, keys, 200)
+        assert db.stats().hash_column_bytes == 0
+        db.set_options(hash_column_bytes=1 << 20)
+        ask(db, keys, 200)
+        assert db.stats().hash_column_bytes > 0
+
+
+def test_closing_lets_go_of_a_column_that_is_being_made(tmp_path: Path) -> None:
+    path = str(tmp_path / "db")
+    db, _ = half_made(None, path)
+    db.close()
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    assert not [link for link in links if os.path.islink(link) and os.readlink(link).startswith(path)]
+
+
+def test_dropped_columns_are_not_kept_for_the_next_batch() -> None:
+    db, contents = filled(MemoryFileSystem(), 12_000, table_bytes=1 << 20, memtable_bytes=1 << 20, block_cache_bytes=0)
+    keys = [*contents]
+    del contents
+    with db:
+        ask(db, keys, 4)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            while not db.stats().hash_column_bytes:
+                db.get_many(keys[:: len(keys) // SIZE][:SIZE])
+            column = db.stats().hash_column_bytes
+            assert column > 300_000
+            db.get_many(keys[:: len(keys) // SIZE][:SIZE])
+            db.delete_range(None, None)
+            db.compact()
+            assert db.stats().hash_column_bytes == 0
+            gc.collect()
+            assert tracemalloc.get_traced_memory()[0] < column / 2
+        finally:
+            tracemalloc.stop()
+
+
+def test_making_a_column_takes_little_more_than_the_column() -> None:
+    """Objects for each hash would take five times as much, whatever the budget."""
+    db, keys = half_made(MemoryFileSystem())
+    with db:
+        gc.collect()
+        tracemalloc.start()
+        try:
+            while not db.stats().hash_column_bytes:
+                db.get_many(keys[:: len(keys) // SIZE][:SIZE])
+            assert tracemalloc.get_traced_memory()[1] < 3 * db.stats().hash_column_bytes
+        finally:
+            tracemalloc.stop()
+
+
+def test_what_a_batch_takes_beside_its_values_is_bounded() -> None:
+    db, contents = filled(MemoryFileSystem(), 8000, policy=Tiered(size_ratio=8))
+    with db:
+        keys = [*contents]
+        ask(db, keys, 100, size=256)
+        batch = random.Random(1).choices(keys, k=60_000)
+        want = [contents[k] for k in batch]
+        assert db.get_many(batch) == want
+        tracemalloc.start()
+        try:
+            assert len(db.get_many(batch)) == len(batch)
+            assert tracemalloc.get_traced_memory()[1] < 100 * len(batch)
+        finally:
+            tracemalloc.stop()
+
+
 def test_a_read_that_fails_is_an_error_of_the_call() -> None:
     disk = FaultFileSystem(MemoryFileSystem())
     db, contents = filled(disk, 600, hash_column_bytes=20 << 10, block_cache_bytes=0, policy=Leveled(size_ratio=4))
@@ -229,10 +351,16 @@ def test_counts_are_those_of_a_store_without_columns(policy: lsmkv.Policy, bits:
     assert fetched[0] <= fetched[1]  # run by run, the keys of one block are one fetch
 
 
-def test_reads_are_what_the_disk_did() -> None:
+@pytest.mark.parametrize("budget", [20 << 10, 100 << 10])
+@pytest.mark.parametrize("deleted", [False, True], ids=["all there", "some deleted"])
+def test_reads_are_what_the_disk_did(budget: int, deleted: bool) -> None:
+    """A tombstone is nowhere in the file: to learn that of its column reads nothing."""
     disk = CountingFileSystem(MemoryFileSystem())
-    db, contents = filled(disk, 2000, policy=Tiered(size_ratio=6), hash_column_bytes=100 << 10, block_cache_bytes=0)
+    db, contents = filled(disk, 2000, policy=Tiered(size_ratio=6), hash_column_bytes=budget, block_cache_bytes=0)
     with db:
+        if deleted:
+            db.delete_many([*contents][::7])
+            db.flush()
         before, start = db.stats().ledger, disk.calls("read", "*.sst")
         start_bytes = disk.bytes("read", "*.sst")
         ask(db, [*contents, *(key(n) for n in range(-300, 0))], 150)
