@@ -306,6 +306,7 @@ class Directory:
             self.budget_bytes = 0
             self._making = None
             self._clear()
+            self._waiting.clear()
 
     def forked(self) -> None:
         """In a forked child: as :meth:`close`, whoever held the lock in the parent."""
