@@ -16,7 +16,8 @@ damaged bytes are all found out. About 28 bytes an entry, and its value.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, cast
 
 import numpy as np
 from mmh3 import mmh3_x64_128_digest
@@ -76,6 +77,15 @@ def column_bytes(entries: int, each: int = 0) -> int:
     return ENTRY_BYTES * (entries + GAP) + each * entries + 4 * ((1 << _bits(entries)) + 1)
 
 
+def _extents(block: Block) -> tuple[I64, I64]:
+    """Where each value of a block begins among its values, and its length; tombstones are empty."""
+    each = block.value_each
+    if each >= 0:
+        return each * np.arange(block.entries), np.full(block.entries, each)
+    ends = np.frombuffer(block.value_ends_bytes(), "<u4").astype(np.int64)
+    return ends[:-1], np.diff(ends)
+
+
 class ColumnMaker:
     """Makes the column of a table, some blocks at a time; with its values if they take at most ``room`` bytes.
 
@@ -120,32 +130,38 @@ class ColumnMaker:
         """Take in one block."""
         n = block.entries
         keys, values = block.keys_list(0, n), block.values_list(0, n)
-        if self._each < 0 < block.value_each:
-            self._each = block.value_each
+        begins, lengths = _extents(block)
+        if self._each < 0 and lengths.any():
+            widths, counts = np.unique(lengths[lengths > 0], return_counts=True)
+            self._each = int(widths[counts.argmax()])
             if self._each * self.file.properties.meta.entries > self._room:
                 self._values = None
-        plain = block.in_place and 0 < block.value_each == self._each
-        if plain:
-            first = offset + block.values_at
-            spots = np.arange(first, first + n * self._each, self._each, dtype=np.uint64)
-        else:
-            spots = np.zeros(n, np.uint64)
-        rows = block.values_bytes().reshape(n, -1) if plain and self._values is not None else None
+        fits = (lengths == self._each) & block.in_place
         if block.deletes:
-            spots[[i for i, value in enumerate(values) if value is None]] = 0
+            fits &= [value is not None for value in values]
+        spots = np.where(fits, offset + block.values_at + begins, 0).astype(np.uint64)
+        items = self._items(values, fits) if self._values is not None and fits.any() else None
         if block.repeats or keys[0] == self._last:  # older versions come behind the newest, and are nobody's business
             new = [i for i, key in enumerate(keys) if key != (keys[i - 1] if i else self._last)]
             keys, values, spots = [keys[i] for i in new], [values[i] for i in new], spots[new]
-            rows = None if rows is None else rows[new]
+            items = None if items is None else items[new]
         self._seals += seals_of(np.frombuffer(b"".join(map(mmh3_x64_128_digest, keys)), "<u8").reshape(-1, 2)).tobytes()
         seed = self._seed
         self._checks += b"".join([check_of(key + (value or b""), seed) for key, value in zip(keys, values, strict=True)])
         self._spots += spots.tobytes()
-        if self._values is not None and rows is not None:
-            items = rows.reshape(-1).view(opaque(self._each))
-            self._values.append((self._taken, items.copy()))  # not a view: it would keep the rest of the block, too
+        if self._values is not None and items is not None:
+            self._values.append((self._taken, items))
         self._taken += len(keys)
         self._last = keys[-1] if keys else self._last
+
+    def _items(self, values: Sequence[bytes | None], fits: NDArray[np.bool_]) -> Opaque:
+        """The values that fit, zeros for the others. Not a view: it would keep the rest of the block, too."""
+        width = opaque(self._each)
+        if fits.all():
+            return np.frombuffer(b"".join(cast("Sequence[bytes]", values)), width)
+        items: Opaque = np.zeros(len(values), width)
+        items[fits] = np.frombuffer(b"".join([value for value, fit in zip(values, fits, strict=True) if fit and value]), width)
+        return items
 
     def _done(self) -> Column:
         """The column of what was taken in."""

@@ -156,6 +156,26 @@ def test_values_of_other_widths_tombstones_and_old_versions() -> None:
         assert_right(db, contents, keys, 40)
 
 
+@pytest.mark.parametrize("budget", [24 << 10, 8 << 20], ids=["from the file", "held"])
+def test_one_that_is_different_does_not_spoil_its_block(budget: int) -> None:
+    """A tombstone or a longer value among others: theirs are found by themselves as before."""
+    disk = CountingFileSystem(MemoryFileSystem())
+    db = small(disk, policy=Tiered(size_ratio=8), memtable_bytes=1 << 20, hash_column_bytes=budget, block_cache_bytes=0)
+    with db:
+        contents = {key(n): b"longer than most" if n % 15 == 3 else b"%08d" % n for n in range(800)}
+        db.put_many([*contents.items()])
+        gone = [k for i, k in enumerate(contents) if i % 15 == 7]
+        db.delete_many(gone)
+        db.flush()
+        assert_right(db, {k: v for k, v in contents.items() if k not in gone}, [*contents])
+        assert 0 < db.stats().hash_column_bytes <= budget
+        most = [k for k, v in contents.items() if len(v) == 8 and k not in gone]
+        random.Random(1).shuffle(most)
+        before = disk.bytes("read", "*.sst")
+        assert db.get_many(most) == [contents[k] for k in most]
+        assert disk.bytes("read", "*.sst") - before == (0 if budget == 8 << 20 else 8 * len(most))
+
+
 def test_the_empty_key_is_a_key_like_any_other() -> None:
     db, contents = filled(MemoryFileSystem(), 300)
     with db:
