@@ -11,7 +11,15 @@ from typing import Any
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.trace.rows import Row
 
-__all__ = ["draw"]
+__all__ = ["draw", "need_matplotlib"]
+
+
+def need_matplotlib() -> Any:  # noqa: ANN401 - an optional package that has no types here
+    """Its figures; InvalidArgumentError where it is not installed: better before a long replay than after it."""
+    try:
+        return importlib.import_module("matplotlib.figure")
+    except ImportError as error:
+        raise InvalidArgumentError("drawing (--png) needs matplotlib: pip install 'lsmkv[plot]'") from error
 
 
 def draw(rows: Sequence[Row], ideal: float, file: Path) -> None:
@@ -19,10 +27,7 @@ def draw(rows: Sequence[Row], ideal: float, file: Path) -> None:
 
     ``ideal``: the hit rate of an endless cache. I/O: writes one file.
     """
-    try:
-        figures: Any = importlib.import_module("matplotlib.figure")
-    except ImportError as error:
-        raise InvalidArgumentError("drawing needs matplotlib: pip install 'lsmkv[plot]'") from error
+    figures = need_matplotlib()
     curves: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         curves[row.eviction, row.admission].append((100 * row.capacity_share, row.hit_rate))

@@ -18,7 +18,7 @@ from lsmkv.cli.chosen import search_here
 from lsmkv.cli.output import console, emit_json, guard
 from lsmkv.env.rng import seeded
 from lsmkv.lab.numbers import size_of
-from lsmkv_tensor.cli.curve import draw
+from lsmkv_tensor.cli.curve import draw, need_matplotlib
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.retention.budget import bytes_a_day
@@ -27,7 +27,7 @@ from lsmkv_tensor.trace.generate import Phase, generate
 from lsmkv_tensor.trace.requests import Trace, parse_trace, trace_lines
 from lsmkv_tensor.trace.rows import Row, as_csv
 from lsmkv_tensor.trace.run import DEFAULT_ADMISSION, DEFAULT_EVICTION, blocks_of, replay
-from lsmkv_tensor.trace.stored import replay_store
+from lsmkv_tensor.trace.stored import KEY_BYTES, replay_store
 
 __all__ = ["trace"]
 
@@ -80,9 +80,12 @@ def replay_command(
     """Replay a trace against a real store with made-up pages, or with --index-only or --compare against policies alone."""
     with guard(as_json=as_json):
         search_here()
-        read = parse_trace(Path(file).read_text(encoding="utf-8").splitlines())
+        if png is not None:
+            need_matplotlib()
+        read = _read(file)
         shares = [_share(text) for text in capacity.split(",")]
-        sizes = [size_of("--page-bytes", text) for text in page_bytes.split(",")]
+        sizes = [_page_size(text) for text in page_bytes.split(",")]
+        per_day = _per_day(dwpd, write_bytes_per_day)
         above = _upstream_blocks(upstream, read, sizes)
         rows: list[Row] = []
         policies = compare.split(",") if compare else [eviction]
@@ -91,7 +94,8 @@ def replay_command(
             for share in shares:
                 for policy in policies:
                     if blocks_only:
-                        budget = _budget(dwpd, write_bytes_per_day, blocks_of(share, read), sum(sizes) / len(sizes))
+                        blocks = blocks_of(share, read)
+                        budget = bytes_a_day(blocks, dwpd) if dwpd is not None else per_day and per_day * len(sizes) / sum(sizes)
                         rows += replay(
                             read,
                             capacity=share,
@@ -102,8 +106,8 @@ def replay_command(
                             progress=told,
                         )
                     else:
-                        _refuse_budget(admission, dwpd, write_bytes_per_day)
-                        rows.append(_stored(read, store, share, policy, sizes, above, seed, told))
+                        options = StoreOptions(eviction=policy, admission=admission, write_bytes_per_day=per_day)
+                        rows.append(_stored(read, store, share, options, dwpd, sizes, above, seed, told))
         _show(rows, read, png, csv, as_json=as_json)
 
 
@@ -124,6 +128,8 @@ def generate_command(
 ) -> None:
     """Make a trace of conversations from a seed. --sharing and --turns may list a value for each phase: 0.2,0.8."""
     with guard(as_json=as_json):
+        if phases < 1:
+            raise InvalidArgumentError(f"--phases {phases}: must be at least 1")
         made = []
         for at in range(phases):
             phase = Phase(
@@ -170,30 +176,53 @@ def _upstream_blocks(text: str, read: Trace, sizes: list[int]) -> int:
     return size_of("--upstream", text) * len(sizes) // sum(sizes)
 
 
-def _budget(dwpd: float | None, per_day: str | None, blocks: int, page_bytes: float) -> float | None:
-    """Blocks a day that may be written."""
-    if dwpd is not None and per_day is not None:
+def _read(file: str) -> Trace:
+    """The trace in a file; InvalidArgumentError if it holds none. I/O: reads the file."""
+    try:
+        found = parse_trace(Path(file).read_text(encoding="utf-8").splitlines())
+    except UnicodeDecodeError as error:
+        raise InvalidArgumentError(f"{file} is no trace: it is no text in UTF-8 ({error})") from error
+    if not found.references:
+        raise InvalidArgumentError(f"{file} holds no request with blocks: there is nothing to replay")
+    return found
+
+
+def _page_size(text: str) -> int:
+    """The bytes of a page."""
+    found = size_of("--page-bytes", text)
+    if found < KEY_BYTES:
+        raise InvalidArgumentError(f"--page-bytes {text!r}: must be at least {KEY_BYTES}")
+    return found
+
+
+def _per_day(dwpd: float | None, text: str | None) -> float | None:
+    """The bytes a day that are asked for; both options are checked."""
+    if dwpd is not None and text is not None:
         raise InvalidArgumentError("--dwpd and --write-bytes-per-day are two words for one budget: give one")
-    if dwpd is not None:
-        return bytes_a_day(blocks, dwpd)
-    return None if per_day is None else size_of("--write-bytes-per-day", per_day) / page_bytes
-
-
-def _refuse_budget(admission: str, dwpd: float | None, per_day: str | None) -> None:
-    """What the store does not do must not look as if it did."""
-    if admission != "all" or dwpd is not None or per_day is not None:
-        raise InvalidArgumentError("the store admits all pages: --admission and write budgets need --index-only")
+    if dwpd is not None and not 0 < dwpd < float("inf"):
+        raise InvalidArgumentError(f"--dwpd {dwpd}: must be above 0")
+    found = None if text is None else size_of("--write-bytes-per-day", text)
+    if found == 0:
+        raise InvalidArgumentError(f"--write-bytes-per-day {text!r}: must be above 0")
+    return found
 
 
 def _stored(
-    read: Trace, store: str | None, share: float, policy: str, sizes: list[int], above: int, seed: int, told: _Told
+    read: Trace,
+    store: str | None,
+    share: float,
+    options: StoreOptions,
+    dwpd: float | None,
+    sizes: list[int],
+    above: int,
+    seed: int,
+    told: _Told,
 ) -> Row:
     """One replay against a real store."""
     with ExitStack() as stack:
         where = store if store is not None else stack.enter_context(tempfile.TemporaryDirectory(prefix="lsmkv-replay-"))
         if share > 1:
             share = min(share / read.unique_blocks, 1.0)
-        options = StoreOptions(eviction=policy)
         return replay_store(
             read,
             str(Path(where) / "store"),
@@ -201,6 +230,7 @@ def _stored(
             page_bytes=sizes,
             upstream_blocks=above,
             options=options,
+            dwpd=dwpd,
             progress=told,
             seed=seed,
         )
@@ -270,6 +300,7 @@ def _show_stored(out: Console, rows: list[Row]) -> None:
     lines: list[tuple[str, Callable[[Row], str]]] = [
         ("capacity", lambda r: f"{r.capacity_share:.1%}, {r.capacity >> 20:,} MiB of pages"),
         ("eviction", lambda r: r.eviction),
+        ("admission", lambda r: r.admission),
         ("hit rate", lambda r: f"{r.hit_rate:.4f}, {r.hits:,} of {r.asked:,} pages"),
         ("written", lambda r: f"{r.written:,} pages, {r.written_bytes >> 20:,} MiB"),
         ("declined", lambda r: f"{r.declined:,} pages"),

@@ -29,6 +29,8 @@ class AdmitAll:
 
     def __init__(self, capacity_bytes: int, write_bytes_per_day: float | None = None) -> None:  # noqa: ARG002 - the protocol's
         self._budget = WriteBudget(write_bytes_per_day)
+        self.limited = write_bytes_per_day is not None
+        """Whether there is a budget at all: without one nothing is ever refused."""
 
     def sight(self, prints: Prints, now_s: float) -> None:
         """Nothing to learn."""

@@ -27,7 +27,7 @@ class Gatekeeper:
         self._clock = clock
         self._seen = seen
         self._lock = Lock()
-        self.open = isinstance(admission, AdmitAll)
+        self.open = isinstance(admission, AdmitAll) and not admission.limited
         """Everything is admitted; nothing needs to be asked or told."""
 
     def sighted(self, prefix: bytes, keys: Sequence[bytes]) -> None:

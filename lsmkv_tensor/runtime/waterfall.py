@@ -23,7 +23,7 @@ __all__ = ["CAUSES", "FATES", "Asked", "Cause", "Fates", "Waterfall"]
 Cause: TypeAlias = Literal["never_offered", "declined", "evicted", "dropped", "orphaned", "corrupt", "late", "breaker"]
 CAUSES: Mapping[Cause, str] = {
     "never_offered": "nobody stored it, or it was lost so long ago that this is forgotten",
-    "declined": "it was offered, and found no space, no place in the queue, or a disk that failed",
+    "declined": "it was offered, and not admitted, or found no space, no place in the queue, or a disk that failed",
     "evicted": "it made room for others",
     "dropped": "its owner deleted it",
     "orphaned": "it is stored, but a page before it is not",

@@ -20,16 +20,16 @@ from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.pagestats import PageStoreStats
+from lsmkv_tensor.retention.budget import bytes_a_day
 from lsmkv_tensor.retention.quota import divide
 from lsmkv_tensor.trace.blocks import Counts, Upstream, prints_of
+from lsmkv_tensor.trace.played import TraceClock
 from lsmkv_tensor.trace.requests import Ids, Request, Trace
 from lsmkv_tensor.trace.rows import Row
 from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
 
-__all__ = ["by_size", "replay_store"]
+__all__ = ["KEY_BYTES", "by_size", "replay_store"]
 
-ADMISSION = "all"
-"""What the store admits."""
 KEY_BYTES = 28
 SEGMENTS = 64
 SEGMENT_PAGES = 8
@@ -65,6 +65,7 @@ def replay_store(
     page_bytes: int | Sequence[int] = 16 << 10,
     upstream_blocks: int = 0,
     options: StoreOptions | None = None,
+    dwpd: float | None = None,
     clock: Clock | None = None,
     progress: Callable[[Counts], None] | None = None,
     seed: int = 0,
@@ -73,6 +74,8 @@ def replay_store(
 
     ``capacity``: bytes the pages may take, as a part of the bytes of all distinct blocks (0 to 1). ``options``: of the store;
     its capacity is set here (index and spare segment come on top), its segments are scaled unless ``segment_bytes`` is given.
+    Its clock follows the trace, so that a day of a write budget is a day of requests, unless ``options`` name a clock.
+    ``dwpd``: the write budget as so many times the bytes of pages a day, instead of ``options.write_bytes_per_day``.
     ``seed``: which conversation has which page size.
     Raises InvalidArgumentError, and what the store raises.
 
@@ -90,8 +93,12 @@ def replay_store(
     if segment is None:  # scaled as the pages are: a store of real size has 64 segments or more
         segment = max(bytes_of_pages // SEGMENTS, SEGMENT_PAGES * (max(kinds) + BLOCK))
         segment = min(max(segment, 16 * BLOCK), MAX_SEGMENT_BYTES) & -BLOCK
+    if dwpd is not None:
+        options = replace(options, write_bytes_per_day=bytes_a_day(bytes_of_pages, dwpd))
     options = replace(options, capacity_bytes=physical_capacity(bytes_of_pages, segment), segment_bytes=segment)
     clock = clock if clock is not None else SystemClock()
+    played = TraceClock(clock)
+    options = options if options.clock is not None else replace(options, clock=played)
     counts = Counts()
     upstream = Upstream(upstream_blocks)
     began = clock.monotonic()
@@ -99,6 +106,7 @@ def replay_store(
         engine = _Engine(store, sizes, clock)
         for request in trace.requests:
             blocks = request.blocks
+            played.reach(request.at_s)
             counts.requests += 1
             counts.references += len(blocks)
             above = upstream.use(blocks)
@@ -155,7 +163,7 @@ def _row(
     return Row(
         mode="store",
         eviction=options.eviction,
-        admission=ADMISSION,
+        admission=options.admission,
         capacity_share=share,
         capacity=capacity,
         upstream_blocks=upstream,
@@ -166,7 +174,7 @@ def _row(
         hits=counts.hits,
         hit_rate=counts.hit_rate,
         written=stats.put_pages,
-        declined=stats.declined_pages,
+        declined=stats.declined_pages + stats.refused_pages,
         evicted=stats.evicted_pages,
         ghost_hits=0,
         written_bytes=stats.written_bytes,

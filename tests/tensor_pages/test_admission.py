@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lsmkv.testing import ManualClock
 from lsmkv_tensor.errors import InvalidArgumentError
 
 SIZE = 4000
@@ -59,3 +60,12 @@ def test_what_is_no_admission_policy_is_refused(world):
     with pytest.raises(InvalidArgumentError, match="admission"):
         world.open(admission="bouncer")
     world.store = None
+
+
+def test_a_write_budget_binds_a_store_that_admits_all(world):
+    store = world.open(write_bytes_per_day=24 * 40_000, clock=ManualClock())
+    ns = store.namespace({"m": 1}, SIZE)
+    flags = [flag for i in range(0, 60, 5) for flag in world.put(ns, range(i, i + 5))]
+    stats = store.stats()
+    assert 0 < sum(flags) < 15, "an hour's worth of the budget is ten pages"
+    assert stats.refused_pages == len(flags) - sum(flags)

@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 
 from lsmkv.cli.app import build
 from lsmkv.env.rng import seeded
+from lsmkv.testing import ManualClock
 from lsmkv_tensor import StoreOptions
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.retention.names import load_admission, load_eviction
 from lsmkv_tensor.trace import Phase, Trace, generate, parse_trace, replay, replay_store, trace_lines
 from lsmkv_tensor.trace.blocks import BlockCache
+from lsmkv_tensor.trace.played import TraceClock
 from lsmkv_tensor.trace.stored import by_size
 from tests.retention.strategies import trace_of
 
@@ -99,6 +101,38 @@ def test_the_real_store_replays_pages_of_several_sizes(chats: Trace, tmp_path: P
     assert not np.isnan(row.gc_write_amplification)
 
 
+def test_the_real_store_admits_by_policy(chats: Trace, tmp_path: Path) -> None:
+    everything, second = (
+        replay_store(chats, str(tmp_path / name), capacity=0.5, page_bytes=4096, options=StoreOptions(admission=name))
+        for name in ("all", "second")
+    )
+    assert (everything.admission, second.admission) == ("all", "second")
+    assert everything.declined == 0
+    assert second.declined > second.written > 0
+
+
+def test_a_day_of_a_write_budget_is_a_day_of_the_trace(tmp_path: Path) -> None:
+    trace = generate([Phase(requests=200, requests_per_s=200 / (10 * 3600))], seeded(3))
+    hours = trace.requests[-1].at_s / 3600
+    row = replay_store(trace, str(tmp_path / "store"), capacity=0.5, page_bytes=4096, dwpd=1)
+    an_hour = row.capacity / 24
+    assert row.declined > 0
+    stored = row.written * 4096
+    assert 3 * an_hour < stored < (hours + 2) * an_hour, "much more than a moment's budget, and no more than the time allows"
+
+
+def test_the_time_of_a_trace_goes_on_and_never_back() -> None:
+    real = ManualClock()
+    played = TraceClock(real)
+    start, wall = played.monotonic(), played.now()
+    played.reach(100.0)
+    assert (played.monotonic() - start, played.now() - wall) == (100.0, 100.0)
+    real.advance(5.0)
+    assert played.monotonic() - start == 105.0
+    played.reach(101.0)
+    assert played.monotonic() - start == 105.0
+
+
 def invoke(*words: str) -> str:
     result = CliRunner().invoke(build(), ["trace", *words])
     assert result.exit_code == 0, result.output
@@ -117,8 +151,10 @@ def test_the_command_makes_and_replays_a_trace(tmp_path: Path) -> None:
     with Path(table).open() as text:
         assert [float(r["hit_rate"]) for r in csv.DictReader(text)] == [r["hit_rate"] for r in found["rows"]]
     assert "hit rate" in invoke("replay", file, "--index-only", "--admission", "adaptive", "--dwpd", "3")
-    said = invoke("replay", file, "--capacity", "20%", "--page-bytes", "4KiB", "--store", str(tmp_path / "kept"))
+    words = ("replay", file, "--capacity", "20%", "--page-bytes", "4KiB", "--admission", "adaptive", "--dwpd", "2")
+    said = invoke(*words, "--store", str(tmp_path / "kept"))
     assert "write amplification" in said
+    assert "adaptive" in said
     assert (tmp_path / "kept" / "store" / "STORE").exists()
 
 
@@ -138,6 +174,12 @@ def test_a_policy_of_ones_own_is_found_where_the_command_runs(tmp_path: Path, mo
         (["--capacity", "much"], "--capacity"),
         (["--eviction", "none", "--index-only"], "no eviction policy is called 'none'"),
         (["--dwpd", "1", "--write-bytes-per-day", "1GB", "--index-only"], "two words for one budget"),
+        (["--dwpd", "-1"], "--dwpd -1.0: must be above 0"),
+        (["--write-bytes-per-day", "0"], "--write-bytes-per-day '0': must be above 0"),
+        (["--page-bytes", "0"], "--page-bytes '0': must be at least 28"),
+        (["--admission", "none"], "no admission policy is called 'none'"),
+        (["--capacity", "-5"], "--capacity '-5': must be above 0"),
+        (["--upstream", "much"], "--upstream must be a size"),
     ],
 )
 def test_the_command_says_what_is_wrong(tmp_path: Path, words: list[str], said: str) -> None:
@@ -146,3 +188,26 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, words: list[str], said: 
     result = CliRunner().invoke(build(), ["trace", "replay", str(file), *words])
     assert result.exit_code == 2
     assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"\xff\xfe\x00", "no text in UTF-8"),
+        (b"", "nothing to replay"),
+        (b'{"timestamp": 1', "line 1 of the trace is no request"),
+    ],
+)
+def test_a_file_that_is_no_trace_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
+    file = tmp_path / "broken.jsonl"
+    file.write_bytes(text)
+    result = CliRunner().invoke(build(), ["trace", "replay", str(file)])
+    assert result.exit_code == 2
+    assert said in " ".join(result.output.split())
+
+
+def test_a_trace_of_no_phase_is_refused(tmp_path: Path) -> None:
+    result = CliRunner().invoke(build(), ["trace", "generate", str(tmp_path / "made.jsonl"), "--phases", "0"])
+    assert result.exit_code == 2
+    assert "--phases 0: must be at least 1" in result.output
+    assert not (tmp_path / "made.jsonl").exists()
