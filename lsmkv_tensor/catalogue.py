@@ -148,6 +148,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _count("put_stored_bytes", "Bytes that they take as their codec wrote them, padding not included."),
     _count("present_pages", "Pages offered that were there already."),
     _count("declined_pages", "Pages offered and not stored: no space, or a write failed."),
+    _count("refused_pages", "Pages offered and not stored: the admission policy did not think them worth a write."),
     _count("written_bytes", "Bytes given to the file system for segments: pages, headers, padding, moved pages."),
     _count("bounced_bytes", "Part of it that was copied to aligned memory first."),
     _gauge("queued_pages", "Pages accepted and waiting to be written."),
