@@ -29,7 +29,7 @@ from lsmkv.base.columns import I64, U64
 from lsmkv.base.counters import Counters
 from lsmkv.env.rng import seeded
 from lsmkv.env.sync import Lock
-from lsmkv.errors import LsmError
+from lsmkv.errors import CorruptionError, LsmError
 from lsmkv.live.state import View
 from lsmkv.sstable.bloom import Bloom
 from lsmkv.sstable.hashcolumn import ENTRY_BYTES, GAP, U32, Column, ColumnMaker, Opaque, column_bytes
@@ -238,9 +238,13 @@ class Directory:
                 counters = get(number).counters
                 try:
                     column = maker.advance(ROWS_A_KEY * keys, counters)
-                except BaseException:
+                except CorruptionError:  # who needs the damaged block says so
                     self._making = None
-                    self._refuse(plan, number)  # who needs the damaged block says so; no column will be tried again
+                    self._refuse(plan, number)
+                    return
+                except BaseException:  # the disk may do better when the table was asked as often once more
+                    self._making = None
+                    self._asked.pop(number, None)
                     raise
                 if column is None:
                     return

@@ -350,6 +350,19 @@ def test_a_read_that_fails_is_an_error_of_the_call() -> None:
         assert_right(db, contents, [*contents], 3)
 
 
+def test_a_read_that_fails_while_a_column_is_made_only_delays_it() -> None:
+    disk = FaultFileSystem(MemoryFileSystem())
+    db, keys = half_made(disk)
+    with db:
+        others = [bytes(8) + b"%d" % n for n in range(SIZE)]  # below the table: only the making of its column reads
+        disk.add(FailOp("pread", path="*.sst", times=1))
+        assert db.get_many(others) == [None] * SIZE
+        ask(db, keys, 20)
+        assert db.stats().hash_column_bytes == 0, "begun anew"
+        ask(db, keys, 200)
+        assert db.stats().hash_column_bytes > 0
+
+
 COUNTS = ("filter_checks", "filter_negatives", "filter_false_positives", "unfiltered_misses", "found")
 
 
