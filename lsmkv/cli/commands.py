@@ -17,6 +17,7 @@ from lsmkv.observe.files import load_manifest
 from lsmkv.observe.picture import human_bytes, policy_line, rows, text_picture
 from lsmkv.observe.tree import render_tree
 from lsmkv.observe.verify import VerifyReport
+from lsmkv.version.manifest import ManifestState
 
 __all__ = ["register"]
 
@@ -32,30 +33,45 @@ def register(tools: Tools) -> None:
 
 
 def tree(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:
-    """Draw the tree: levels and how full they are, filter bits, and where each run lies in the key space."""
+    """Draw the tree: levels and how full they are, filter bits, and where each run lies in the key space; of a root, each."""
     tools: Tools = ctx.obj
     with guard(as_json=as_json):
-        state = load_manifest(tools.fs, tools.store_kind(path).engine_path(path))
-        if as_json:
-            emit_json(
-                {
-                    "path": path,
-                    "policy": state.policy,
-                    "entries": state.shape.entries,
-                    "bytes": state.shape.bytes,
-                    "range_deletes": len(state.shape.ranges.fragments),
-                    "levels": [
-                        asdict(row) | {"sorted_runs": asdict(level)["runs"]}
-                        for row, level in zip(rows(state.shape, state.policy), state.shape.levels, strict=True)
-                    ],
-                }
-            )
+        kind = tools.store_kind(path)
+        if kind.parts is None:
+            _tree(path, load_manifest(tools.fs, kind.engine_path(path)), as_json=as_json)
             return
-        out = console()
-        if out.is_terminal:
-            out.print(render_tree(state.shape, state.policy, title=path))
-        else:
-            typer.echo(f"{path}: {text_picture(state.shape, state.policy)}")
+        found = {part: load_manifest(tools.fs, tools.store_kind(part).engine_path(part)) for part in kind.parts(tools.fs, path)}
+        if as_json:
+            emit_json({"path": path, "members": [_tree_record(part, state) for part, state in found.items()]})
+            return
+        for part, state in found.items():
+            _tree(part, state, as_json=False)
+
+
+def _tree(path: str, state: ManifestState, *, as_json: bool) -> None:
+    """One store's tree."""
+    out = console()
+    if as_json:
+        emit_json(_tree_record(path, state))
+    elif out.is_terminal:
+        out.print(render_tree(state.shape, state.policy, title=path))
+    else:
+        typer.echo(f"{path}: {text_picture(state.shape, state.policy)}")
+
+
+def _tree_record(path: str, state: ManifestState) -> dict[str, object]:
+    """One store's tree as a record."""
+    return {
+        "path": path,
+        "policy": state.policy,
+        "entries": state.shape.entries,
+        "bytes": state.shape.bytes,
+        "range_deletes": len(state.shape.ranges.fragments),
+        "levels": [
+            asdict(row) | {"sorted_runs": asdict(level)["runs"]}
+            for row, level in zip(rows(state.shape, state.policy), state.shape.levels, strict=True)
+        ],
+    }
 
 
 def stats(ctx: typer.Context, path: StorePath, as_json: Json = False) -> None:

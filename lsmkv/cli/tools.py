@@ -58,6 +58,8 @@ class StoreKind:
     """Write a copy of the store at the first path to the second; None where that does not exist."""
     recount: Recount | None = None
     """What ``verify --liveness`` says; None where nothing is counted."""
+    parts: Callable[[FileSystem, str], list[str]] | None = None
+    """The stores inside, by their paths, each with a tree of its own; None where the store has one itself."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A root of members for the commands that look into stores: ``lsmkv stats ROOT``, ``lsmkv verify ROOT``."""
+"""A root of members for the commands that look into stores: ``lsmkv stats ROOT``, ``verify ROOT``, ``tree ROOT``."""
 
 from __future__ import annotations
 
@@ -62,5 +62,10 @@ def _no_tree(path: str) -> NoReturn:
     raise InvalidArgumentError(msg)
 
 
-ROOT = StoreKind("root of page stores", _is_root, _no_tree, _report, _verify, None)
+def _parts(fs: FileSystem, path: str) -> list[str]:
+    """The members' paths. I/O: a listing, one stat a name."""
+    return [join(path, name) for name in members(fs, path)]
+
+
+ROOT = StoreKind("root of page stores", _is_root, _no_tree, _report, _verify, None, parts=_parts)
 """Directories with members in them."""

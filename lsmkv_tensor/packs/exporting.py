@@ -140,7 +140,7 @@ def export_pack(
         msg = "prefixes and keys: choose one of them"
         raise InvalidArgumentError(msg)
     if fs.exists(path) and not overwrite:
-        msg = f"{path} exists already: choose another name, or say overwrite"
+        msg = f"{path} exists already: choose another name, or say overwrite (--force)"
         raise InvalidArgumentError(msg)
     wanted = _wanted(source, prefixes, keys)
     temporary = path + ".tmp"

@@ -49,8 +49,16 @@ def test_verify_checks_them_all(root: Path) -> None:
     assert str(segment) in found.out
 
 
-def test_tree_says_that_there_are_several(root: Path) -> None:
+def test_tree_draws_every_member(root: Path) -> None:
     shown = run("tree", root)
-    assert shown.code != 0
+    assert shown.code == 0
+    assert all(shown.out.count(f"{root / name}: 1 table") == 1 for name in "ab")
+    found = run("tree", root, "--json").json
+    assert found["members"] == [run("tree", root / name, "--json").json for name in "ab"]
+
+
+def test_a_command_about_one_tree_says_that_there_are_several(root: Path) -> None:
+    shown = run("scan", root)
+    assert shown.code == 2
     assert "root of page stores" in shown.out + shown.err
     assert run("tree", root / "a").code == 0

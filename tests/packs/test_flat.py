@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lsmkv.testing import ManualClock
-from lsmkv_tensor import LivePages, export_pack, import_pack
+from lsmkv_tensor import LivePages, PageStore, export_pack, import_pack
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError, InvalidArgumentError, IOFailedError
 from lsmkv_tensor.packs.layout import PACK_VERSION
 from tests.packs.conftest import PACK, data, flat
@@ -115,3 +117,13 @@ def test_imported_pages_end_when_they_are_told_to(filled, machines):
         assert import_pack(pages, PACK, fs=there.fs).pages == 50, "what has ended is no longer there, so it comes again"
         clock.advance(10**6)
         assert engine(pages).contains_prefix([flat(i) for i in range(1, 51)]) == 50
+
+
+def test_pages_that_wait_to_be_written_are_exported_too(machine):
+    queued = replace(machine.options(), put_queue_bytes=1 << 20)
+    with PageStore.open("/store", options=queued) as pages:
+        ns = engine(pages)
+        assert ns.put_many([flat(i) for i in range(5)], [data(i) for i in range(5)]) == [True] * 5
+        assert pages.stats().queued_pages == 5, "nobody has written them yet"
+        report = export_pack(LivePages(ns), PACK, fs=machine.fs)
+    assert (report.pages, report.missing) == (5, 0)

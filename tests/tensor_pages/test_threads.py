@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ThreadedScheduler
@@ -10,6 +12,9 @@ from lsmkv_tensor.errors import ClosedError
 
 SIZE = 4000
 ROUNDS = 60
+CALLERS = 4
+SECONDS = float(os.environ.get("LSMKV_THREADS_S", "0"))
+"""Go on for so long: LSMKV_THREADS_S=20 for a soak."""
 
 
 def test_four_callers_and_a_collector(world):
@@ -17,7 +22,8 @@ def test_four_callers_and_a_collector(world):
     store = world.open(scheduler=ThreadedScheduler())
     ns = store.namespace({"m": 1}, SIZE)
     failures = []
-    delivered = [0] * 3
+    delivered = [0] * CALLERS
+    until = time.monotonic() + SECONDS
 
     def guarded(work, n):
         def run():
@@ -30,7 +36,9 @@ def test_four_callers_and_a_collector(world):
 
     def caller(n):
         rng = seeded(n)
-        for _ in range(ROUNDS):
+        rounds = 0
+        while rounds < ROUNDS or time.monotonic() < until:
+            rounds += 1
             ids = [int(rng.random() * 150) for _ in range(8)]
             world.put(ns, ids)
             delivered[n] += len(world.check(ns, ids))
@@ -38,11 +46,13 @@ def test_four_callers_and_a_collector(world):
                 ns.delete_many(world.keys(ids[:4]))
 
     def collector(_):
-        for _ in range(ROUNDS // 3):
+        rounds = 0
+        while rounds < ROUNDS // 3 or time.monotonic() < until:
+            rounds += 1
             store.gc(max_live=0.9)
             store.sync()
 
-    threads = [guarded(caller, n) for n in range(3)] + [guarded(collector, 3)]
+    threads = [guarded(caller, n) for n in range(CALLERS)] + [guarded(collector, CALLERS)]
     for thread in threads:
         thread.start()
     for thread in threads:
