@@ -312,8 +312,9 @@ class Namespace(Passage, SmallRecords, Asking):
         if self._log.counters.read_errors > errors:
             stored = self._there(index_keys).tolist()
             why.update((i, "corrupt") for i, there, flag in zip(positions, stored, flags, strict=True) if there and not flag)
-        self._log.touch(READ, [key for key, delivered in zip(index_keys, flags, strict=True) if delivered])
-        if flags and all(flags):
+        whole = all(flags)
+        self._log.touch(READ, index_keys if whole else [key for key, flag in zip(index_keys, flags, strict=True) if flag])
+        if flags and whole:
             services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
         return flags
 

@@ -1,7 +1,7 @@
-"""What a store does by itself: learn what it holds after opening, and keep a segment free ahead of need.
+"""What a store does by itself: learn what it holds after opening and what is used of it, and keep a segment free ahead of need.
 
-One worker of the store's services. It is woken at opening and whenever a segment has been filled; each step is one bounded piece
-of work inside the store's gate, so that ``close`` waits for one at most.
+One worker of the store's services. It is woken at opening, whenever a segment has been filled, and when many uses of pages wait
+to be told to the policy; each step is one bounded piece of work inside the store's gate, so that ``close`` waits for one at most.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Upkeep:
         """Work for these from now on: the store was opened, or opened again."""
         self._served = (log, collector)
         log.space.on_roll = self.now
+        log.on_many_touches = self.now
         self.now()
 
     def now(self) -> None:
@@ -55,6 +56,7 @@ class Upkeep:
                 with log.lock:
                     if log.keeper.fill_step():
                         return True
+                    more = log.keeper.drain_some()
                 done = collector.step()
         except ClosedError:
             return False
@@ -65,7 +67,7 @@ class Upkeep:
         if done.victims and self._bytes_per_s is not None:
             self.wake((done.bytes_read + done.bytes_moved) / self._bytes_per_s)
             return False
-        return bool(done.victims)
+        return more or bool(done.victims)
 
 
 def start_upkeep(upkeep: Upkeep, workers: Workers) -> None:

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from lsmkv import DB
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 from lsmkv_tensor.retention.protocol import Eviction, Remembering
-from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows
-from lsmkv_tensor.retention.touches import STORE, Touches
+from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows, prefixed_rows
+from lsmkv_tensor.retention.touches import MAX_WAITING, Note, Touches
 from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, PLACE_COLUMNS
 from lsmkv_tensor.vlog.reserved import RESERVED
 
@@ -35,6 +35,9 @@ Slots: TypeAlias = NDArray[np.int64]
 
 FILL_PAGES = 4096
 """Index entries read in one step of filling: some milliseconds under the commit lock."""
+
+SLICE_KEYS = 512
+"""Keys whose use is told to the policy at a time, at least one call's."""
 
 LATE_STEPS = 8
 """Steps of filling that a close does if nobody had a reason to before."""
@@ -117,7 +120,7 @@ class Keeper:
                 self.policy.load(self.remembered)
         self.remembered = None
         if len(slots):
-            self.policy.on_insert(slots, self.sizes(slots), self.table.prints(slots))
+            self._rank(slots)
 
     def memories(self) -> bytes | None:
         """What is worth keeping for the next life; None if the policy remembers nothing."""
@@ -137,8 +140,7 @@ class Keeper:
     # what happens to pages
 
     def stored(self, keys: Sequence[bytes], places: NDArray[np.void]) -> Slots:
-        """These pages (in prefix order) are in the index now; their slots. Their ancestors were used."""
-        self.drain()  # before the pages have slots: a note that asked for them in vain is not a use of them
+        """These pages (in prefix order) are in the index now; their slots. The policy is told later, of their ancestors first."""
         rows = key_rows(keys)
         parents = parent_rows(rows, [places["parent"].tobytes()])
         slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
@@ -146,13 +148,9 @@ class Keeper:
         if not self.filled:
             self._note_births(slots, places["generation"], places["block"])
             return slots
-        order = slots[::-1]
-        self.policy.on_insert(order, self.sizes(order), self.table.prints(order))
-        above = self.table.with_ancestors(slots)[len(slots) :]
-        request = self.touches.request(STORE, keys[0])
-        above = request.fresh(above)
-        if len(above):
-            self.policy.on_hit(above)
+        if self.touches.waiting >= MAX_WAITING:  # notes of readers are lost then, these are not
+            self.drain_some()
+        self.touches.note_stored(keys[0], slots)
         return slots
 
     def gone(self, slots: Slots, *, evicted: bool) -> None:
@@ -163,6 +161,8 @@ class Keeper:
         self.pinned_bytes -= int(self.sizes(pinned).sum()) if len(pinned) else 0
         self._count(slots, -1)
         if self.filled:
+            if not self.table.ranked[slots].all():
+                self.drain()
             self.policy.on_remove(slots, evicted)
         self.table.remove(slots)
 
@@ -190,16 +190,42 @@ class Keeper:
         self.table.segments[self.find(keys)] = segment
 
     def drain(self) -> None:
-        """Tell the policy what was read since the last time, with all resident ancestors, leaf to root."""
+        """Tell the policy what was used since the last time, with all resident ancestors, leaf to root."""
+        while self.drain_some():
+            pass
+
+    def drain_some(self) -> bool:
+        """:meth:`drain`, but only a few; whether there are more. It takes less than a millisecond."""
         if not self.filled:
-            return
-        for request, rows in self.touches.take():
-            slots = self.table.find(rows)
-            slots = slots[slots >= 0]
-            if len(slots):
-                used = request.fresh(self.table.with_ancestors(slots))
-                if len(used):
-                    self.policy.on_hit(used)
+            return False
+        notes = self.touches.take(SLICE_KEYS)
+        if not notes:
+            return False
+        rows = [prefixed_rows(note.prefix, list(dict.fromkeys(note.keys))) for note in notes]
+        found = self.table.find(np.concatenate(rows))
+        stops = np.cumsum([len(part) for part in rows])
+        for note, slots in zip(notes, np.split(found, stops[:-1]), strict=True):
+            used = slots[slots >= 0] if note.stored is None else note.stored[:1]
+            if len(used):
+                self._used(note, used)
+        return True
+
+    def _used(self, note: Note, slots: Slots) -> None:
+        """Tell the policy of one call, which used the pages in these slots or stored pages from this one on."""
+        request = self.touches.request(note.thread)
+        request.goes_on(note.kind, note.prefix + note.keys[0], self.table.parent(int(slots[0])))
+        used = self.table.with_ancestors(slots, request.seen)
+        used = request.fresh(used[self.table.ranked[used]])
+        if len(used):
+            self.policy.on_hit(used)
+        if note.stored is not None:
+            request.seen.update(note.stored.tolist())
+            self._rank(note.stored[::-1])
+
+    def _rank(self, slots: Slots) -> None:
+        """Tell the policy that these pages are stored."""
+        self.table.ranked[slots] = True
+        self.policy.on_insert(slots, self.sizes(slots), self.table.prints(slots))
 
     # pins
 

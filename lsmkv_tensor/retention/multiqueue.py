@@ -43,8 +43,8 @@ class MultiQueue(Ranked):
         log2 rounded down to one of 8 queues, as in the original.
         """
         super().__init__(capacity_bytes, ghosts)
-        if lifetime is not None and not 0 <= lifetime < 1 << 40:
-            raise ValueError(f"lifetime = {lifetime}: must be a number of touches, at least 0")
+        if lifetime is not None and (type(lifetime) is not int or not 0 <= lifetime < 1 << 40):
+            raise ValueError(f"lifetime = {lifetime!r}: must be a whole number of touches, at least 0")
         if queues not in ("smooth", "whole"):
             raise ValueError(f'queues = {queues!r}: must be "smooth" or "whole"')
         self._curve = doublings() if queues == "smooth" else np.minimum(np.floor(doublings()), QUEUES - 1)

@@ -1,4 +1,4 @@
-"""From the name of a policy to what makes one: ``lru``, ``mq,lifetime=2.5``, ``mymodule:MyEviction``.
+"""From the name of a policy to what makes one: ``lru``, ``mq,lifetime=10000``, ``mymodule:MyEviction``.
 
 A short name is one of this package's policies. ``module:Class`` is imported when it is asked for; the command searches the
 current directory too. Parameters that follow are given to the class by name.

@@ -2,7 +2,8 @@
 
 Each page has a *slot*, a small integer; columns are packed NumPy arrays by slot::
 
-    key 32 | length u32 4 | segment u32 4 | expiry u32 4 | parent slot i32 4 | parent tag u32 4 | pins u16 2      54 bytes
+    key 32 | length u32 4 | segment u32 4 | expiry u32 4 | parent slot i32 4 | parent tag u32 4 | pins u16 2 |
+    ranked 1                                                                                                 55 bytes
 
 A hash table of slots (4 bytes an entry, at most two thirds full) finds them by key. Its hash is the *tag*: the low 32 bits of
 the key's *print*, which is the 64 bits that policies know a page by. Keys are digests, so their last eight bytes are as good as
@@ -16,7 +17,7 @@ Not safe for several threads: used under the commit lock. No I/O.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -37,6 +38,8 @@ MAX_ANCESTORS = 4096
 LEAST_SLOTS = 1024
 _EMPTY = -1
 _DEAD = -2
+_WINDOW = np.arange(8)
+"""Entries of the table that are looked at together: most searches end within them."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SPREAD = np.uint64(0x9E3779B1)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -83,6 +86,8 @@ class Residents:
         self.parents = np.full(size, NONE, np.int32)
         self.parent_tags = np.zeros(size, np.uint32)
         self.pins = np.zeros(size, np.uint16)
+        self.ranked = np.zeros(size, np.bool_)
+        """Whether the policy was told of the page."""
         self.count = 0
         self._used = 0
         self._free = np.zeros(0, np.int32)
@@ -99,7 +104,7 @@ class Residents:
     @property
     def nbytes(self) -> int:
         """Bytes of memory of all columns and the hash table."""
-        columns = (self.keys, self.lengths, self.segments, self.expiries, self.parents, self.parent_tags, self.pins)
+        columns = (self.keys, self.lengths, self.segments, self.expiries, self.parents, self.parent_tags, self.pins, self.ranked)
         return sum(column.nbytes for column in columns) + self._table.nbytes + self._free.nbytes
 
     def slots(self) -> NDArray[np.int64]:
@@ -115,14 +120,15 @@ class Residents:
         open_ = np.arange(len(rows))
         table, mask = self._table, len(self._table) - 1
         while len(open_):
-            slot = table[at]
-            held = slot >= 0
-            same = np.zeros(len(open_), bool)
-            same[held] = (self.keys[slot[held]] == rows[open_[held]]).all(axis=1)
-            found[open_[same]] = slot[same]
-            on = (slot != _EMPTY) & ~same
-            open_ = open_[on]
-            at = (at[on] + 1) & mask
+            slots = table[(at[:, None] + _WINDOW) & mask]
+            asked = rows[open_]
+            row, column = np.nonzero((self.keys[slots, 3] == asked[:, 3:]) & (slots >= 0))
+            near = slots[row, column]
+            row, near = (a[(self.keys[near] == asked[row]).all(axis=1)] for a in (row, near))
+            found[open_[row]] = near
+            on = (slots != _EMPTY).all(axis=1)
+            on[row] = False
+            open_, at = open_[on], (at[on] + len(_WINDOW)) & mask
         return found
 
     @property
@@ -146,6 +152,7 @@ class Residents:
         self.segments[slots] = segment
         self.expiries[slots] = expiry
         self.pins[slots] = 0
+        self.ranked[slots] = False
         self.count += n
         self._place(_tags(rows), slots)
         tags = _tags(parents)
@@ -170,28 +177,30 @@ class Residents:
         self._free[self._freed : stop] = slots
         self._freed = stop
 
+    def parent(self, slot: int) -> int:
+        """The slot of the page before this one, NONE if it is not here."""
+        return self._parent_of(slot)
+
     def prints(self, slots: NDArray[np.int64]) -> NDArray[np.uint64]:
         """The prints of the pages in these slots."""
         return prints_of(self.keys[slots])
 
-    def with_ancestors(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    def with_ancestors(self, slots: NDArray[np.int64], known: Collection[int] = ()) -> NDArray[np.int64]:
         """These slots (root to leaf) and the ancestors that are here, all from leaf to root, none twice.
 
-        The first page's ancestors are walked one by one: in a chain all others' are among the slots themselves.
+        The first page's ancestors are walked one by one: in a chain all others' are among the slots themselves. A walk ends
+        at a slot of ``known``: its ancestors are known too.
         """
-        above = self._parents_of(slots)
-        strays = np.unique(above[(above >= 0) & ~np.isin(above, slots)])
-        if not len(strays):
-            return slots[::-1]
         seen = set(slots.tolist())
+        strays = {above for above in self._parents_of(slots).tolist() if above >= 0 and above not in seen}
         walked: list[int] = []
-        for stray in strays.tolist():
+        for stray in sorted(strays):
             slot = stray
-            while slot >= 0 and slot not in seen and len(walked) < MAX_ANCESTORS:
+            while slot >= 0 and slot not in seen and slot not in known and len(walked) < MAX_ANCESTORS:
                 seen.add(slot)
                 walked.append(slot)
                 slot = self._parent_of(slot)
-        return np.concatenate([slots[::-1], np.array(walked, np.int64)])
+        return np.concatenate([slots[::-1], np.array(walked, np.int64)]) if walked else slots[::-1]
 
     # helpers
 
@@ -254,7 +263,7 @@ class Residents:
         """Longer columns."""
         extra = size - len(self.lengths)
         self.keys = np.concatenate([self.keys, np.zeros((extra, 4), np.uint64)])
-        for name in ("lengths", "segments", "expiries", "parents", "parent_tags", "pins"):
+        for name in ("lengths", "segments", "expiries", "parents", "parent_tags", "pins", "ranked"):
             column = getattr(self, name)
             setattr(self, name, np.concatenate([column, np.zeros(extra, column.dtype)]))
 
@@ -282,11 +291,13 @@ class Residents:
         """Where in the table these slots are."""
         table, mask = self._table, len(self._table) - 1
         at = self._home(_tags(self.keys[slots]))
-        while True:
-            wrong = table[at] != slots
-            if not wrong.any():
-                return at
-            at[wrong] = (at[wrong] + 1) & mask
+        left = np.arange(len(slots))
+        while len(left):
+            here = table[(at[left, None] + _WINDOW) & mask] == slots[left, None]
+            at[left] = (at[left] + here.argmax(axis=1)) & mask
+            left = left[~here.any(axis=1)]
+            at[left] = (at[left] + len(_WINDOW)) & mask
+        return at
 
     def _home(self, tags: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Where in the table the search for each tag begins."""

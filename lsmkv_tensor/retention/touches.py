@@ -1,25 +1,26 @@
-"""What was read lately and is not yet told to the policy: readers note it without waiting for the commit lock.
+"""What was used lately and is not yet told to the policy: calls note it without waiting for the commit lock, and do no more.
 
 A request asks for a prefix, reads it, then stores what was missing: one use of a page, though it was touched three times. Calls
 of one thread that follow each other in that order (ask, read, store; the same first key for two asks) are taken for one
-request, and a page counts once in it.
+request, and a page counts once in it. A request may store in several calls, and a call in several frames: each goes on where the
+one before it ended.
 
-Notes wait in a bounded queue, in the order of the calls; when it is full, further ones are lost: the policy then knows a little
-less.
+Notes wait in a bounded queue, in the order of the calls; when it is full, further ones are lost, and counted: the policy then
+knows a little less.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv.env.sync import current_thread_id
-from lsmkv_tensor.retention.residents import KeyRows, prefixed_rows
 
-__all__ = ["ASK", "READ", "STORE", "Request", "Touches"]
+__all__ = ["ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches"]
 
 ASK, READ, STORE = 0, 1, 2
 """Kinds of calls, in the order of a request."""
@@ -30,6 +31,23 @@ MAX_THREADS = 256
 """Threads whose last request is remembered; beyond, all are forgotten."""
 
 
+class Note(NamedTuple):
+    """What one call used."""
+
+    thread: int
+    kind: int
+    prefix: bytes
+    keys: Sequence[bytes]
+    """An index key is ``prefix`` and a key."""
+    stored: NDArray[np.int64] | None
+    """Slots of pages that were stored, in prefix order, of which the policy was not told; the one key is the first one's."""
+
+    @property
+    def size(self) -> int:
+        """Pages that it is about."""
+        return len(self.keys if self.stored is None else self.stored)
+
+
 class Request:
     """What a thread's present request has touched."""
 
@@ -38,32 +56,39 @@ class Request:
     def __init__(self) -> None:
         self.kind = STORE
         self.first = b""
-        self.seen: NDArray[np.int64] = np.empty(0, np.int64)
+        self.seen: set[int] = set()
 
-    def goes_on(self, kind: int, first: bytes) -> bool:
-        """Whether a call of this kind, for this first key, belongs to it; if not, a new request begins."""
-        same = self.kind < kind or (self.kind == kind == ASK and self.first == first)
+    def goes_on(self, kind: int, first: bytes, parent: int) -> bool:
+        """Whether a call of this kind, for this first key, belongs to it; if not, a new request begins.
+
+        ``parent``: slot of the page before the first.
+        """
+        same = self.kind < kind or (self.kind == kind == ASK and self.first == first) or (kind == STORE and parent in self.seen)
         if not same:
-            self.seen = self.seen[:0]
+            self.seen.clear()
         self.kind = kind
         self.first = first
         return same
 
     def fresh(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of these distinct slots that it has not touched yet; it has now."""
-        new = slots[~np.isin(slots, self.seen)] if len(self.seen) else slots
-        self.seen = np.concatenate([self.seen, new])
-        return new
+        seen = self.seen
+        listed = slots.tolist()
+        new = [slot for slot in listed if slot not in seen] if seen else listed
+        seen.update(new)
+        return slots if len(new) == len(listed) else np.array(new, np.int64)
 
 
 class Touches:
-    """Notes of readers (any thread) for whoever holds the commit lock."""
+    """Notes of calls (any thread) for whoever holds the commit lock."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[int, int, bytes, Sequence[bytes]]] = deque()
+        self._queue: deque[Note] = deque()
         self._requests: dict[int, Request] = {}
         self.waiting = 0
         """Keys in the queue, nearly."""
+        self.lost = 0
+        """Keys whose use the policy never heard of, nearly: the queue was full."""
 
     def note(self, kind: int, keys: Sequence[bytes], prefix: bytes, thread: int | None = None) -> None:
         """A call of this thread used the pages of these keys, in prefix order; absent ones do no harm.
@@ -71,25 +96,34 @@ class Touches:
         An index key is ``prefix`` and a key; all have 32 bytes. The sequence is kept, so it must not change.
         ``thread``: whose call it was, if it was not this thread's: a number that no thread here has.
         """
-        if keys and self.waiting < MAX_WAITING:
-            self.waiting += len(keys)
-            self._queue.append((current_thread_id() if thread is None else thread, kind, prefix, keys))
+        if not keys:
+            return
+        if self.waiting >= MAX_WAITING:
+            self.lost += len(keys)
+            return
+        self.waiting += len(keys)
+        self._queue.append(Note(current_thread_id() if thread is None else thread, kind, prefix, keys, None))
 
-    def take(self) -> Iterator[tuple[Request, KeyRows]]:
-        """The notes, oldest first, each with its thread's request; the queue is empty afterwards."""
-        queue = self._queue
-        while queue:
-            thread, kind, prefix, keys = queue.popleft()
-            self.waiting = max(self.waiting - len(keys), 0)
-            yield self.request(kind, prefix + keys[0], thread), prefixed_rows(prefix, list(dict.fromkeys(keys)))
+    def note_stored(self, first: bytes, slots: NDArray[np.int64]) -> None:
+        """A call of this thread stored pages in prefix order, of which the first has this index key. Never lost."""
+        self.waiting += len(slots)
+        self._queue.append(Note(current_thread_id(), STORE, b"", (first,), slots))
 
-    def request(self, kind: int, first: bytes, thread: int | None = None) -> Request:
-        """The request that a call of this thread belongs to."""
-        thread = current_thread_id() if thread is None else thread
+    def take(self, most: int) -> list[Note]:
+        """The oldest notes, of ``most`` keys together or one note of more; they wait no longer."""
+        taken: list[Note] = []
+        queue, keys = self._queue, 0
+        while queue and (not taken or keys + queue[0].size <= most):
+            taken.append(queue.popleft())
+            keys += taken[-1].size
+        self.waiting = max(self.waiting - keys, 0) if queue else 0
+        return taken
+
+    def request(self, thread: int) -> Request:
+        """The present request of a thread."""
         found = self._requests.get(thread)
         if found is None:
             if len(self._requests) >= MAX_THREADS:
                 self._requests.clear()
             found = self._requests[thread] = Request()
-        found.goes_on(kind, first)
         return found

@@ -33,8 +33,8 @@ EVICT_BATCH = 256
 INDEX_RELIEF = 32
 """When the index is full this part of all pages goes at a time."""
 
-DRAIN_KEYS = 4096
-"""Keys that readers used, from which on one of them tells the policy if nobody holds the lock."""
+DRAIN_KEYS = 2048
+"""Keys that calls used, at which the background is asked to tell the policy."""
 
 ENTRY_BYTES = 32 + 56
 """Bytes of a page's index entry."""
@@ -67,6 +67,8 @@ class Changes:
         """Called with the index key of each page that is dropped because its bytes failed the check."""
         self.side_by_side: SideBySide = _in_order
         """Runs work that need not wait for each other, and returns when all of it is done; raises the first error."""
+        self.on_many_touches: Callable[[], None] = _nothing
+        """Called when many uses of pages wait to be told to the policy."""
         self._liveness = liveness
 
     def minute(self) -> int:
@@ -105,11 +107,8 @@ class Changes:
         """Pages were used (see :class:`~lsmkv_tensor.retention.touches.Touches`): noted, and told to the policy later."""
         touches = self.keeper.touches
         touches.note(kind, keys, prefix, thread)
-        if touches.waiting > DRAIN_KEYS and self.lock.acquire(blocking=False):
-            try:
-                self.keeper.drain()
-            finally:
-                self.lock.release()
+        if touches.waiting >= DRAIN_KEYS:
+            self.on_many_touches()
 
     def evict(self, slots: Slots) -> None:
         """Give up these pages (slots of the keeper), with the lock held. Errors as the engine's ``write``.
@@ -380,3 +379,7 @@ def with_records(batch: WriteBatch, records: Mapping[bytes, bytes | None]) -> Wr
 def _nobody(key: bytes) -> None:
     """Nobody keeps an account of what was corrupt."""
     del key
+
+
+def _nothing() -> None:
+    """There is no background."""

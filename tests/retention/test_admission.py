@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv_tensor.retention.admission import Adaptive, AdmitAll, SecondSight
@@ -49,6 +49,7 @@ def test_a_probe_that_no_put_followed_counts_all_the_same() -> None:
     assert admit.decide(ONE, PAGE, 3.0 + TOGETHER_S).tolist() == [True]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sets(st.integers(0, 300), min_size=1)), max_size=40))
 def test_sightings_are_those_of_a_dict(calls: list[tuple[bool, set[int]]]) -> None:
     table = Sightings()

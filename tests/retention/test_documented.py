@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv_tensor.retention.admission import AdmitAll
@@ -42,6 +42,7 @@ def test_the_page_shows_the_file_and_it_is_20_lines_long() -> None:
     assert len([line for line in code[code.index("class") :].splitlines() if line.strip()]) <= 20
 
 
+@settings(deadline=None)
 @given(request_lists(), st.integers(1, 40))
 def test_the_dict_lru_hits_exactly_what_the_built_in_hits(requests: list[list[int]], capacity: int) -> None:
     own = module("dict_lru").DictLru(capacity)
@@ -49,6 +50,7 @@ def test_the_dict_lru_hits_exactly_what_the_built_in_hits(requests: list[list[in
 
 
 @pytest.mark.parametrize(("name", "policy"), [("arc", "Arc"), ("s3_fifo", "S3Fifo")])
+@settings(deadline=None)
 @given(requests=request_lists(), capacity=st.integers(1, 40))
 def test_the_examples_keep_to_the_protocol(name: str, policy: str, requests: list[list[int]], capacity: int) -> None:
     class Checked(getattr(module(name), policy)):  # type: ignore[misc] - a class found at run time

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv_tensor.retention.admission import AdmitAll
@@ -23,16 +23,19 @@ def packed_hits(requests: list[list[int]], capacity: int, policy: Eviction) -> l
     return [cache.serve(request) for request in trace.requests]
 
 
+@settings(deadline=None)
 @given(request_lists(), st.integers(1, 40))
 def test_fifo_is_fifo(requests: list[list[int]], capacity: int) -> None:
     assert packed_hits(requests, capacity, Fifo(capacity)) == hits_of(PlainFifo(capacity), requests)
 
 
+@settings(deadline=None)
 @given(request_lists(), st.integers(1, 40))
 def test_lru_is_lru(requests: list[list[int]], capacity: int) -> None:
     assert packed_hits(requests, capacity, Lru(capacity)) == hits_of(PlainLru(capacity), requests)
 
 
+@settings(deadline=None)
 @given(request_lists(), st.integers(1, 40), st.floats(0, 8), st.floats(0, 5))
 def test_countlru_is_countlru(requests: list[list[int]], capacity: int, bonus: float, ghosts: float) -> None:
     found = packed_hits(requests, capacity, CountLru(capacity, bonus, ghosts))
@@ -66,6 +69,7 @@ class DictLru:
         return np.array(chosen, dtype=np.int64)
 
 
+@settings(deadline=None)
 @given(request_lists(), st.integers(1, 40))
 def test_a_dict_lru_of_20_lines_hits_what_the_built_in_hits(requests: list[list[int]], capacity: int) -> None:
     assert packed_hits(requests, capacity, DictLru(capacity)) == packed_hits(requests, capacity, Lru(capacity))

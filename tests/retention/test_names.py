@@ -68,3 +68,9 @@ def test_admitting_all_admits_all() -> None:
     admit = load_admission("all")(100, None)
     prints = np.arange(5, dtype=np.uint64)
     assert admit.decide(prints, np.ones(5, dtype=np.int64), 0.0).tolist() == [True] * 5
+
+
+@pytest.mark.parametrize("lifetime", ["0.5", "True", "-1", "'long'"])
+def test_a_lifetime_that_is_no_number_of_touches_is_refused(lifetime: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"lifetime = .*: must be a whole number of touches"):
+        load_eviction(f"mq,lifetime={lifetime}")(100)

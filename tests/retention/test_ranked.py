@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
@@ -60,6 +60,7 @@ def test_a_resident_page_and_a_ghost_take_at_most_16_bytes(make: type[Ranked]) -
         assert policy._slots.memory_bytes <= 16 * n
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 50)), min_size=1, max_size=60), st.integers(1, 2000))
 def test_victims_are_the_first_that_together_make_the_room_and_all_if_there_are_fewer(
     batches: list[tuple[int, int]], wanted: int
