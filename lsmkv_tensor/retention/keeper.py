@@ -208,7 +208,7 @@ class Keeper:
             used = slots[slots >= 0] if note.stored is None else note.stored[:1]
             if len(used):
                 self._used(note, used)
-        return True
+        return self.touches.more
 
     def _used(self, note: Note, slots: Slots) -> None:
         """Tell the policy of one call, which used the pages in these slots or stored pages from this one on."""

@@ -38,8 +38,8 @@ MAX_ANCESTORS = 4096
 LEAST_SLOTS = 1024
 _EMPTY = -1
 _DEAD = -2
-_WINDOW = np.arange(8)
-"""Entries of the table that are looked at together: most searches end within them."""
+_NEAR, _FAR = np.arange(8), np.arange(64)
+"""Entries of the table that are looked at together, at first and for the few searches that do not end there."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _SPREAD = np.uint64(0x9E3779B1)
 _LOW = np.uint64(0xFFFFFFFF)
@@ -118,17 +118,19 @@ class Residents:
             return found
         at = self._home(_tags(rows))
         open_ = np.arange(len(rows))
-        table, mask = self._table, len(self._table) - 1
+        table, mask, window = self._table, len(self._table) - 1, _NEAR
         while len(open_):
-            slots = table[(at[:, None] + _WINDOW) & mask]
+            slots = table[(at[:, None] + window) & mask]
             asked = rows[open_]
             row, column = np.nonzero((self.keys[slots, 3] == asked[:, 3:]) & (slots >= 0))
             near = slots[row, column]
-            row, near = (a[(self.keys[near] == asked[row]).all(axis=1)] for a in (row, near))
-            found[open_[row]] = near
+            same = (self.keys[near] == asked[row]).all(axis=1)
+            row = row[same]
+            found[open_[row]] = near[same]
             on = (slots != _EMPTY).all(axis=1)
             on[row] = False
-            open_, at = open_[on], (at[on] + len(_WINDOW)) & mask
+            open_, at = open_[on], at[on] + len(window)
+            window = _FAR
         return found
 
     @property
@@ -291,13 +293,14 @@ class Residents:
         """Where in the table these slots are."""
         table, mask = self._table, len(self._table) - 1
         at = self._home(_tags(self.keys[slots]))
-        left = np.arange(len(slots))
+        left, window = np.arange(len(slots)), _NEAR
         while len(left):
-            here = table[(at[left, None] + _WINDOW) & mask] == slots[left, None]
-            at[left] = (at[left] + here.argmax(axis=1)) & mask
+            here = table[(at[left, None] + window) & mask] == slots[left, None]
+            at[left] += here.argmax(axis=1)
             left = left[~here.any(axis=1)]
-            at[left] = (at[left] + len(_WINDOW)) & mask
-        return at
+            at[left] += len(window)
+            window = _FAR
+        return at & mask
 
     def _home(self, tags: NDArray[np.uint32]) -> NDArray[np.int64]:
         """Where in the table the search for each tag begins."""

@@ -12,7 +12,7 @@ its own fate. Where that page was never offered, those behind it were not either
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -32,7 +32,7 @@ CAUSES: Mapping[Cause, str] = {
     "breaker": "the disk was left alone after failures",
 }
 FATES = 1 << 16
-"""Pages whose fate is remembered, about 100 bytes each."""
+"""Pages whose fate is remembered, about 150 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Fates:
     def __init__(self, limit: int = FATES) -> None:
         self._limit = limit
         self._lock = Lock()
-        self._fates: dict[int, Cause] = {}
+        self._fates: dict[bytes, Cause] = {}
 
     def __len__(self) -> int:
         """Pages remembered."""
@@ -59,11 +59,10 @@ class Fates:
 
     def note(self, keys: Iterable[bytes], cause: Cause) -> None:
         """These index keys are gone, or were not taken."""
+        new = dict.fromkeys(keys, cause)
         with self._lock:
-            for key in keys:
-                mark = _mark(key)
-                self._fates.pop(mark, None)
-                self._fates[mark] = cause
+            self._forget(new)
+            self._fates.update(new)
             while len(self._fates) > self._limit:
                 del self._fates[next(iter(self._fates))]
 
@@ -71,12 +70,17 @@ class Fates:
         """These index keys are there now."""
         if self._fates:
             with self._lock:
-                for key in keys:
-                    self._fates.pop(_mark(key), None)
+                self._forget(dict.fromkeys(keys))
+
+    def _forget(self, keys: Collection[bytes]) -> None:
+        """Take these out, if they are there."""
+        if not self._fates.keys().isdisjoint(keys):
+            for key in keys:
+                self._fates.pop(key, None)
 
     def of(self, key: bytes) -> Cause:
         """Why a page that is not there is not there."""
-        return self._fates.get(_mark(key), "never_offered")
+        return self._fates.get(key, "never_offered")
 
     def forked(self) -> None:
         """In a forked child: another lock."""
@@ -150,8 +154,3 @@ class Waterfall:
             account = self._lost[call]
             for cause, count in lost.items():
                 account[cause] += count * tokens
-
-
-def _mark(key: bytes) -> int:
-    """Eight bytes of a digest tell pages apart well enough for statistics."""
-    return int.from_bytes(key[-8:], "little") ^ int.from_bytes(key[:4], "little")
