@@ -112,6 +112,9 @@ class StoreOptions:
         for name in ("io_timeout_s", "prefill_tokens_per_s", "idle_after_s", "write_bytes_per_day"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
+        for name in ("eviction", "admission"):
+            if not isinstance(getattr(self, name), str):
+                _refuse(name, getattr(self, name), "the name of a policy, such as 'mq', 'all' or 'module:Class'")
         if self.direct_io not in ("auto", "always", "off"):
             _refuse("direct_io", self.direct_io, '"auto", "always" or "off"')
         if not isinstance(self.keep_cached, bool):

@@ -130,6 +130,9 @@ def generate_command(
     with guard(as_json=as_json):
         if phases < 1:
             raise InvalidArgumentError(f"--phases {phases}: must be at least 1")
+        for option, text in (("--sharing", sharing), ("--turns", turns)):
+            if len(text.split(",")) > phases:
+                raise InvalidArgumentError(f"{option} {text!r}: names more values than there are phases (--phases {phases})")
         made = []
         for at in range(phases):
             phase = Phase(

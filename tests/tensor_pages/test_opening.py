@@ -101,6 +101,10 @@ def test_opening_reads_no_segment(world):
         {"index_bytes": 5},
         {"direct_io": "yes"},
         {"block_cache_bytes": -1},
+        {"eviction": 3},
+        {"admission": None},
+        {"write_bytes_per_day": -1},
+        {"gc_bytes_per_s": 0},
     ],
 )
 def test_options_that_cannot_work_are_refused_by_name(fields):

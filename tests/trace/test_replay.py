@@ -206,8 +206,15 @@ def test_a_file_that_is_no_trace_is_refused(tmp_path: Path, text: bytes, said: s
     assert said in " ".join(result.output.split())
 
 
-def test_a_trace_of_no_phase_is_refused(tmp_path: Path) -> None:
-    result = CliRunner().invoke(build(), ["trace", "generate", str(tmp_path / "made.jsonl"), "--phases", "0"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--phases", "0"], "--phases 0: must be at least 1"),
+        (["--turns", "1,2,3", "--phases", "2"], "--turns '1,2,3': names more values than there are phases"),
+    ],
+)
+def test_a_trace_that_cannot_be_made_is_refused(tmp_path: Path, words: list[str], said: str) -> None:
+    result = CliRunner().invoke(build(), ["trace", "generate", str(tmp_path / "made.jsonl"), *words])
     assert result.exit_code == 2
-    assert "--phases 0: must be at least 1" in result.output
+    assert said in " ".join(result.output.split())
     assert not (tmp_path / "made.jsonl").exists()
