@@ -57,9 +57,10 @@ class Asking:
     def to_store(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages a put would take: those that are not here (nor waiting, if ``queued``), and not at a sibling.
 
-        ``Sharing.store_held``: also those at a sibling. I/O: as :meth:`contains`.
+        ``Sharing.store_held``: also those at a sibling. ClosedError if the namespace was dropped. I/O: as :meth:`contains`.
         """
         index_keys = self.index_keys(keys)
+        self._log.refuse_dropped(index_keys[:1], ())
         there = self._shielded(
             "ask", lambda: self._there(index_keys, queued=queued, putting=True), lambda: np.zeros(len(keys), np.bool_)
         )

@@ -61,6 +61,7 @@ class Namespace(Passage, SmallRecords, Asking):
         self._codec = codec
         self._ttl_s = ttl_s
         self.services = services if services is not None else Services()
+        self._telling_poison = self.services.telling_poison
         self._gate = gate
         self._log = log
         self._reader = reader
@@ -143,11 +144,12 @@ class Namespace(Passage, SmallRecords, Asking):
             if records:
                 msg = "records are written with their pages before put_many returns: leave wait=False out"
                 raise InvalidArgumentError(msg)
-            return self._offer(keys, index_keys, views, above, ttl_s)
+            return self._offer(index_keys, views, above, self._end(ttl_s))
         if not keys and records:
             self.write_records(records)
             return []
-        return self._shielded("write", lambda: self._put(index_keys, views, above, records, ttl_s), lambda: [False] * len(keys))
+        end = self._end(ttl_s)
+        return self._shielded("write", lambda: self._put(index_keys, views, above, records, end), lambda: [False] * len(keys))
 
     def _put(
         self,
@@ -155,9 +157,9 @@ class Namespace(Passage, SmallRecords, Asking):
         views: list[list[memoryview]],
         above: list[bytes],
         records: Mapping[bytes, bytes | None] | None,
-        ttl_s: float | None,
+        end: int | None,
     ) -> list[bool]:
-        """Store pages that are not there, and records; which pages are there then."""
+        """Store pages that are not there, and records; which pages are there then. ``end``: the minute at which they end."""
         with telling(self._log, self._notifier), self._gate:
             commits = self._log.commits
             use: dict[bytes, bytes] = {}
@@ -167,9 +169,9 @@ class Namespace(Passage, SmallRecords, Asking):
                 if not there[i]:
                     first.setdefault(key, i)
             pages = self._made(list(first.items()), above, views)
-            if ttl_s is not None and pages:
-                expiry, use = self._log.terms.expiry(self.number, ttl_s)
-                pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
+            if end is not None and pages:
+                use = self._log.terms.expires(self.number)
+                pages = [page._replace(kind=page.kind | end << 8) for page in pages]
             self._log.counters.present_pages += len(index_keys) - len(pages)
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             if not pages and not records:
@@ -228,7 +230,7 @@ class Namespace(Passage, SmallRecords, Asking):
         I/O: one index lookup and commit per 1024 keys.
         """
         index_keys = self.index_keys(keys)
-        with self._gate:
+        with self.services.telling_poison(), self._gate:
             if self.services.puts is not None and any(self.services.puts.holds(index_keys) or ()):
                 self.services.settle()
             self.services.waterfall.fates.note(index_keys, "dropped")
@@ -269,26 +271,31 @@ class Namespace(Passage, SmallRecords, Asking):
         self._everywhere = Everywhere.of(self.info, log, reader, self.services.siblings)
         self._source = reader if self._everywhere is None else self._everywhere
 
+    def _end(self, ttl_s: float | None) -> int | None:
+        """The minute at which pages that are put now end."""
+        return None if ttl_s is None else self._log.terms.end(ttl_s)
+
     def _offer(
-        self,
-        keys: Sequence[PageKey],
-        index_keys: list[bytes],
-        views: list[list[memoryview]],
-        above: list[bytes],
-        ttl_s: float | None,
-    ) -> list[bool]:
+        self, index_keys: list[bytes], views: list[list[memoryview]], above: list[bytes], end: int | None
+    ) -> list[bool]:  # fmt: skip
         """Put pages that are not there into the queue; which are there, or were accepted."""
 
+        def ended() -> bool:
+            """Whether they waited until their end."""
+            return end is not None and self._log.minute() >= end
+
         def store(which: Sequence[int], pages: Sequence[memoryview]) -> object:
-            """Write some of them, by position."""
-            return self.put_many([keys[i] for i in which], pages, [above[i] for i in which], wait=True, ttl_s=ttl_s)
+            """Write some of them, by position, unless they have ended."""
+            own, spans, parents = [index_keys[i] for i in which], [[page] for page in pages], [above[i] for i in which]
+            return ended() or self._shielded("write", lambda: self._put(own, spans, parents, None, end), lambda: None)
 
         if self.services.breaker.declines:
-            return [False] * len(keys)
+            return [False] * len(index_keys)
         with self._gate:
-            there = self._there(index_keys, putting=True, touch=STORE).tolist() if keys else []
-            flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store)
-            self._log.counters.present_pages += len(keys) - new
+            self._log.refuse_dropped(index_keys[:1], ())
+            there = self._there(index_keys, putting=True, touch=STORE).tolist() if index_keys else []
+            flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store, ended)
+            self._log.counters.present_pages += len(index_keys) - new
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
             return flags
 

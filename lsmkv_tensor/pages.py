@@ -83,11 +83,10 @@ class PageStore:
         services = self._services
         self._parts = parts
         db, files, quota, stamp, fs = parts.db, parts.files, parts.quota, parts.stamp, parts.fs
+        self._db, self._files = db, files
         share = IndexShare(fs, join(self.path, "index"), db, quota.index_bytes)
         liveness = Liveness(db, share)
         liveness.load(db.path)
-        self._db = db
-        self._files = files
         self._quota = quota
         self._share = share
         self._writer = FrameWriter(files, stamp.store_id)
@@ -119,6 +118,7 @@ class PageStore:
             return error
         if services.attempts.left or not self._gate.pause(PAUSE_S):
             return BusyError("reads that have not ended keep the store from being reopened")
+        before = self._log, self._terms, self._keeper
         try:
             close_parts(parts)
             counters, quotas = self._log.counters, self._terms.quotas
@@ -128,10 +128,15 @@ class PageStore:
             self._log.counters = counters
             self._terms.quotas.update(quotas)
             self._keeper.remembered = remembered
+            registered = {info.number for info in self._registry.listed()}
             for view in list(self._views):
                 view.rebind(self._log, self._reader)
-                self._registry.note_opened(view.number, None)
+                if view.number in registered:
+                    self._registry.note_opened(view.number, None)
+                else:
+                    self._log.dropped.add(view.number)
         except (LsmError, OSError) as failed:
+            self._log, self._terms, self._keeper = before  # what is to be carried over next time
             self._gate.broken = PoisonedError(self.path, failed)
             return failed
         else:
@@ -201,7 +206,7 @@ class PageStore:
         I/O: one index commit and sync if it is new.
         """
         largest = self._quota.largest_page_bytes
-        with self._gate:
+        with self._services.telling_poison(), self._gate:
             if isinstance(page_bytes, int) and page_bytes > largest:
                 msg = (
                     f"page_bytes = {page_bytes}: a segment of {self._quota.segment_bytes} bytes holds pages of at most "
@@ -224,7 +229,7 @@ class PageStore:
 
         I/O: one index commit.
         """
-        with self._gate:
+        with self._services.telling_poison(), self._gate:
             self._registry.retire(which)
 
     def namespaces(self, *, sizes: bool = False) -> list[NamespaceInfo]:
@@ -249,7 +254,7 @@ class PageStore:
         I/O: a scan of its index entries, one commit per 32,768 pages, one sync of the log.
         """
         self._services.settle()
-        with self._gate:
+        with self._services.telling_poison(), self._gate:
             return self._registry.drop(which, progress if progress is not None else lambda _: None)
 
     def sync(self) -> None:

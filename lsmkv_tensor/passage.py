@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 from lsmkv_tensor.registry import NamespaceInfo
@@ -41,6 +41,7 @@ class Passage:
     """The part of :class:`lsmkv_tensor.namespaces.Namespace` that packs use. Its attributes are the namespace's own."""
 
     info: NamespaceInfo
+    _telling_poison: Callable[[], AbstractContextManager[None]]
     _gate: StoreGate
     _log: ValueLog
     _reader: PageReader
@@ -75,11 +76,11 @@ class Passage:
         for page in stored:
             key, spans = self._prefix + page.key, [page.payload]
             pages.append(Page(key, page.parent, len(page.payload), page.codec, payload_check(key, spans), spans))
-        with telling(self._log, self._notifier), self._gate:
+        with self._telling_poison(), telling(self._log, self._notifier), self._gate:
             if self._ttl_s is not None and pages:
-                expiry, use = self._log.terms.expiry(self.info.number, self._ttl_s)
-                pages = [page._replace(kind=page.kind | expiry << 8) for page in pages]
-                beside |= use
+                end = self._log.terms.end(self._ttl_s)
+                pages = [page._replace(kind=page.kind | end << 8) for page in pages]
+                beside |= self._log.terms.expires(self.info.number)
             flags, evicted = self._log.put(pages, beside, page_bytes=self.info.page_bytes)
         gone = set(evicted)
         return [flag and page.key not in gone for flag, page in zip(flags, pages, strict=True)]

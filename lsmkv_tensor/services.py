@@ -20,7 +20,7 @@ from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.crew import Crew, threads_for
 from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.health import Health, State
-from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write
+from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write, never
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.sharing.siblings import Siblings
@@ -87,11 +87,16 @@ class Services:
         return None if wait else self.puts
 
     def offer(
-        self, keys: Sequence[bytes], size: int, views: Sequence[Sequence[memoryview]], write: Callable[[int], Write]
-    ) -> int:  # fmt: skip
+        self,
+        keys: Sequence[bytes],
+        size: int,
+        views: Sequence[Sequence[memoryview]],
+        write: Callable[[int], Write],
+        ended: Callable[[], bool] = never,
+    ) -> int:
         """Copy pages (per page its spans) into the queue, as many of the first as there is room for; how many.
 
-        ``keys``: index keys. ``write(n)`` gives what stores the first n of them.
+        ``keys``: index keys. ``write(n)`` gives what stores the first n of them. ``ended``: as :meth:`PutQueue.offer`.
         """
 
         def copy(n: int) -> Lent:
@@ -101,7 +106,7 @@ class Services:
             return buffer.view, partial(self.staging.give, buffer)
 
         assert self.puts is not None
-        accepted = self.puts.offer(keys, size, copy, write)
+        accepted = self.puts.offer(keys, size, copy, write, ended)
         self.note_put(keys, [i < accepted for i in range(len(keys))])
         return accepted
 
@@ -209,10 +214,11 @@ class Services:
         size: int,
         views: Sequence[Sequence[memoryview]],
         store: Callable[[Sequence[int], Sequence[memoryview]], object],
+        ended: Callable[[], bool],
     ) -> tuple[list[bool], int]:
         """Put the pages that are not there into the queue, each key once: which are there or accepted, and how many were new.
 
-        ``store(which, pages)`` is what will write some of them, by position.
+        ``store(which, pages)`` is what will write some of them, by position. ``ended``: as :meth:`PutQueue.offer`.
         """
         verdicts = dict(zip(keys, there, strict=True))
         first: dict[bytes, int] = {}
@@ -220,26 +226,32 @@ class Services:
             if not verdicts[key]:
                 first.setdefault(key, i)
         at, new = list(first.values()), list(first)
-        accepted = self.offer(new, size, [views[i] for i in at], lambda n: lambda pages: store(at[:n], pages)) if new else 0
+        accepted = 0
+        if new:
+            accepted = self.offer(new, size, [views[i] for i in at], lambda n: lambda pages: store(at[:n], pages), ended)
         verdicts.update(dict.fromkeys(new[:accepted], True))
         return [verdicts[key] for key in keys], len(new)
 
     def settle(self, *, whole: bool = False) -> None:
         """Wait until everything accepted so far is written.
 
-        Raises what opened the breaker if it is open and pages wait (``whole``: in any case): they cannot be written now.
+        Raises what opened the breaker if it is open, or opens meanwhile, and pages wait (``whole``: if it is open in any case):
+        they cannot be written now.
         """
         waits = self.puts is not None and self.puts.holds(()) is not None
         error = self.breaker.poison_error or self.breaker.error
         if error is not None and self.breaker.declines and (waits or whole):
             raise error
-        if self.puts is not None:
-            self.puts.drain()
+        while self.puts is not None and not self.puts.drain(lambda: self.breaker.declines):
+            error = self.breaker.poison_error or self.breaker.error
+            if error is not None:
+                raise error
 
     def finish(self) -> None:
         """Accept no more puts and write those accepted; calls may still be inside."""
         if self.puts is not None:
             self.puts.shut()
+            self.puts.wake()  # an open breaker let its worker sleep
             self.puts.drain()
 
     def close(self) -> None:
@@ -270,7 +282,15 @@ class Services:
         if not options.put_queue_bytes:
             return None
         queue = PutQueue(options.put_queue_bytes, options.put_queue_pages, manual=self.workers.manual)
-        queue.wake = self.workers.start("lsmkv-put", lambda: not self.breaker.declines and queue.step()).wake
+
+        def step() -> bool:
+            """Write the pages of one call; none while the disk is left alone, and whoever waits for them is told."""
+            if not self.breaker.declines:
+                return queue.step()
+            queue.stir()
+            return False
+
+        queue.wake = self.workers.start("lsmkv-put", step).wake
         return queue
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.passage import telling
@@ -19,6 +20,7 @@ MAX_RECORD_BYTES = 64 << 10
 class SmallRecords:
     """The part of :class:`lsmkv_tensor.namespaces.Namespace` about records. Its attributes are the namespace's own."""
 
+    _telling_poison: Callable[[], AbstractContextManager[None]]
     _gate: StoreGate
     _log: ValueLog
     _notifier: Notifier
@@ -41,7 +43,7 @@ class SmallRecords:
 
         Raises NoSpaceError, BusyError, PoisonedError, ClosedError. I/O: one index commit.
         """
-        with telling(self._log, self._notifier), self._gate:
+        with self._telling_poison(), telling(self._log, self._notifier), self._gate:
             self._log.write_records(self._record_keys(records))
 
     def _record_keys(self, records: Mapping[bytes, bytes | None] | None) -> dict[bytes, bytes | None]:

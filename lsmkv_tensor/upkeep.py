@@ -53,9 +53,9 @@ class Upkeep:
         log, collector = self._served
         try:
             with telling(log, self._notifier), self._gate:
+                if self._served[0] is not log or _learnt_some(log):  # the store reopened itself while this waited at the gate
+                    return True
                 with log.lock:
-                    if log.keeper.fill_step():
-                        return True
                     more = log.keeper.drain_some()
                 done = collector.step()
         except ClosedError:
@@ -68,6 +68,12 @@ class Upkeep:
             self.wake((done.bytes_read + done.bytes_moved) / self._bytes_per_s)
             return False
         return more or bool(done.victims)
+
+
+def _learnt_some(log: ValueLog) -> bool:
+    """Learn some of what the store holds; whether there is more."""
+    with log.lock:
+        return log.keeper.fill_step()
 
 
 def start_upkeep(upkeep: Upkeep, workers: Workers) -> None:

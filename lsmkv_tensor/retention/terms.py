@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterable
 
 from lsmkv import DB
 from lsmkv.env.clock import Clock
@@ -37,6 +38,7 @@ class Terms:
         self._opened: set[int] = set()
         self.expiring: set[int] = set()
         """Namespaces of which some pages may end."""
+        self._recorded: set[int] = set()  # those of them whose record says so
         self.quotas: dict[int, int] = {}
         """Bytes, padding included, by namespace."""
         for key, value in db.scan(prefix=USES):
@@ -45,6 +47,7 @@ class Terms:
                 self._used[number], expiring = _USE.unpack(value)
                 if expiring:
                     self.expiring.add(number)
+        self._recorded |= self.expiring
 
     def minute(self) -> int:
         """The present minute, as expiries count them."""
@@ -67,13 +70,22 @@ class Terms:
         self._used[number] = 0
         return self._record(number)
 
-    def expiry(self, number: int, ttl_s: float) -> tuple[int, dict[bytes, bytes]]:
-        """The minute at which a page stored now ends, and the record to write with the first such page of its namespace."""
-        end = min(minute_of(self._clock.now() + ttl_s + 59.999), MAX_MINUTE)
-        if number in self.expiring:
-            return max(end, 1), {}
+    def end(self, ttl_s: float) -> int:
+        """The minute at which a page stored now ends."""
+        return max(min(minute_of(self._clock.now() + ttl_s + 59.999), MAX_MINUTE), 1)
+
+    def expires(self, number: int) -> dict[bytes, bytes]:
+        """A page of this namespace that ends is about to be stored; the record to write with it, until one was written."""
+        if number in self._recorded:
+            return {}
         self.expiring.add(number)
-        return max(end, 1), self._record(number)
+        return self._record(number)
+
+    def written(self, records: Iterable[bytes]) -> None:
+        """These records were committed: namespaces whose pages may end are known as such after a restart, too."""
+        for key in records:
+            if key.startswith(USES) and (number := number_of(USES, key)) in self.expiring:
+                self._recorded.add(number)
 
     def idle(self, minute: int) -> frozenset[int]:
         """The namespaces that nobody uses."""
@@ -87,6 +99,7 @@ class Terms:
         self._used.pop(number, None)
         self.quotas.pop(number, None)
         self.expiring.discard(number)
+        self._recorded.discard(number)
         return number_key(USES, number)
 
     def _record(self, number: int) -> dict[bytes, bytes]:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from lsmkv.env.sync import Condition, current_thread_id
 
-__all__ = ["Lent", "PutQueue", "Write"]
+__all__ = ["Lent", "PutQueue", "Write", "never"]
 
 Write: TypeAlias = Callable[[Sequence[memoryview]], object]
 """Stores these pages, one view each, in the order they were offered; its errors are counted, not raised."""
@@ -25,17 +25,30 @@ Lent: TypeAlias = tuple[memoryview, Callable[[], None]]
 """Memory, and what gives it back."""
 
 
+def never() -> bool:
+    """Pages without an end; a wait that nothing cuts short."""
+    return False
+
+
 class _Job:
     """Pages of one call. Changed under the queue's condition."""
 
-    __slots__ = ("done", "give", "keys", "nbytes", "pages", "ticket", "users", "write")
+    __slots__ = ("done", "ended", "give", "keys", "nbytes", "pages", "ticket", "users", "write")
 
-    def __init__(self, keys: Sequence[bytes], pages: Sequence[memoryview], write: Write, give: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        keys: Sequence[bytes],
+        pages: Sequence[memoryview],
+        write: Write,
+        give: Callable[[], None],
+        ended: Callable[[], bool],
+    ) -> None:
         self.keys = keys
         self.pages = pages
         self.nbytes = sum(map(len, pages))
         self.write = write
         self.give = give
+        self.ended = ended
         self.ticket = 0
         self.users = 0
         self.done = False
@@ -68,11 +81,17 @@ class PutQueue:
         self.last_error: Exception | None = None
 
     def offer(
-        self, keys: Sequence[bytes], size: int, copy: Callable[[int], Lent], write: Callable[[int], Write]
-    ) -> int:  # fmt: skip
+        self,
+        keys: Sequence[bytes],
+        size: int,
+        copy: Callable[[int], Lent],
+        write: Callable[[int], Write],
+        ended: Callable[[], bool] = never,
+    ) -> int:
         """Accept the first pages of a call, as many as there is room for; how many.
 
         ``size``: bytes of each. ``copy(n)`` brings the first n into memory that is lent; ``write(n)`` is what will store them.
+        ``ended`` says whether they have ended: from then on they are not here any more.
         """
         with self._changed:
             room = min(len(keys), (self._limit_bytes - self.bytes) // size, self._limit_pages - self.pages)
@@ -84,7 +103,7 @@ class PutQueue:
             self.pages += n
         try:
             memory, give = copy(n)
-            job = _Job(keys[:n], [memory[i * size : (i + 1) * size] for i in range(n)], write(n), give)
+            job = _Job(keys[:n], [memory[i * size : (i + 1) * size] for i in range(n)], write(n), give, ended)
         except BaseException:
             with self._changed:
                 self.bytes -= n * size
@@ -117,7 +136,7 @@ class PutQueue:
         if not self._pending:
             return None
         with self._changed:
-            return [key in self._pending for key in keys]
+            return [(there := self._pending.get(key)) is not None and not there[0].ended() for key in keys]
 
     @contextmanager
     def holding(self, keys: Sequence[bytes]) -> Iterator[dict[int, memoryview]]:
@@ -128,7 +147,7 @@ class PutQueue:
             with self._changed:
                 for i, key in enumerate(keys):
                     there = self._pending.get(key)
-                    if there is not None:
+                    if there is not None and not there[0].ended():
                         job, found[i] = there
                         job.users += 1
                         jobs.append(job)
@@ -166,8 +185,11 @@ class PutQueue:
                 job.give()
         return bool(self._jobs)
 
-    def drain(self) -> None:
-        """Wait until everything accepted so far is written. From inside a write (a callback): all but that."""
+    def drain(self, given_up: Callable[[], bool] = never) -> bool:
+        """Wait until everything accepted so far is written; False if it is not, as ``given_up`` says that it cannot be now.
+
+        From inside a write (a callback): all but that. ``given_up`` is asked at first, after every write, and after :meth:`stir`.
+        """
         with self._changed:
             last = self._tickets
             if self._worker == current_thread_id():
@@ -176,12 +198,22 @@ class PutQueue:
             else:
                 inline = self._manual
         while inline and self._jobs and self._jobs[0].ticket <= last:
+            if given_up():
+                return False
             self.step()
         if inline:
-            return
+            return True
         with self._changed:
             while self._finished < last:
+                if given_up():
+                    return False
                 self._changed.wait()
+        return True
+
+    def stir(self) -> None:
+        """Have those who wait in :meth:`drain` ask whether to give up."""
+        with self._changed:
+            self._changed.notify_all()
 
     def shut(self) -> None:
         """Accept nothing more; what was accepted is still written."""

@@ -251,6 +251,7 @@ class ValueLog(Changes):
             if segment is not None:
                 segment.tail, segment.frames = before
             raise
+        self.terms.written(records)
         self.counters.put_pages += len(pages)
         if pages:
             self.space.fresh_bytes += size

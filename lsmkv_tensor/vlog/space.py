@@ -109,6 +109,7 @@ class Space:
         active = [s for s in self.segments.values() if s.state == ACTIVE]
         self.active = max(active, key=lambda s: s.generation, default=None)
         for segment in active:
+            segment.dirty = True  # by whom it was written last time, and whether that was synced, is not known
             if segment is not self.active:
                 self._set_state(segment, SEALED)
         self._shrink()

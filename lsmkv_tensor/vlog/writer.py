@@ -129,6 +129,8 @@ class FrameWriter:
         except OSError as error:
             op = "writing a segment"
             raise io_failed(op, path, error) from error
+        finally:
+            segment.dirty = True  # again: a sync that began before the write found it dirty, and calls it clean
 
     def _write_bounced(self, file: File, spans: Sequence[memoryview], offset: int) -> None:
         """Copy the spans end to end through the bounce buffer."""
