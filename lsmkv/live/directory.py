@@ -202,11 +202,6 @@ class Directory:
         """Bytes of memory the columns take."""
         return self._packed.nbytes
 
-    @property
-    def tables(self) -> int:
-        """Tables that have a column."""
-        return len(self._packed.regions)
-
     def plan(self, view: View, get: GetReader, keys: int) -> Plan | None:
         """Where a batch of so many keys finds the tables of a view; None: none has a column.
 

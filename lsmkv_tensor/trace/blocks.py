@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,17 @@ from lsmkv_tensor.retention.protocol import Admission, Eviction, Remembering, Se
 from lsmkv_tensor.trace.requests import Ids, Request, Trace
 
 __all__ = ["BlockCache", "Counts", "Upstream", "prints_of"]
+
+
+class Asking(TypedDict):
+    """The part of a row that tells what was asked for and delivered."""
+
+    requests: int
+    references: int
+    upstream_hits: int
+    asked: int
+    hits: int
+    hit_rate: float
 
 
 @dataclass(slots=True)
@@ -52,6 +64,17 @@ class Counts:
     def hit_rate(self) -> float:
         """Hits in what the store was asked for (without an upstream tier: in all references)."""
         return self.hits / max(self.asked, 1)
+
+    def asking(self) -> Asking:
+        """What was asked for and delivered, as a row names it."""
+        return Asking(
+            requests=self.requests,
+            references=self.references,
+            upstream_hits=self.upstream_hits,
+            asked=self.asked,
+            hits=self.hits,
+            hit_rate=self.hit_rate,
+        )
 
 
 def prints_of(blocks: Ids) -> NDArray[np.uint64]:

@@ -13,22 +13,10 @@ from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv_tensor import LivePages, export_pack, import_pack
 from lsmkv_tensor.errors import IOFailedError, LsmError, NoSpaceError
 from tests.packs.conftest import PACK, Machine, data, flat, tensors_of, tokens_of
+from tests.power import PowerOff
 
 TOKENS = tokens_of(1)
 PAGES = 40
-
-
-class Cut:
-    """Turns the disk off before its n-th call from now on."""
-
-    def __init__(self, fs, at):
-        self.fs, self.at, self.count = fs, at, 0
-        fs.on_op = self
-
-    def __call__(self, op, path):
-        self.count += 1
-        if self.count == self.at:
-            self.fs.power_off()
 
 
 def filled(fs=None):
@@ -50,7 +38,7 @@ def test_a_half_pack_never_has_the_name_of_a_whole_one(before):
                 ns = pages.namespace({"e": 1}, 3000)
                 if before:
                     export_pack(LivePages(ns), PACK, keys=[flat(1)], fs=machine.fs)
-                cut = Cut(machine.fs, at)
+                cut = PowerOff(machine.fs, at)
                 with contextlib.suppress(LsmError, OSError):
                     export_pack(LivePages(ns), PACK, fs=machine.fs, overwrite=True)
                 finished = cut.count < at
@@ -113,7 +101,7 @@ def test_an_import_cut_off_anywhere_leaves_a_sound_store_and_can_be_repeated():
             machine = Machine()
             origin.copy_to(machine)
             with machine.tensors() as store:
-                cut = Cut(machine.fs, at)
+                cut = PowerOff(machine.fs, at)
                 with contextlib.suppress(LsmError, OSError):
                     store.import_pack(PACK, fs=machine.fs)
                 finished = cut.count < at

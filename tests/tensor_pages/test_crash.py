@@ -9,25 +9,10 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv_tensor.errors import LsmError
 from lsmkv_tensor.pages import PageStore
+from tests.power import PowerOff
 
 SIZE = 4000
 CHANGING = {"open", "rename", "unlink", "pwritev", "sync", "sync_dir", "allocate", "truncate", "mkdir"}
-
-
-class PowerCut:
-    """Turns the disk off before its n-th changing operation."""
-
-    def __init__(self, fs, at: int):
-        self.fs = fs
-        self.at = at
-        self.count = 0
-        fs.on_op = self
-
-    def __call__(self, op, path):
-        if op in CHANGING:
-            self.count += 1
-            if self.count == self.at:
-                self.fs.power_off()
 
 
 class Story:
@@ -78,7 +63,7 @@ class Story:
 
 def steps(make_world) -> int:
     world = make_world()
-    cut = PowerCut(world.fs, 0)
+    cut = PowerOff(world.fs, 0, CHANGING.__contains__)
     Story(world).tell()
     return cut.count
 
@@ -93,7 +78,7 @@ def test_power_cut_at_every_step(make_world, third):
     assert total > 60
     for at in range(1 + third, total + 1, 3):
         world = make_world()
-        cut = PowerCut(world.fs, at)
+        cut = PowerOff(world.fs, at, CHANGING.__contains__)
         story = Story(world)
         with contextlib.suppress(LsmError, OSError):
             story.tell()
@@ -146,7 +131,7 @@ def test_process_death_loses_nothing_that_was_put(make_world, seed):
 def test_a_crash_while_the_store_is_made_leaves_one_that_can_be_made(make_world):
     for at in range(1, 40):
         world = make_world()
-        PowerCut(world.fs, at)
+        PowerOff(world.fs, at, CHANGING.__contains__)
         try:
             world.open().close()
         except (LsmError, OSError):

@@ -11,6 +11,7 @@ from lsmkv.env.rng import seeded
 from lsmkv.testing.faults import FailOp, FaultFileSystem
 from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv_tensor.errors import BusyError, ClosedError, InvalidArgumentError, LsmError
+from tests.power import PowerOff
 
 SIZE = 3000
 
@@ -81,19 +82,6 @@ def test_it_is_durable_when_it_returns(make_world):
         sound(store)
 
 
-class Cut:
-    """Turns the disk off before its n-th call from now on."""
-
-    def __init__(self, fs, at):
-        self.fs, self.at, self.count = fs, at, 0
-        fs.on_op = self
-
-    def __call__(self, op, path):
-        self.count += 1
-        if self.count == self.at:
-            self.fs.power_off()
-
-
 @pytest.mark.parametrize("many", [False, True])
 def test_the_power_may_fail_at_any_call(make_world, many):
     pages = 300 if many else 40
@@ -103,7 +91,7 @@ def test_the_power_may_fail_at_any_call(make_world, many):
         for seed in (None, at):
             world = make_world(segments=60 if many else 20)
             store, _, _ = filled(world, pages)
-            cut = Cut(world.fs, at)
+            cut = PowerOff(world.fs, at)
             with contextlib.suppress(LsmError, OSError):
                 store._registry.drop("a", lambda _: None, at_once=270 if many else 15)
             finished = cut.count < at
