@@ -14,7 +14,7 @@ from collections.abc import Callable
 from lsmkv import DB, WriteBatch
 from lsmkv.env.sync import Condition, Lock
 from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError, PoisonedError, io_failed
-from lsmkv_tensor.retention.fifo import next_victim
+from lsmkv_tensor.retention.fifo import oldest_sealed
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.quota import Quota
 from lsmkv_tensor.vlog.files import SegmentFiles
@@ -132,7 +132,7 @@ class Space:
         while len(self.segments) > self._quota.segments:
             free = next((s for s in self.segments.values() if s.state == FREE), None)
             if free is None:
-                victim = next_victim(self.segments.values()) or self.active
+                victim = oldest_sealed(self.segments.values()) or self.active
                 assert victim is not None
                 if victim is self.active:
                     self.active = None
