@@ -14,7 +14,6 @@ page. Pages are a cache: when the budget is full those go that the eviction poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from posixpath import join
 from types import TracebackType
 from typing import Self
@@ -23,42 +22,30 @@ from weakref import WeakMethod, WeakSet
 from lsmkv.arguments import PathArgument
 from lsmkv.env.process import watch_forks
 from lsmkv_tensor.codec import Codec, namespace_codec
-from lsmkv_tensor.errors import BusyError, InvalidArgumentError, LsmError, PoisonedError
+from lsmkv_tensor.errors import InvalidArgumentError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
-from lsmkv_tensor.opening import Parts, checked_paths, close_parts, open_parts
+from lsmkv_tensor.opening import Parts, checked_paths, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
-from lsmkv_tensor.registry import NamespaceInfo, Registry
+from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention import keepsake
-from lsmkv_tensor.retention.gatekeeper import Gatekeeper
-from lsmkv_tensor.retention.keeper import Keeper
-from lsmkv_tensor.retention.names import load_admission, load_eviction
 from lsmkv_tensor.retention.notify import Notifier
-from lsmkv_tensor.retention.terms import Terms, checked_quota, checked_ttl
-from lsmkv_tensor.runtime import Health, StoreGate, try_disk
+from lsmkv_tensor.retention.terms import checked_quota, checked_ttl
+from lsmkv_tensor.runtime import Health, StoreGate
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.sharing import Sharing, open_siblings
+from lsmkv_tensor.standing import Standing
 from lsmkv_tensor.upkeep import Upkeep, start_upkeep
-from lsmkv_tensor.vlog.gc import Collector, GcReport
-from lsmkv_tensor.vlog.liveness import Liveness
-from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.gc import GcReport
 from lsmkv_tensor.vlog.segment import FREE, SEALED
-from lsmkv_tensor.vlog.share import IndexShare
-from lsmkv_tensor.vlog.space import Space
-from lsmkv_tensor.vlog.writer import FrameWriter
 
 __all__ = ["PageStore", "PageStoreStats"]
 
-PAUSE_S = 1.0
-"""Real seconds that reopening waits for the calls inside to leave; after that they go on, and it is tried later."""
-KEEPSAKE_SLACK_BYTES = 16 << 10
-"""Bytes that closing the index may write after the ranks were kept, and the file's own header."""
 GC_MAX_LIVE = 0.75
 """Live fraction above which moving a segment's pages costs more than the space it frees is worth."""
 
 
-class PageStore:
+class PageStore(Standing):
     """An open page store; use it as a context manager. Made by :meth:`open`. Any thread may call anything."""
 
     def __init__(self, path: str, parts: Parts, services: Services) -> None:
@@ -77,73 +64,6 @@ class PageStore:
         recover = WeakMethod(self._recover)  # a worker that held it would keep a store that nobody closed open for ever
         services.watch_disk(lambda: found() if (found := recover()) is not None else None)
         watch_forks(self)
-
-    def _build(self, parts: Parts) -> None:
-        """Everything that stands on an open index; again after it was reopened."""
-        services = self._services
-        self._parts = parts
-        db, files, quota, stamp, fs = parts.db, parts.files, parts.quota, parts.stamp, parts.fs
-        self._db, self._files = db, files
-        share = IndexShare(fs, join(self.path, "index"), db, quota.index_bytes)
-        liveness = Liveness(db, share)
-        liveness.load(db.path)
-        self._quota = quota
-        self._share = share
-        self._writer = FrameWriter(files, stamp.store_id)
-        policy = load_eviction(services.options.eviction)(quota.page_bytes)
-        self._terms = Terms(db, services.clock, services.options.idle_after_s)
-        self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
-        floor = services.options.min_free_bytes
-        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
-        self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
-        self._log.counters.lost = self._space.load()
-        self._log.side_by_side = services.crew.run
-        self._reader = PageReader(self._log, files, services.crew)
-        self._collector = Collector(self._log, files)
-        self._log.make_room = self._collector.make_room
-        self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
-        admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
-        self._log.gatekeeper = Gatekeeper(admission, services.clock, partial(self._log.seen, quota.page_bytes))
-        self._registry = Registry(self._log, db.path)
-        self._upkeep.serve(self._log, self._collector)
-
-    def _recover(self) -> Exception | None:
-        """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.
-
-        Calls that come meanwhile wait. I/O: a small file written and read; closes and opens the index.
-        """
-        services, parts = self._services, self._parts
-        error = try_disk(parts.fs, join(self.path, "vlog"))
-        if error is not None or not services.breaker.poisoned:
-            return error
-        if services.attempts.left or not self._gate.pause(PAUSE_S):
-            return BusyError("reads that have not ended keep the store from being reopened")
-        before = self._log, self._terms, self._keeper
-        try:
-            close_parts(parts)
-            counters, quotas = self._log.counters, self._terms.quotas
-            remembered = self._keeper.memories() if self._keeper.filled else self._keeper.remembered
-            self._build(open_parts(self.path, services.options))
-            counters.lost += self._log.counters.lost
-            self._log.counters = counters
-            self._terms.quotas.update(quotas)
-            self._keeper.remembered = remembered
-            registered = {info.number for info in self._registry.listed()}
-            for view in list(self._views):
-                view.rebind(self._log, self._reader)
-                if view.number in registered:
-                    self._registry.note_opened(view.number, None)
-                else:
-                    self._log.dropped.add(view.number)
-        except (LsmError, OSError) as failed:
-            self._log, self._terms, self._keeper = before  # what is to be carried over next time
-            self._gate.broken = PoisonedError(self.path, failed)
-            return failed
-        else:
-            self._gate.broken = None
-            return None
-        finally:
-            self._gate.resume()
 
     @classmethod
     def open(
@@ -371,18 +291,6 @@ class PageStore:
         finally:
             self._files.close()
             self._db.close()
-
-    def _keep_ranks(self) -> None:
-        """Leave what the policy remembers to the next opening, if the index's share has room for it."""
-        try:
-            state = self._keeper.memories()
-            if state is None:
-                return
-            self._db.flush()
-        except LsmError:  # ranks are worth no error: closing the index meets it again
-            return
-        if self._share.disk_bytes() + len(state) + KEEPSAKE_SLACK_BYTES <= self._quota.index_bytes:
-            keepsake.keep(self._parts.fs, self.path, self._services.options.eviction, state)
 
     def forked(self) -> None:
         """In a forked child: closed; files, locks and pages stay the parent's."""

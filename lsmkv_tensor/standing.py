@@ -1,0 +1,143 @@
+"""What a store stands on: everything that is built on an open index, once at opening and again after a failure.
+
+A poisoned store is closed and opened in place (:meth:`Standing._recover`): its views, counters, quotas and memories go on, and
+what it stands on is made anew.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from posixpath import join
+from weakref import WeakSet
+
+from lsmkv import DB
+from lsmkv_tensor.errors import BusyError, LsmError, PoisonedError
+from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.opening import Parts, close_parts, open_parts
+from lsmkv_tensor.registry import Registry
+from lsmkv_tensor.retention import keepsake
+from lsmkv_tensor.retention.gatekeeper import Gatekeeper
+from lsmkv_tensor.retention.keeper import Keeper
+from lsmkv_tensor.retention.names import load_admission, load_eviction
+from lsmkv_tensor.retention.quota import Quota
+from lsmkv_tensor.retention.terms import Terms
+from lsmkv_tensor.runtime import StoreGate, try_disk
+from lsmkv_tensor.services import Services
+from lsmkv_tensor.upkeep import Upkeep
+from lsmkv_tensor.vlog.files import SegmentFiles
+from lsmkv_tensor.vlog.gc import Collector
+from lsmkv_tensor.vlog.liveness import Liveness
+from lsmkv_tensor.vlog.log import ValueLog
+from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.share import IndexShare
+from lsmkv_tensor.vlog.space import Space
+from lsmkv_tensor.vlog.writer import FrameWriter
+
+__all__ = ["Standing"]
+
+PAUSE_S = 1.0
+"""Real seconds that reopening waits for the calls inside to leave; after that they go on, and it is tried later."""
+KEEPSAKE_SLACK_BYTES = 16 << 10
+"""Bytes that closing the index may write after the ranks were kept, and the file's own header."""
+
+
+class Standing:
+    """The part of :class:`lsmkv_tensor.pages.PageStore` that is made anew when the store reopens itself."""
+
+    path: str
+    _services: Services
+    _gate: StoreGate
+    _views: WeakSet[Namespace]
+    _upkeep: Upkeep
+    _parts: Parts
+    _db: DB
+    _files: SegmentFiles
+    _quota: Quota
+    _share: IndexShare
+    _writer: FrameWriter
+    _terms: Terms
+    _keeper: Keeper
+    _space: Space
+    _log: ValueLog
+    _reader: PageReader
+    _collector: Collector
+    _registry: Registry
+
+    def _build(self, parts: Parts) -> None:
+        """Everything that stands on an open index; again after it was reopened."""
+        services = self._services
+        self._parts = parts
+        db, files, quota, stamp, fs = parts.db, parts.files, parts.quota, parts.stamp, parts.fs
+        self._db, self._files = db, files
+        share = IndexShare(fs, join(self.path, "index"), db, quota.index_bytes)
+        liveness = Liveness(db, share)
+        liveness.load(db.path)
+        self._quota = quota
+        self._share = share
+        self._writer = FrameWriter(files, stamp.store_id)
+        policy = load_eviction(services.options.eviction)(quota.page_bytes)
+        self._terms = Terms(db, services.clock, services.options.idle_after_s)
+        self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
+        floor = services.options.min_free_bytes
+        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
+        self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
+        self._log.counters.lost = self._space.load()
+        self._log.side_by_side = services.crew.run
+        self._reader = PageReader(self._log, files, services.crew)
+        self._collector = Collector(self._log, files)
+        self._log.make_room = self._collector.make_room
+        self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
+        admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
+        self._log.gatekeeper = Gatekeeper(admission, services.clock, partial(self._log.seen, quota.page_bytes))
+        self._registry = Registry(self._log, db.path)
+        self._upkeep.serve(self._log, self._collector)
+
+    def _recover(self) -> Exception | None:
+        """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.
+
+        Calls that come meanwhile wait. I/O: a small file written and read; closes and opens the index.
+        """
+        services, parts = self._services, self._parts
+        error = try_disk(parts.fs, join(self.path, "vlog"))
+        if error is not None or not services.breaker.poisoned:
+            return error
+        if services.attempts.left or not self._gate.pause(PAUSE_S):
+            return BusyError("reads that have not ended keep the store from being reopened")
+        before = self._log, self._terms, self._keeper
+        try:
+            close_parts(parts)
+            counters, quotas = self._log.counters, self._terms.quotas
+            remembered = self._keeper.memories() if self._keeper.filled else self._keeper.remembered
+            self._build(open_parts(self.path, services.options))
+            counters.lost += self._log.counters.lost
+            self._log.counters = counters
+            self._terms.quotas.update(quotas)
+            self._keeper.remembered = remembered
+            registered = {info.number for info in self._registry.listed()}
+            for view in list(self._views):
+                view.rebind(self._log, self._reader)
+                if view.number in registered:
+                    self._registry.note_opened(view.number, None)
+                else:
+                    self._log.dropped.add(view.number)
+        except (LsmError, OSError) as failed:
+            self._log, self._terms, self._keeper = before  # what is to be carried over next time
+            self._gate.broken = PoisonedError(self.path, failed)
+            return failed
+        else:
+            self._gate.broken = None
+            return None
+        finally:
+            self._gate.resume()
+
+    def _keep_ranks(self) -> None:
+        """Leave what the policy remembers to the next opening, if the index's share has room for it."""
+        try:
+            state = self._keeper.memories()
+            if state is None:
+                return
+            self._db.flush()
+        except LsmError:  # ranks are worth no error: closing the index meets it again
+            return
+        if self._share.disk_bytes() + len(state) + KEEPSAKE_SLACK_BYTES <= self._quota.index_bytes:
+            keepsake.keep(self._parts.fs, self.path, self._services.options.eviction, state)
