@@ -13,11 +13,12 @@ JOBS        ?= auto
 PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 BENCH_ARGS  ?= --quick
+LESSONS     ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check bench docs format clean
+.PHONY: help demo test check bench lessons docs format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,12 +40,16 @@ bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for th
 	$(BIN)/python -m bench index $(BENCH_ARGS)
 	$(BIN)/python -m bench pages $(BENCH_ARGS)
 
+lessons: $(VENV)/.set-dev ## run docs/lessons: pages, exercises with and without their solutions (LESSONS="3 5")
+	$(BIN)/python docs/lessons/run.py $(LESSONS)
+
 docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, README.md's tree, pictures of docs/policies, tables
 	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
 	$(BIN)/python docs/readme_tree.py README.md
 	$(BIN)/python docs/metrics_page.py docs/metrics.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
+	$(BIN)/python docs/lessons/run.py --draw
 	$(BIN)/python -m bench docs
 
 format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
