@@ -20,7 +20,7 @@ from lsmkv.cost.checks import made_of, number, whole
 from lsmkv.policy.base import Policy
 from lsmkv.policy.geometry import Geometry
 
-__all__ = ["inner_copies", "load_copies", "long_run_copies", "policy_geometry"]
+__all__ = ["inner_copies", "level_cycles", "load_copies", "long_run_copies", "policy_geometry"]
 
 CYCLE_LIMIT = 20
 """Times T arrivals after which a level whose versions collapse too well to fill it is taken as it is."""
@@ -189,6 +189,39 @@ def long_run_copies(
         copies.append(rate * written / count)
         rate /= count
     return copies
+
+
+def level_cycles(
+    geometry: Geometry, live_entries: float, flush_entries: float, level0_runs: int = 4
+) -> tuple[list[list[list[float]]], int, float]:
+    """What each level holds, step by step, when ``live_entries`` keys are overwritten at random for ever.
+
+    For each level from 1 on: its runs (entries, youngest first) after each of the arrivals of a cycle, the first one being empty
+    (the last level: all keys in one run). Beside it, the entries of an arrival as the tree counts them, and of a flush.
+    The last level is the first that holds all keys.
+    """
+    flush = min(flush_entries, live_entries * 0.999)
+    buffer = round(flush * (level0_runs + 1)) or 1
+    last = 1
+    while not geometry.fits(round(live_entries), last, buffer):
+        last += 1
+    cycles: list[list[list[float]]] = []
+    arriving = 0.0
+    for number_ in range(1, last + 1):
+        level = _Level(geometry, number_, last, buffer, live_entries)
+        arriving = arriving or level.union([flush] * (level0_runs + 1))
+        states, runs = [], [live_entries] if number_ == last else []
+        for _ in range(CYCLE_LIMIT * geometry.size_ratio):
+            states.append(runs)
+            after = level.take(runs, arriving)
+            if after is None:
+                arriving = level.union([arriving, *runs])
+                break
+            runs = after[0]
+            if number_ == last and len(runs) == 1:
+                break
+        cycles.append(states)
+    return cycles, buffer, flush
 
 
 def _dragged(geometry: Geometry, level: int, last: int, buffer: int, live: float) -> float:

@@ -18,7 +18,7 @@ from lsmkv.policy.base import Policy
 from lsmkv.policy.geometry import Geometry
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 
-__all__ = ["ideal_shape"]
+__all__ = ["ideal_shape", "spanning_run"]
 
 WALK_LIMIT = 20_000
 """Flushes that are walked on paper (2 s); more need a policy of the continuum and keys written once."""
@@ -79,10 +79,10 @@ def _digits(geometry: Geometry, flushes: int, flush_entries: int, level0_runs: i
         sizes.append([n * geometry.arrival_entries(level, buffer) for n in runs])
     total = sum(map(len, sizes))
     numbers = iter(range(total, 0, -1))  # the youngest table has the largest number
-    levels = tuple(Level(tuple(_run(next(numbers), n, entry_bytes) for n in runs)) for runs in sizes)
+    levels = tuple(Level(tuple(spanning_run(next(numbers), n, entry_bytes) for n in runs)) for runs in sizes)
     return replace(TreeShape(levels), buffer_entries=buffer if arrivals else 0, level0_runs=level0_runs)
 
 
-def _run(number: int, entries: int, entry_bytes: int) -> Run:
+def spanning_run(number: int, entries: int, entry_bytes: int) -> Run:
     """A run of one table over all keys."""
     return Run(number, (TableMeta(number, entries * entry_bytes, entries, 0, LOW, HIGH, number, number),))

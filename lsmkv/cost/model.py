@@ -14,6 +14,7 @@ from lsmkv.cost.axis import F64, Axis, build_axis
 from lsmkv.cost.copies import long_run_copies, policy_geometry
 from lsmkv.cost.reads import Reads, count_reads, count_scans
 from lsmkv.cost.records import Cost, LevelCost, System, Workload
+from lsmkv.cost.seconds import PerOperation
 from lsmkv.cost.walk import walk
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.ranges import deepest_level
@@ -36,6 +37,7 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
     - *Updates*: copies by the policy's own trigger, averaged over time, with the shape's number of levels and arrivals
       (:func:`lsmkv.cost.long_run_copies`); a policy outside the continuum is walked on paper.
     - *Space*: tables with their filters, over live keys and values.
+    - *Device reads*: the blocks that a cache with the system's hit rate does not answer. *Seconds*, if the system has prices.
 
     The shape may be a store's (``db.tree()``) or :func:`lsmkv.cost.ideal_shape`.
 
@@ -74,6 +76,10 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
         (workload.scans, scan_blocks),
         (workload.updates, update_blocks),
     )
+    asked = workload.zero_lookups + workload.lookups * (1 - reads.memtable_hits)
+    fetched = workload.zero_lookups * zero_blocks + workload.lookups * reads.lookup_blocks
+    write_amplification = update_copies * entry_file_bytes / system.entry_bytes
+    seconds = _seconds(workload, system, reads, scan_blocks, update_copies * entry_file_bytes)
     return Cost(
         zero_lookup_blocks=zero_blocks,
         lookup_blocks=reads.lookup_blocks,
@@ -83,11 +89,27 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
         scan_blocks=scan_blocks,
         update_copies=update_copies,
         update_blocks=update_blocks,
-        write_amplification=update_copies * entry_file_bytes / system.entry_bytes,
+        write_amplification=write_amplification,
         space_amplification=shape.entries * entry_file_bytes / live_bytes if live_bytes else 1.0,
         memtable_hits=reads.memtable_hits,
         operation_blocks=sum(rate * blocks for rate, blocks in mix) / sum(rate for rate, _ in mix),
         levels=levels,
+        read_amplification=(1 - system.cache_hit_rate) * fetched / asked if asked else 0.0,
+        seconds=seconds,
+        operation_seconds=None if seconds is None else seconds.mean(workload.mix),
+    )
+
+
+def _seconds(workload: Workload, system: System, reads: Reads, scan_blocks: float, merge_bytes: float) -> PerOperation | None:
+    """What each kind of operation takes; None without prices."""
+    prices, hit = system.seconds, system.cache_hit_rate
+    if prices is None:
+        return None
+    return PerOperation(
+        zero_lookup=prices.lookup(float(reads.zero_blocks.sum()), float(reads.zero_checks.sum()), hit),
+        lookup=prices.lookup(reads.lookup_blocks, reads.lookup_checks, hit),
+        scan=prices.scan(scan_blocks, workload.scan_entries, hit),
+        update=prices.update(merge_bytes),
     )
 
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from lsmkv.cost.checks import number
+from lsmkv.cost.checks import made_of, number, whole
+from lsmkv.cost.seconds import KINDS, PerOperation, Seconds
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 
-__all__ = ["Cost", "LevelCost", "System", "Workload"]
+__all__ = ["ALLOCATIONS", "Cost", "LevelCost", "System", "Workload"]
+
+ALLOCATIONS = ("monkey", "uniform")
+"""How filter bits may be shared out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What is asked of the store: how often, and how keys are chosen.
 
-    The first four are relative rates (at least one positive): only :attr:`Cost.operation_blocks` depends on them.
+    The first four are relative rates (at least one positive); only what is said per operation of the mix depends on them.
 
     Raises InvalidArgumentError for anything but finite numbers in their ranges.
     """
@@ -30,7 +34,7 @@ class Workload:
     """Lookups of present keys, each live key as likely as any other."""
     scans: float = 1.0
     updates: float = 1.0
-    """Entries written."""
+    """Entries written, tombstones among them."""
     scan_entries: float = 32.0
     """Live entries that a scan returns; it starts at a random live key."""
     live_entries: float | None = None
@@ -40,7 +44,7 @@ class Workload:
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
-        mix = [number(name, getattr(self, name)) for name in ("zero_lookups", "lookups", "scans", "updates")]
+        mix = [number(name, getattr(self, name)) for name in KINDS]
         if not any(mix):
             raise InvalidArgumentError("zero_lookups, lookups, scans and updates are all 0: a workload does something")
         number("scan_entries", self.scan_entries, 1)
@@ -49,10 +53,19 @@ class Workload:
         if self.memtable_hits is not None:
             number("memtable_hits", self.memtable_hits, 0, 1)
 
+    @property
+    def mix(self) -> tuple[float, float, float, float]:
+        """The four rates as shares of all operations: they sum to 1."""
+        total = self.zero_lookups + self.lookups + self.scans + self.updates
+        return (self.zero_lookups / total, self.lookups / total, self.scans / total, self.updates / total)
+
 
 @dataclass(frozen=True, slots=True)
 class System:
     """What runs it.
+
+    The fields from ``entries`` on describe trees that are not there: :func:`lsmkv.cost.best_shape` and
+    :func:`lsmkv.cost.judge` need them, :func:`lsmkv.cost.predict` takes the tree's own.
 
     Raises InvalidArgumentError for anything but finite numbers in their ranges.
     """
@@ -70,6 +83,20 @@ class System:
     """Entries in memtables at the moment."""
     write_cost: float = 1.0
     """A block written over a block read (phi)."""
+    cache_hit_rate: float = 0.0
+    """Share of the block fetches that the block cache answers."""
+    seconds: Seconds | None = None
+    """What operations take on the machine (``lsmkv calibrate``); None: costs are told in blocks only."""
+    entries: int | None = None
+    """Entries in the tables; None: the workload's ``live_entries``."""
+    flush_entries: int | None = None
+    """Entries of a flushed memtable."""
+    level0_runs: int = 4
+    """Flushed tables that may stay at level 0."""
+    filter_bits_per_key: float = 10.0
+    """Filter bits per entry, on average."""
+    filter_allocation: str = "monkey"
+    """How filter bits are shared out: "monkey" or "uniform"."""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
@@ -81,6 +108,16 @@ class System:
             number("table_entry_bytes", self.table_entry_bytes, above=True)
         number("memtable_entries", self.memtable_entries)
         number("write_cost", self.write_cost)
+        number("cache_hit_rate", self.cache_hit_rate, 0, 1)
+        if self.seconds is not None:
+            made_of("seconds", self.seconds, Seconds, "lsmkv calibrate")
+        for name in ("entries", "flush_entries"):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), 1)
+        whole("level0_runs", self.level0_runs, 0)
+        number("filter_bits_per_key", self.filter_bits_per_key)
+        if self.filter_allocation not in ALLOCATIONS:
+            raise InvalidArgumentError(f"filter_allocation must be one of {ALLOCATIONS}, not {self.filter_allocation!r}")
 
     @property
     def file_entry_bytes(self) -> float:
@@ -135,6 +172,12 @@ class Cost:
     operation_blocks: float
     """Blocks per operation of the workload's mix."""
     levels: tuple[LevelCost, ...]
+    read_amplification: float = 0.0
+    """Device reads of blocks per lookup that no memtable answers: what the cache leaves of the fetches."""
+    seconds: PerOperation | None = None
+    """What each kind of operation takes, background work included; None: the system has no prices."""
+    operation_seconds: float | None = None
+    """Seconds per operation of the workload's mix."""
 
     def to_dict(self) -> dict[str, object]:
         """JSON-ready."""
