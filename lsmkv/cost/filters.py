@@ -14,12 +14,14 @@ from math import ceil, expm1, log1p
 
 from lsmkv.cost.checks import made_of, number, whole
 from lsmkv.cost.monkey import allocate
-from lsmkv.cost.records import ALLOCATIONS
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.sstable.bloom import MAX_PROBES, probes_for
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 
-__all__ = ["filter_bits", "filter_fpr", "run_bits", "with_filters"]
+__all__ = ["ALLOCATIONS", "filter_bits", "filter_fpr", "run_bits", "with_filters"]
+
+ALLOCATIONS = ("monkey", "uniform")
+"""How filter bits may be shared out."""
 
 
 def filter_fpr(bits: int, entries: int, probes: int | None = None) -> float:

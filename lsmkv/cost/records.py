@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from lsmkv.cost.checks import made_of, number, whole
+from lsmkv.cost.filters import ALLOCATIONS
 from lsmkv.cost.seconds import KINDS, PerOperation, Seconds
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 
-__all__ = ["ALLOCATIONS", "Cost", "LevelCost", "System", "Workload"]
-
-ALLOCATIONS = ("monkey", "uniform")
-"""How filter bits may be shared out."""
+__all__ = ["Cost", "LevelCost", "System", "Workload"]
 
 
 @dataclass(frozen=True, slots=True)
