@@ -7,13 +7,13 @@ shuffle says which key has which rank, so that popular keys are no neighbours.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.data import GROUP, Entries
+from lsmkv.lab.draws import ZIPF, zipf_ranks
 
 __all__ = ["ACCESSES", "ZIPF", "Access", "Drawer", "zipf_ranks"]
 
@@ -21,25 +21,8 @@ Access: TypeAlias = Literal["uniform", "zipfian", "latest"]
 
 ACCESSES: tuple[Access, ...] = ("uniform", "zipfian", "latest")
 
-ZIPF = 0.99
-"""The exponent, YCSB's."""
-
 _CHAIN_GROUPS = 8
 """Groups of a conversation: 512 pages."""
-
-
-@lru_cache(maxsize=2)
-def _shares(count: int, exponent: float) -> NDArray[np.float64]:
-    """The chance that a draw is among the first i + 1 ranks."""
-    sums: NDArray[np.float64] = np.cumsum(np.arange(1, count + 1, dtype=np.float64) ** -exponent)
-    sums /= sums[-1]
-    return sums
-
-
-def zipf_ranks(count: int, size: int, rng: np.random.Generator, exponent: float = ZIPF) -> NDArray[np.int64]:
-    """``size`` ranks from 0 (the most popular) to ``count - 1``."""
-    found = np.searchsorted(_shares(count, exponent), rng.random(size), side="right")
-    return np.minimum(found, count - 1).astype(np.int64)
 
 
 class Drawer:

@@ -21,6 +21,7 @@ from bench.index.lines import filled_stores
 from bench.index.shape import Shape
 from bench.peers import INDEX_PEERS, IndexPeer
 from bench.session import Session
+from lsmkv.lab.named import YCSB
 
 __all__ = ["WORKLOADS", "Mix", "Operation", "operations", "run_ycsb"]
 
@@ -28,7 +29,7 @@ _EFFORT = Effort(5, least_rounds=3, budget_s=10)
 
 _OPERATIONS = 20_000
 
-_LONGEST_SCAN = 100
+_LONGEST_SCAN = YCSB["E"].phases[0].scan_entries[1]
 """Pairs; every length from 1 on is as likely."""
 
 GET, UPDATE, INSERT, SCAN, MODIFY = range(5)
@@ -49,14 +50,15 @@ class Mix:
     """Whether reads prefer what was inserted last, rather than a fixed set of popular keys."""
 
 
-WORKLOADS = (
-    Mix("A", "50 % read, 50 % update", read=0.5, update=0.5),
-    Mix("B", "95 % read, 5 % update", read=0.95, update=0.05),
-    Mix("C", "read only", read=1.0),
-    Mix("F", "50 % read, 50 % read-modify-write", read=0.5, modify=0.5),
-    Mix("D", "95 % read of the latest, 5 % insert", read=0.95, insert=0.05, latest=True),
-    Mix("E", "95 % scan, 5 % insert", scan=0.95, insert=0.05),
-)
+def _mix(letter: str) -> Mix:
+    """One of the laboratory's workloads, in YCSB's words."""
+    workload = YCSB[letter]
+    mix, keys = workload.phases[0].mix, workload.phases[0].keys
+    return Mix(letter, workload.about, mix.present, mix.overwrite, mix.put, mix.scan, mix.modify, latest=keys == "latest")
+
+
+WORKLOADS = tuple(map(_mix, "ABCFDE"))
+"""In their order of running."""
 
 Operation = tuple[int, bytes, bytes, int]
 """What, the key, the value to write, the pairs to scan."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import commands, delete, engine, lab, load, policy, read, repair, top
+from lsmkv.cli import commands, delete, engine, lab, laboratory, load, policy, read, repair, top
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -49,6 +49,7 @@ def build_tools() -> Tools:
     commands.register(tools)
     read.register(tools)
     lab.register(tools)
+    laboratory.register(tools)
     policy.register(tools)
     top.register(tools)
     repair.register(tools)

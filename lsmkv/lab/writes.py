@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lsmkv.lab.draws import scrambled
 from lsmkv.lab.entries import I64, Entries
 from lsmkv.simulation import Writes
 
@@ -20,12 +21,6 @@ __all__ = ["Arrival", "Writes", "arrivals", "memtable_of"]
 
 LOG_FACTOR = 4
 """Writes, in memtables, after which a memtable is flushed however few keys it holds (the engine's rule, in entries)."""
-
-KEY_BITS = 48
-"""Keys lie below 2^48: room for far more than anybody simulates, and for exact arithmetic in JavaScript."""
-_MASK = np.uint64((1 << KEY_BITS) - 1)
-_ODD = (np.uint64(0x9E3779B97F4B), np.uint64(0xC2B2AE3D27D5), np.uint64(0x165667B19E37))
-"""Multipliers without meaning, odd so that multiplying can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ def arrivals(load: Writes) -> Iterator[Arrival]:
         births, live = stream.memtable()
         if not len(births):
             return
-        keys = births if load.order == "sequential" else _scrambled(births, load.seed)
+        keys = births if load.order == "sequential" else scrambled(births, load.seed)
         touched = np.unique(births)
         before = int(np.count_nonzero(alive[touched]))
         alive[births] = live  # of a key written twice the last write counts
@@ -109,12 +104,3 @@ class _Stream:
         self._live = np.concatenate([self._live, ~delete])
         self._born += int(inserted[-1])
         self._left -= n
-
-
-def _scrambled(births: I64, seed: int) -> I64:
-    """Keys in random order, no two alike: every step can be undone (modulo 2^48)."""
-    x = births.astype(np.uint64) ^ (np.uint64(seed) & _MASK)
-    for odd in _ODD:
-        x = (x * odd) & _MASK
-        x ^= x >> np.uint64(KEY_BITS // 2)
-    return x.astype(np.int64)

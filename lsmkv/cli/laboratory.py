@@ -1,0 +1,26 @@
+"""``lsmkv lab``: the laboratory's commands, a group of their own. Each lives in a module beside this one.
+
+A command is a function with typer's annotations, added to :data:`COMMANDS`; it reads ``ctx.obj`` for the :class:`Tools`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+
+from lsmkv.cli.lab_workloads import workloads
+from lsmkv.cli.tools import Tools
+
+__all__ = ["COMMANDS", "register"]
+
+COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("workloads", workloads),)
+"""Names and functions, in the order in which ``--help`` lists them."""
+
+
+def register(tools: Tools) -> None:
+    """Add the group."""
+    group = typer.Typer(name="lab", help="Predict, measure, compare: experiments with the engine.", no_args_is_help=True)
+    for name, command in COMMANDS:
+        group.command(name)(command)
+    tools.app.add_typer(group, name="lab")
