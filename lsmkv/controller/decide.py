@@ -1,0 +1,145 @@
+"""Deciding: books and a window in, books and decisions out. No clock, no I/O, no randomness.
+
+Three questions, from slow to fast:
+
+1. *Size ratio*, by the slow average of the mix, robustly. For each other ratio, what it would have saved is added up; when that has
+   paid for going there and coming back (``ROUND_TRIPS``), the ratio changes.
+2. *Runs per level*, by the fast average. More runs are free, fewer cost nothing at once either: the change is *lazy*, each level
+   is brought in line by the arrival that reaches it. What should be merged before is the third question.
+3. *Merging now*, by rent or buy (:mod:`lsmkv.controller.rent_or_buy`), which looks at no average at all.
+
+A window without operations decides nothing. All merges wanted here, and the round trips, are paid from ``transition_share`` of
+the I/O seen so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from lsmkv.controller.choose import best_runs, long_run, robust_cost
+from lsmkv.controller.constants import KEEP, MERGES_AT_ONCE, ROUND_TRIPS, SHAPE_EVERY
+from lsmkv.controller.prices import read_costs
+from lsmkv.controller.rent_or_buy import Purchase, purchase, rents
+from lsmkv.controller.sensors import Averages, Window, averaged
+from lsmkv.controller.settings import Adaptive
+from lsmkv.controller.sizes import SizeTree
+from lsmkv.policy.geometry import Geometry
+
+__all__ = ["Books", "Decision", "Merge", "Reshape", "decide"]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What is remembered from window to window."""
+
+    averages: Averages = Averages()
+    rent: Mapping[int, float] = field(default_factory=dict)
+    """Blocks that reads have paid for each run (by id)."""
+    regret: Mapping[int, float] = field(default_factory=dict)
+    """Blocks that each other size ratio would have saved."""
+    blocks: float = 0.0
+    """All I/O seen."""
+    spent: float = 0.0
+    """What decisions have spent of it, by their predictions."""
+    since: tuple[int, float] = (0, 0.0)
+    """Windows, and operations in them, since the shape was thought about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Merge neighbouring runs now."""
+
+    runs: tuple[int, ...]
+    """Their ids, newest first."""
+    rent_blocks: float
+    cost_blocks: float
+    saves: float
+    """Blocks per operation of the present mix that reads will save."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """Another point of the continuum from now on, lazily."""
+
+    geometry: Geometry
+    before: Geometry
+    cost_blocks: float
+    """What the transition may cost at most (there and back); 0: runs per level only."""
+    saves: float
+    """Blocks per operation that the model expects to save at the present mix."""
+
+
+Decision: TypeAlias = Merge | Reshape
+
+
+def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> tuple[Books, tuple[Decision, ...]]:
+    """What to do after ``window`` with a tree like this: at most one reshape, then merges of runs that have no run in common."""
+    entries = sum(run.entries for _, run in tree.runs())
+    averages = averaged(books.averages, window, entries)
+    spent, regret = books.spent, books.regret
+    now = replace(books, averages=averages, blocks=books.blocks + window.blocks)
+    if window.done.total <= 0 or not entries:
+        return now, ()
+    decisions: list[Decision] = []
+    allowed = settings.transition_share * now.blocks - spent
+    since = (books.since[0] + 1, books.since[1] + window.done.total)
+    if since[0] >= SHAPE_EVERY or averages.changes > books.averages.changes:
+        regret, shaped = _shaped(averages, regret, tree, since[1], settings, allowed)
+        decisions += [] if shaped is None else [shaped]
+        spent += 0.0 if shaped is None else shaped.cost_blocks
+        since = (0, 0.0)
+    rent = rents(tree, window.done, books.rent, settings.prices)
+    twin = tree.copy()
+    for _ in range(MERGES_AT_ONCE):
+        bought = purchase(twin, rent, settings.prices, settings.transition_share * now.blocks - spent)
+        wanted = None if bought is None else _merge(twin, bought, averages, settings)
+        if wanted is None or not rent.keys() >= set(wanted.runs):
+            break
+        decisions.append(wanted)
+        spent += wanted.cost_blocks
+        twin.merge(bought.first, bought.last)
+    return replace(now, rent=rent, regret=regret, spent=spent, since=since), tuple(decisions)
+
+
+def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adaptive) -> Merge:
+    """The decision to merge, with what it promises."""
+    placed = tree.runs()
+    group = [run for _, run in placed[bought.first : bought.last + 1]]
+    sizes = [run.entries for _, run in placed]
+    after = [*sizes[: bought.first], tree.union([run.entries for run in group]), *sizes[bought.last + 1 :]]
+    saves = read_costs(sizes, settings.prices, tree.live).of(averages.fast) - read_costs(after, settings.prices, tree.live).of(averages.fast)
+    return Merge(tuple(run.id for run in group), bought.rent, bought.price, saves)
+
+
+def _shaped(
+    averages: Averages, regret: Mapping[int, float], tree: SizeTree, count: float, settings: Adaptive, allowed: float
+) -> tuple[Mapping[int, float], Reshape | None]:
+    """The regrets with ``count`` more operations, and another shape if there should be one."""
+    arrivals = sum(run.entries for _, run in tree.runs()) / tree.buffer if tree.buffer else 0.0
+    if arrivals < 2:
+        return regret, None
+    now, prices, limit = tree.geometry, settings.prices, settings.space_limit
+    ratio, cost = now.size_ratio, 0.0
+    told = {one: best_runs(one, arrivals, averages.slow, prices, radius=averages.drift, space_limit=limit) for one in settings.size_ratios}
+    mine = told.get(ratio) or best_runs(ratio, arrivals, averages.slow, prices, radius=averages.drift, space_limit=limit)
+    regret = {one: max(0.0, regret.get(one, 0.0) + count * (mine[0] - told[one][0])) for one in told if one != ratio}
+    best = max(regret, key=lambda one: regret[one], default=ratio)
+    if regret.get(best, 0.0) > 0:
+        trip = prices.merged * _round_trip(tree, best)
+        if regret[best] > ROUND_TRIPS * trip and trip <= allowed:
+            ratio, cost, regret = best, trip, {}
+    found, geometry = best_runs(ratio, arrivals, averages.fast, prices, space_limit=limit)
+    present = robust_cost(long_run(now, arrivals, prices), averages.fast, 0.0)
+    if geometry == now or (ratio == now.size_ratio and found > KEEP * present):
+        return regret, None
+    return regret, Reshape(geometry, now, cost, present - found)
+
+
+def _round_trip(tree: SizeTree, ratio: int) -> float:
+    """Entries merged to bring the tree in line with another ratio at once, and back."""
+    twin, lazily = tree.copy(), tree.geometry.size_ratio
+    for one in (ratio, lazily):
+        twin.switch(Geometry(one, (one - 1,), one - 1), patient=False)
+    return twin.merged - tree.merged

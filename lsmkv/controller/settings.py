@@ -1,0 +1,59 @@
+"""What an owner may choose about the controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, NoReturn
+
+from lsmkv.controller.constants import SHARE, SIZE_RATIOS
+from lsmkv.controller.prices import Prices
+from lsmkv.errors import InvalidArgumentError
+from lsmkv.policy.geometry import check_ratio
+
+__all__ = ["Adaptive"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adaptive:
+    """A controller that shapes the tree after what is asked of it: ``Options(controller=Adaptive())``.
+
+    Raises InvalidArgumentError naming the field.
+    """
+
+    mode: Literal["on", "advise", "off"] = "on"
+    """"on": decide and act. "advise": decide and put it into the journal, never touch the tree. "off": neither."""
+    size_ratios: tuple[int, ...] = SIZE_RATIOS
+    """Size ratios to choose from, each 2 to 64. One: it is changed to that and never again."""
+    transition_share: float = SHARE
+    """At most this part of all I/O (0 to 1) goes into merges that the controller wants; 0: it merges nothing of its own accord
+    and keeps the size ratio."""
+    space_limit: float | None = None
+    """Most bytes in tables per live byte when keys are overwritten (at least 1): shapes whose worst case ``Z + 1/T`` is above it
+    are not chosen, but leveling. None: no limit; right where keys are written once."""
+    prices: Prices = field(default_factory=Prices)
+    """What operations cost, in block fetches."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        if self.mode not in ("on", "advise", "off"):
+            _refuse("mode", self.mode, '"on", "advise" or "off"')
+        if not isinstance(self.size_ratios, tuple) or not self.size_ratios:
+            _refuse("size_ratios", self.size_ratios, "a tuple of size ratios")
+        for ratio in self.size_ratios:
+            check_ratio(ratio)
+        if not _number(self.transition_share) or not 0 <= self.transition_share <= 1:
+            _refuse("transition_share", self.transition_share, "a number from 0 to 1")
+        if self.space_limit is not None and (not _number(self.space_limit) or not self.space_limit >= 1):
+            _refuse("space_limit", self.space_limit, "a number of at least 1, or None")
+        if not isinstance(self.prices, Prices):
+            _refuse("prices", self.prices, "lsmkv.controller.Prices(...)")
+
+
+def _number(value: object) -> bool:
+    """Whether it is one."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _refuse(name: str, value: object, allowed: str) -> NoReturn:
+    """Raise InvalidArgumentError naming the field."""
+    raise InvalidArgumentError(f"Adaptive.{name} = {value!r}: must be {allowed}")
