@@ -38,7 +38,9 @@ def candidates(size_ratio: int, space_limit: float | None = None) -> tuple[Geome
     runs = [k for k in range(1, size_ratio) if (size_ratio - 1) % k == 0]
     pairs = [(k, z) for k in runs for z in sorted({1, k})]
     return tuple(
-        Geometry(size_ratio, (k,), z) for k, z in pairs if space_limit is None or (k, z) == (1, 1) or z + 1 / size_ratio <= space_limit
+        Geometry(size_ratio, (k,), z)
+        for k, z in pairs
+        if space_limit is None or (k, z) == (1, 1) or z + 1 / size_ratio <= space_limit
     )
 
 
@@ -63,7 +65,9 @@ def robust_cost(costs: Mix, mix: Mix, radius: float) -> float:
     return min(highest, *(dual(highest * 2.0**step) for step in STEPS))
 
 
-def best_runs(size_ratio: int, arrivals: float, mix: Mix, prices: Prices, *, radius: float = 0.0, space_limit: float | None = None) -> tuple[float, Geometry]:
+def best_runs(
+    size_ratio: int, arrivals: float, mix: Mix, prices: Prices, *, radius: float = 0.0, space_limit: float | None = None
+) -> tuple[float, Geometry]:
     """The cheapest point of a size ratio and what it costs per operation; of equals the laziest."""
     told = [(robust_cost(long_run(one, arrivals, prices), mix, radius), one) for one in candidates(size_ratio, space_limit)]
     return min(told, key=lambda pair: (pair[0], -pair[1].inner_runs[0], -pair[1].last_runs))

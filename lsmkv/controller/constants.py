@@ -1,7 +1,7 @@
 """Every number that the controller was tuned by, in one place.
 
-The sequences that ``lsmkv lab phases`` reports are drawn from the SHA-256 of this file: whoever changes a number here is judged on
-workloads that nobody has seen before. Tune on other seeds (``lsmkv lab phases --seed``).
+The sequences that ``lsmkv lab phases`` reports are drawn from the SHA-256 of this file: whoever changes a number here is
+judged on workloads that nobody has seen before. Tune on other seeds (``lsmkv lab phases --seed``).
 """
 
 from __future__ import annotations

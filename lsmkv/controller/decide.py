@@ -2,8 +2,8 @@
 
 Three questions, from slow to fast:
 
-1. *Size ratio*, by the slow average of the mix, robustly. For each other ratio, what it would have saved is added up; when that has
-   paid for going there and coming back (``ROUND_TRIPS``), the ratio changes.
+1. *Size ratio*, by the slow average of the mix, robustly. For each other ratio, what it would have saved is added up; when that
+   has paid for going there and coming back (``ROUND_TRIPS``), the ratio changes.
 2. *Runs per level*, by the fast average. More runs are free, fewer cost nothing at once either: the change is *lazy*, each level
    is brought in line by the arrival that reaches it. What should be merged before is the third question.
 3. *Merging now*, by rent or buy (:mod:`lsmkv.controller.rent_or_buy`), which looks at no average at all.
@@ -34,7 +34,7 @@ __all__ = ["Books", "Decision", "Merge", "Reshape", "decide"]
 class Books:
     """What is remembered from window to window."""
 
-    averages: Averages = Averages()
+    averages: Averages = field(default_factory=Averages)
     rent: Mapping[int, float] = field(default_factory=dict)
     """Blocks that reads have paid for each run (by id)."""
     regret: Mapping[int, float] = field(default_factory=dict)
@@ -94,12 +94,16 @@ def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> 
     twin = tree.copy()
     for _ in range(MERGES_AT_ONCE):
         bought = purchase(twin, rent, settings.prices, settings.transition_share * now.blocks - spent)
-        wanted = None if bought is None else _merge(twin, bought, averages, settings)
-        if wanted is None or not rent.keys() >= set(wanted.runs):
+        if bought is None:
+            break
+        wanted = _merge(twin, bought, averages, settings)
+        if not rent.keys() >= set(wanted.runs):  # one that is only about to be made
             break
         decisions.append(wanted)
         spent += wanted.cost_blocks
         twin.merge(bought.first, bought.last)
+    merged = {run for one in decisions if isinstance(one, Merge) for run in one.runs}
+    rent = {run: paid for run, paid in rent.items() if run not in merged}
     return replace(now, rent=rent, regret=regret, spent=spent, since=since), tuple(decisions)
 
 
@@ -109,7 +113,9 @@ def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adapt
     group = [run for _, run in placed[bought.first : bought.last + 1]]
     sizes = [run.entries for _, run in placed]
     after = [*sizes[: bought.first], tree.union([run.entries for run in group]), *sizes[bought.last + 1 :]]
-    saves = read_costs(sizes, settings.prices, tree.live).of(averages.fast) - read_costs(after, settings.prices, tree.live).of(averages.fast)
+    saves = read_costs(sizes, settings.prices, tree.live).of(averages.fast) - read_costs(after, settings.prices, tree.live).of(
+        averages.fast
+    )
     return Merge(tuple(run.id for run in group), bought.rent, bought.price, saves)
 
 
@@ -122,7 +128,10 @@ def _shaped(
         return regret, None
     now, prices, limit = tree.geometry, settings.prices, settings.space_limit
     ratio, cost = now.size_ratio, 0.0
-    told = {one: best_runs(one, arrivals, averages.slow, prices, radius=averages.drift, space_limit=limit) for one in settings.size_ratios}
+    told = {
+        one: best_runs(one, arrivals, averages.slow, prices, radius=averages.drift, space_limit=limit)
+        for one in settings.size_ratios
+    }
     mine = told.get(ratio) or best_runs(ratio, arrivals, averages.slow, prices, radius=averages.drift, space_limit=limit)
     regret = {one: max(0.0, regret.get(one, 0.0) + count * (mine[0] - told[one][0])) for one in told if one != ratio}
     best = max(regret, key=lambda one: regret[one], default=ratio)

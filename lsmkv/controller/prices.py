@@ -8,10 +8,11 @@ merge does to an entry is not, either. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import exp, inf, log
 from typing import NamedTuple
 
+from lsmkv.cost.checks import number
 from lsmkv.cost.monkey import LN2_SQUARED
 
 __all__ = ["Mix", "Prices", "ReadCosts", "false_positive_rates", "read_costs"]
@@ -19,7 +20,7 @@ __all__ = ["Mix", "Prices", "ReadCosts", "false_positive_rates", "read_costs"]
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What things cost, in block fetches."""
+    """What things cost, in block fetches. Raises InvalidArgumentError for anything but finite numbers in their ranges."""
 
     check: float = 0.1
     """One filter asked."""
@@ -31,6 +32,11 @@ class Prices:
     scan_entries: float = 32.0
     bits_per_key: float = 10.0
     """Filter memory over all entries."""
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing."""
+        for field in fields(self):
+            number(f"Prices.{field.name}", getattr(self, field.name), 1 if field.name.endswith("_entries") else 0)
 
 
 class Mix(NamedTuple):

@@ -16,6 +16,7 @@ from lsmkv.controller.prices import Mix
 
 __all__ = ["Averages", "Window", "averaged", "relative_entropy", "window_operations"]
 
+NOTHING = Mix()
 LEAST = 1e-3
 """A kind of operation that was never seen counts as this share: relative entropy stays finite."""
 
@@ -33,11 +34,11 @@ class Window(NamedTuple):
 class Averages:
     """The mix as it was lately, as shares."""
 
-    fast: Mix = Mix()
-    slow: Mix = Mix()
+    fast: Mix = NOTHING
+    slow: Mix = NOTHING
     drift: float = 0.0
     """How far the fast average usually is from the slow one (relative entropy, nats)."""
-    odd: Mix = Mix()
+    odd: Mix = NOTHING
     """Of the window before, if it did not fit the fast average: one such window is chance, two are a change."""
     changes: int = 0
     """How often the mix has changed for good."""
@@ -63,9 +64,9 @@ def averaged(before: Averages, window: Window, entries: float) -> Averages:
         return Averages(mix, mix)
     slowly, fastly = (min(1.0, count / (horizon * max(entries, 1.0))) for horizon in (SLOW, FAST))
     slow, fast, changes = _toward(before.slow, mix, slowly), _toward(before.fast, mix, fastly), before.changes
-    odd = mix if relative_entropy(mix, before.fast) > CHANGED else Mix()
+    odd = mix if relative_entropy(mix, before.fast) > CHANGED else NOTHING
     if odd.total and before.odd.total:
-        fast, odd, changes = _toward(before.odd, mix, 0.5), Mix(), changes + 1
+        fast, odd, changes = _toward(before.odd, mix, 0.5), NOTHING, changes + 1
     apart = min(DRIFT_MOST, relative_entropy(fast, slow))
     return Averages(fast, slow, before.drift + slowly * (apart - before.drift), odd, changes)
 

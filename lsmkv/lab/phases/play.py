@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lsmkv.controller.prices import Mix, Prices, ReadCosts, read_costs
-from lsmkv.lab.phases.sequences import TICKS, Sequence
 from lsmkv.controller.sizes import SizeTree
+from lsmkv.lab.phases.sequences import TICKS, Sequence
 from lsmkv.policy.geometry import Geometry
 
 __all__ = ["Played", "Strategy", "loaded", "play"]

@@ -14,7 +14,7 @@ from math import exp, inf, log
 from lsmkv.controller.prices import Mix
 from lsmkv.env.rng import Rng, seeded
 
-__all__ = ["KINDS", "SHORTEST", "LONGEST", "Phase", "Sequence", "draw_sequence"]
+__all__ = ["KINDS", "LONGEST", "SHORTEST", "Phase", "Sequence", "draw_sequence"]
 
 SHORTEST, LONGEST = 0.02, 2.0
 """Operations of a phase, in units of N."""
