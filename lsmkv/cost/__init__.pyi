@@ -1,10 +1,10 @@
-from lsmkv.cost import closed_forms
+from lsmkv.cost import closed_forms, gc
 from lsmkv.cost.capacities import levels
+from lsmkv.cost.choice import Choice, Judged, best_shape, judge
 from lsmkv.cost.copies import inner_copies, load_copies, long_run_copies
 from lsmkv.cost.filters import filter_fpr, with_filters
 from lsmkv.cost.grids import default_grid, named_shapes, shape_name
 from lsmkv.cost.ideal import ideal_shape
-from lsmkv.cost.judge import Choice, Judged, best_shape, judge
 from lsmkv.cost.ledger import Measured, MeasuredLevel, measured, window
 from lsmkv.cost.model import predict
 from lsmkv.cost.monkey import allocate, monkey_fprs, uniform_fpr
@@ -28,6 +28,7 @@ __all__ = [
     "closed_forms",
     "default_grid",
     "filter_fpr",
+    "gc",
     "ideal_shape",
     "inner_copies",
     "judge",

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 from math import ceil, prod
 
 from lsmkv.cost.copies import level_cycles, policy_geometry
 from lsmkv.cost.filters import with_filters
-from lsmkv.cost.ideal import ideal_shape, spanning_run
+from lsmkv.cost.ideal import WALK_LIMIT, ideal_shape, spanning_run
 from lsmkv.cost.records import System, Workload
+from lsmkv.cost.walk import walks
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.base import Policy
 from lsmkv.policy.geometry import Geometry
@@ -37,7 +39,8 @@ def typical_shapes(
     """``moments`` trees of this policy, spread evenly over time, with the system's filters.
 
     Growing: from ``system.entries`` on, over ``horizon_entries`` more (None: as many again). Steady (``live_entries``): over a
-    cycle of the last level. A policy outside the continuum is walked on paper (limits: :func:`lsmkv.cost.ideal_shape`).
+    cycle of the last level. A policy outside the continuum, or one with partial merges, is walked on paper: 0.1 ms a flush, at
+    most 20,000 flushes.
 
     Raises InvalidArgumentError if the system does not say how many entries there are and how many a flush has.
     """
@@ -53,6 +56,8 @@ def typical_shapes(
     if entries is None:
         raise InvalidArgumentError("system.entries is None: how many entries the tree holds is needed, or workload.live_entries")
     span = entries if horizon_entries is None else horizon_entries
+    if geometry is None or geometry.partial is not None:
+        return _walked(policy, workload, system, [round(entries + span * at) // system.flush_entries for at in _spread(moments)])
     return [
         ideal_shape(
             policy,
@@ -62,7 +67,6 @@ def typical_shapes(
             entry_bytes=max(1, round(system.file_entry_bytes)),
             filter_bits_per_key=system.filter_bits_per_key,
             filter_allocation=system.filter_allocation,
-            live_entries=workload.live_entries,
         )
         for at in _spread(moments)
     ]
@@ -71,6 +75,25 @@ def typical_shapes(
 def _spread(moments: int) -> Iterator[float]:
     """Numbers in [0, 1), evenly spread, in no step with anything."""
     return ((0.5 + i * GOLDEN) % 1 for i in range(moments))
+
+
+def _walked(policy: Policy, workload: Workload, system: System, flushes: list[int]) -> list[TreeShape]:
+    """Trees after so many flushes, from one walk on paper."""
+    if max(flushes) > WALK_LIMIT:
+        raise InvalidArgumentError(
+            f"system.entries and the horizon are {max(flushes)} flushes: more than {WALK_LIMIT} need a policy of the continuum "
+            "without partial merges"
+        )
+    walked = walks(
+        policy,
+        system.flush_entries or 1,
+        level0_runs=system.level0_runs,
+        entry_bytes=max(1, round(system.file_entry_bytes)),
+        live_entries=workload.live_entries,
+    )
+    wanted = set(flushes)
+    shapes = {at.flushes: at.shape for at in islice(walked, max(flushes) + 1) if at.flushes in wanted}
+    return [with_filters(shapes[n], system.filter_bits_per_key, system.filter_allocation) for n in flushes]
 
 
 def _steady(geometry: Geometry, live: float, flush: int, system: System, moments: int) -> Iterator[TreeShape]:

@@ -8,8 +8,9 @@ themselves, so a table is known by how many of them it has and by what was overw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 
 from lsmkv.cost.checks import number, whole
 from lsmkv.cost.filters import ALLOCATIONS, filter_bits
@@ -21,7 +22,7 @@ from lsmkv.policy.ranges import is_move
 from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 from lsmkv.version.state import mean_arrival
 
-__all__ = ["Walk", "walk"]
+__all__ = ["Walk", "walk", "walks"]
 
 LOW, HIGH = b"\0", b"\xff" * 16
 TASKS_PER_FLUSH = 200
@@ -58,7 +59,31 @@ def walk(
 
     Raises InvalidArgumentError for meaningless numbers, and for a policy that never comes to rest.
     """
-    whole("flushes", flushes, 0)
+    walked = walks(
+        policy,
+        flush_entries,
+        level0_runs=level0_runs,
+        entry_bytes=entry_bytes,
+        live_entries=live_entries,
+        filter_bits_per_key=filter_bits_per_key,
+        filter_allocation=filter_allocation,
+        start=start,
+    )
+    return next(islice(walked, whole("flushes", flushes, 0), None))
+
+
+def walks(
+    policy: Policy,
+    flush_entries: int,
+    *,
+    level0_runs: int = 4,
+    entry_bytes: int = 100,
+    live_entries: float | None = None,
+    filter_bits_per_key: float | None = None,
+    filter_allocation: str = "monkey",
+    start: TreeShape | None = None,
+) -> Iterator[Walk]:
+    """The walk after no flush, after one, after two, and so on without end; arguments and errors as :func:`walk`."""
     whole("flush_entries", flush_entries, 1)
     live = None if live_entries is None else number("live_entries", live_entries, 1)
     bits = None if filter_bits_per_key is None else number("filter_bits_per_key", filter_bits_per_key)
@@ -80,7 +105,8 @@ def walk(
         each = planned_bits(shape, policy, level, planned, bits, gone=gone, joined=joined) if monkey else bits
         return replace(table, filter_bits=filter_bits(table.entries, each))
 
-    for _ in range(flushes):
+    for flushes in count():
+        yield Walk(shape, flushes, tuple(written))
         made += 1
         shape = _flushed(shape, filtered(_flush_table(made, flush_entries, entry_bytes), 0, None))
         written[0] += flush_entries
@@ -96,7 +122,6 @@ def walk(
             written[task.output_level] += wrote
         else:
             raise InvalidArgumentError(f"{policy!r} does not come to rest: {TASKS_PER_FLUSH} tasks after one flush")
-    return Walk(shape, flushes, tuple(written))
 
 
 class _Versions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from lsmkv import cost
 from lsmkv.cost.robust import divergence, robust_dual
 from lsmkv.cost.typical import typical_shapes
-from lsmkv.cost.walk import walk
+from lsmkv.cost.walk import walks
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.policy import Fluid, LazyLeveling, Leveled, Tiered
+from lsmkv.policy import FIFO, Fluid, LazyLeveling, Leveled, Tiered
 
 SYSTEM = cost.System(Leveled(10), entries=500_000, flush_entries=1_000, level0_runs=1)
 SHORT = {"moments": 5}
@@ -97,7 +98,7 @@ def test_steady_trees_are_those_of_a_walk_on_paper(policy) -> None:
     workload = cost.Workload(live_entries=live)
     system = replace(SYSTEM, flush_entries=flush)
     shapes = typical_shapes(policy, workload, system, moments=200)
-    walked = [walk(policy, n, flush, level0_runs=1, live_entries=live).shape for n in range(1_000, 1_400, 5)]
+    walked = [one.shape for one in islice(walks(policy, flush, level0_runs=1, live_entries=live), 1_000, 1_400)]
 
     def mean(trees, what) -> float:
         return sum(map(what, trees)) / len(trees)
@@ -108,3 +109,13 @@ def test_steady_trees_are_those_of_a_walk_on_paper(policy) -> None:
     assert max(len(s.levels) for s in shapes) == max(len(s.levels) for s in walked)
     assert mean(shapes, runs) == pytest.approx(mean(walked, runs), rel=0.1)
     assert mean(shapes, lambda s: s.entries) == pytest.approx(mean(walked, lambda s: s.entries), rel=0.05)
+
+
+def test_policies_outside_the_continuum_are_walked() -> None:
+    grid = [FIFO(capacity_bytes=10**9), Leveled(4, partial="least_overlap"), Leveled(4)]
+    system = replace(SYSTEM, entries=40_000)
+    choice = cost.best_shape(cost.Workload(0, 0, 1, 0), system, grid, moments=3)
+    assert {one.policy for one in choice.ranking} == set(grid)
+    assert choice.ranking[-1].policy == grid[0]
+    with pytest.raises(InvalidArgumentError, match=r"system\.entries and the horizon are .* flushes: more than 20000"):
+        cost.judge(grid[0], cost.Workload(), replace(SYSTEM, entries=10**9))

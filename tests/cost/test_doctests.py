@@ -9,7 +9,7 @@ import pytest
 
 import lsmkv.cost
 
-MODULES = sorted(m.name for m in pkgutil.iter_modules(lsmkv.cost.__path__, "lsmkv.cost."))
+MODULES = sorted(m.name for m in pkgutil.walk_packages(lsmkv.cost.__path__, "lsmkv.cost."))
 PAGE = Path(__file__).parents[2] / "docs" / "cost-model.md"
 
 
