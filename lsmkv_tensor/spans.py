@@ -13,6 +13,8 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from operator import add, le
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -121,6 +123,8 @@ def _page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool
         if len(whole) != n * page_bytes:
             _refuse(f"page 0: has {len(whole) // max(n, 1)} bytes, a page has {page_bytes}")
         return [[whole[i * page_bytes : (i + 1) * page_bytes]] for i in range(n)]
+    if n and type(buffers[0]) is np.ndarray and (rows := _rows(buffers, page_bytes, writable)) is not None:
+        return rows
     pages = []
     for i, page in enumerate(buffers):
         parts = page if isinstance(page, (list, tuple)) else (page,)
@@ -130,6 +134,15 @@ def _page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool
             _refuse(f"page {i}: has {got} bytes, a page has {page_bytes}")
         pages.append(views)
     return pages
+
+
+def _rows(buffers: Sequence[Any], page_bytes: int, writable: bool) -> list[list[memoryview]] | None:
+    """The views of pages that all are one array of bytes each, the rows of a pool; None if one of them is anything else."""
+    if set(map(type, buffers)) != {np.ndarray}:
+        return None
+    views = [page.data for page in buffers]
+    shapes = {(view.format, view.shape, view.c_contiguous, view.readonly and writable) for view in views}
+    return [[view] for view in views] if shapes == {("B", (page_bytes,), True, False)} else None
 
 
 def ranges_overlap(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
@@ -151,8 +164,11 @@ def _refuse_shared(buffers: PageBuffers, pages: list[list[memoryview]]) -> None:
         return
     else:
         spans = [span for page in pages for span in page if len(span)]
-        starts = np.array([ctypes.addressof(ctypes.c_char.from_buffer(span)) for span in spans], np.int64)
-        ends = starts + np.array([len(span) for span in spans], np.int64)
+        firsts = [_address(_from_buffer(span)) for span in spans]
+        lasts = list(map(add, firsts, map(len, spans)))
+        if all(map(le, lasts, islice(firsts, 1, None))):  # one after the other, as in most pools
+            return
+        starts, ends = np.array(firsts, np.int64), np.array(lasts, np.int64)
     if ranges_overlap(starts, ends):
         _refuse("two pages of this call overlap in memory: each needs memory of its own to be read into")
 
@@ -163,6 +179,8 @@ def tensor_window(address: int, size: int, owner: object) -> memoryview:
     memory.owner = owner  # type: ignore[attr-defined]  # ctypes arrays take attributes: this one ties the lifetimes together
     return memoryview(memory).cast("B")
 
+
+_address, _from_buffer = ctypes.addressof, ctypes.c_char.from_buffer
 
 _NOTHING = memoryview(bytearray())  # writable: reading nothing into it is no mistake
 

@@ -16,7 +16,7 @@ import hashlib
 
 from lsmkv_tensor.errors import InvalidArgumentError
 
-__all__ = ["KEY_BYTES", "flat_key"]
+__all__ = ["DIGEST_BYTES", "KEY_BYTES", "flat_key"]
 
 KEY_BYTES = 28
 """Bytes of a page key inside its namespace; the index puts the 4-byte namespace number in front."""
@@ -35,17 +35,17 @@ def flat_key(key: bytes | str) -> bytes:
     if not isinstance(key, bytes):
         msg = f"page key must be bytes or str, not {type(key).__name__}"
         raise InvalidArgumentError(msg)
-    return key[:KEY_BYTES] if len(key) in _DIGEST_BYTES else hashlib.sha256(key).digest()[:KEY_BYTES]
+    return key[:KEY_BYTES] if len(key) in DIGEST_BYTES else hashlib.sha256(key).digest()[:KEY_BYTES]
 
 
 def _from_hex(text: str) -> bytes | None:
     """The first 28 bytes of a digest in hexadecimal, None if it is none."""
-    if len(text) % 2 or len(text) // 2 not in _DIGEST_BYTES or not _HEX.issuperset(text):
+    if len(text) % 2 or len(text) // 2 not in DIGEST_BYTES or not _HEX.issuperset(text):
         return None
     return bytes.fromhex(text)[:KEY_BYTES]
 
 
-_DIGEST_BYTES = frozenset({KEY_BYTES, 32, 48, 64})
+DIGEST_BYTES = frozenset({KEY_BYTES, 32, 48, 64})
 """A key of ours; SHA-256, SHA-384, SHA-512 (and BLAKE2, BLAKE3 of these lengths)."""
 
 _HEX = frozenset("0123456789abcdefABCDEF")

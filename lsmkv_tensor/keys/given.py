@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias, overload
 
 from lsmkv.arguments import same_width
-from lsmkv_tensor.keys.flat import KEY_BYTES, flat_key
+from lsmkv_tensor.keys.flat import DIGEST_BYTES, KEY_BYTES, flat_key
 
 __all__ = ["PageKey", "PageKeys", "page_keys"]
 
@@ -40,4 +40,6 @@ def page_keys(keys: Sequence[PageKey]) -> Sequence[bytes]:
     """The keys as 28-byte page keys."""
     if same_width(keys, KEY_BYTES):
         return keys  # type: ignore[return-value]  # they are bytes
+    if keys and type(keys[0]) is bytes and (width := len(keys[0])) in DIGEST_BYTES and same_width(keys, width):
+        return [key[:KEY_BYTES] for key in keys]  # type: ignore[misc]  # as above
     return [flat_key(key) for key in keys]

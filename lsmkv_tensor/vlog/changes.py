@@ -87,7 +87,11 @@ class Changes:
 
     def current_places(self, keys: Sequence[bytes]) -> list[Place | None]:
         """:meth:`places`, None for pages that have ended. I/O: as the engine's ``get_many``."""
-        places = self.places(keys)
+        return self.valid(self.db.get_many(keys))
+
+    def valid(self, values: Sequence[bytes | None]) -> list[Place | None]:
+        """The places in these index values, None for pages that have ended."""
+        places = [None if value is None else Place.unpack(value) for value in values]
         if not self.terms.expiring:
             return places
         now = self.minute()

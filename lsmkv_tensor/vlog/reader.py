@@ -1,7 +1,8 @@
 """Reading pages into the caller's memory: one index lookup for all, few scattered reads, every page checked.
 
-Pages are sorted by place and read in pieces (:mod:`lsmkv_tensor.vlog.pieces`), straight into the caller's spans; the kernel is
-told of all of them before the first is read. The pieces of a large call are shared with a few threads of the store.
+Pages that lie end to end are read as they lie (:mod:`lsmkv_tensor.vlog.straight`); others are sorted by place and read in pieces
+(:mod:`lsmkv_tensor.vlog.pieces`). Either way they go straight into the caller's spans, the kernel is told of all pieces before
+the first is read, and those of a large call are shared with a few threads of the store.
 A page that fails its check is read again, into memory of our own: the caller's may be written to by somebody else meanwhile.
 If that is sound it is copied from there. If not, and the index still names this place, it is corruption: the page is dropped
 and is a miss; if the place changed meanwhile (moved, replaced) the new place is tried. A read error costs the pages it
@@ -11,7 +12,7 @@ decoded is corruption, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
@@ -24,6 +25,7 @@ from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.pieces import Trouble, Verdict, Want, advise, cut, read_piece
+from lsmkv_tensor.vlog.straight import lines_of, parts_of, read_part
 
 __all__ = ["PageReader", "read_pages"]
 
@@ -62,12 +64,16 @@ class PageReader:
     def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`get_into`, without counting hits and misses: what is delivered here may come too late for its caller."""
         delivered = [False] * len(keys)
+        values = self._log.db.get_many(keys)
+        positions = self._straight(keys, values, targets, delivered)
+        places = self._log.valid([values[i] for i in positions]) if positions else []
         gone_at: dict[int, Place] = {}
         errors = 0
-        positions: Iterable[int] = range(len(keys))
         for _ in range(ATTEMPTS):
+            if not positions:
+                break
             again: list[int] = []
-            for want, first in self._fetch(positions, keys, targets, delivered):
+            for want, first in self._fetch(positions, places, keys, targets, delivered):
                 i = want.position
                 verdict = self._second_look(want, targets[i]) if first == "bad" else first
                 delivered[i] = verdict == "ok"
@@ -80,9 +86,8 @@ class PageReader:
                     again.append(i)
                 elif verdict == "bad" and not self._log.drop_corrupt(want.key, want.place):
                     again.append(i)
-            if not again:
-                break
             positions = again
+            places = self._log.current_places([keys[i] for i in positions])
         if errors:
             with self._count_lock:
                 self._log.counters.read_errors += errors
@@ -133,12 +138,62 @@ class PageReader:
                 break
         return found
 
+    def _straight(
+        self,
+        keys: Sequence[bytes],
+        values: Sequence[bytes | None],
+        targets: Sequence[Sequence[memoryview]],
+        delivered: list[bool],
+    ) -> list[int]:
+        """Read what lies in lines, marking what arrived; the positions of what is there and has to be looked at by itself."""
+        here = [i for i, value in enumerate(values) if value is not None]
+        whole = len(here) == len(keys)
+        found = lines_of(values if whole else [values[i] for i in here])  # type: ignore[arg-type, misc]  # none is None
+        if found is None:
+            return here
+        if not whole:
+            keys, targets = [keys[i] for i in here], [targets[i] for i in here]
+        bad: list[int] = []
+        held: list[int] = []
+        parts: list[Callable[[], list[int]]] = []
+        try:
+            for line in found.lines:
+                place = line.place
+                if not self._log.space.acquire(place):
+                    bad += range(line.start, line.stop)
+                    continue
+                held.append(place.segment)
+                cuts = parts_of(line, len(targets[line.start]))
+                try:
+                    file = self._files.reader(place.segment)
+                except OSError:
+                    bad += range(line.start, line.stop)
+                    continue
+                if len(cuts) > 1 or len(found.lines) > 1:
+                    file.advise("willneed", place.offset, (line.stop - line.start) * place.length)
+                parts += [partial(read_part, file, cut, keys, targets, found) for cut in cuts]
+            shared = len(parts) > 1 and len(keys) * found.page_bytes >= PARALLEL_BYTES
+            for some in self._crew.run(parts) if shared else [part() for part in parts]:
+                bad += some
+        finally:
+            for number in held:
+                self._log.space.release(number)
+        for i in here:
+            delivered[i] = True
+        left = [here[i] for i in bad]
+        for i in left:
+            delivered[i] = False
+        return left
+
     def _fetch(
-        self, positions: Iterable[int], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], delivered: list[bool]
+        self,
+        positions: Sequence[int],
+        places: Sequence[Place | None],
+        keys: Sequence[bytes],
+        targets: Sequence[Sequence[memoryview]],
+        delivered: list[bool],
     ) -> list[Trouble]:
-        """Look up and read the pages at these positions, marking those that are there; the ones that are not, and why."""
-        positions = list(positions)
-        places = self._log.current_places(keys if len(positions) == len(keys) else [keys[i] for i in positions])
+        """Read the pages at these positions and places, marking those that are there; the ones that are not, and why."""
         wants: list[Want] = []
         encoded: list[Want] = []
         for i, place in zip(positions, places, strict=True):
