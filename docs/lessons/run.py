@@ -1,7 +1,7 @@
 """Run the lessons: ``python docs/lessons/run.py [LESSON ...]``, or ``make lessons``.
 
-For each lesson the code of its page must run and print what the page says; the test of its exercise must pass with the
-solution and fail with the starter code. ``--write`` puts what was printed into the pages, ``--draw`` draws the pictures
+For each lesson the code of its page must run and print what the page says, its picture must be what its script draws, and the test
+of its exercise must pass with the solution and fail with the starter code. ``--write`` puts what was printed into the pages, ``--draw`` draws the pictures
 again.
 """
 
@@ -38,23 +38,30 @@ class Outcomes:
 
 def exercises(chosen: list[Lesson], *, solution: bool) -> dict[str, Outcomes]:
     """Run the tests of the exercises, with the solutions or with the starter code, by lesson; in a process of its own."""
-    found = {one.name: Outcomes() for one in chosen}
+    found, where = {one.name: Outcomes() for one in chosen}, chosen[0].folder.parent
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         words = [*(str(one.folder) for one in chosen), *(["--solution"] if solution else []), f"--junitxml={report}"]
-        words += ["--import-mode=importlib", "--tb=short", "-p", "no:cacheprovider"]
+        words += [
+            "--import-mode=importlib",
+            "--tb=short",
+            "-p",
+            "no:cacheprovider",
+            f"--rootdir={where}",
+            f"--confcutdir={where}",
+        ]
         ran = subprocess.run([sys.executable, "-m", "pytest", *words], check=False, capture_output=True, text=True)
         if not report.exists():
             raise RuntimeError(f"pytest did not run: {ran.stdout}{ran.stderr}")
         cases = list(ET.parse(report).iter("testcase"))
     for case in cases:
-        where = f"{case.get('classname')}.{case.get('name')}"
-        outcomes = next(outcomes for name, outcomes in found.items() if name in where)
+        test = f"{case.get('classname')}.{case.get('name')}"
+        outcomes = next(outcomes for name, outcomes in found.items() if name in test)
         failure, error = case.find("failure"), case.find("error")
         if failure is not None:
-            outcomes.failed.append(f"{where}\n{failure.text}")
+            outcomes.failed.append(f"{test}\n{failure.text}")
         elif error is not None:
-            outcomes.broken.append(f"{where}\n{error.text}")
+            outcomes.broken.append(f"{test}\n{error.text}")
         else:
             outcomes.passed += 1
     return found
@@ -81,6 +88,14 @@ def judge_page(lesson: Lesson, told: list[Told]) -> list[str]:
     found = [f"README.md line {one.block.line}: {one.problem}" for one in told if one.problem]
     found += [f"README.md says {figure}, which nothing prints" for figure in lesson.unfounded_figures(told)]
     return found
+
+
+def judge_picture(lesson: Lesson) -> list[str]:
+    """What is wrong with a picture."""
+    file = lesson.folder / "picture.svg"
+    if file.exists() and file.read_text(encoding="utf-8") == drawn(lesson):
+        return []
+    return [f"picture.svg is not what picture.py draws: draw it again (python docs/lessons/run.py --draw {lesson.name})"]
 
 
 def rewrite(lesson: Lesson, told: list[Told]) -> None:
@@ -126,14 +141,14 @@ def main(words: list[str]) -> int:
     console = Console()
     problems: dict[str, list[str]] = {}
     with Progress(console=console, transient=True) as bar:
-        line = bar.add_task("pages", total=len(chosen))
+        line = bar.add_task("lessons", total=len(chosen))
         for lesson in chosen:
             bar.update(line, description=lesson.name)
             with tempfile.TemporaryDirectory() as folder:
                 told = play(lesson, Path(folder))
             if asked.write:
                 rewrite(lesson, told)
-            problems[lesson.name] = judge_page(lesson, told)
+            problems[lesson.name] = judge_page(lesson, told) + judge_picture(lesson)
             bar.advance(line)
         bar.update(line, description="exercises")
         for name, found in judge_exercises(chosen).items():
