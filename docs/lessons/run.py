@@ -1,8 +1,8 @@
 """Run the lessons: ``python docs/lessons/run.py [LESSON ...]``, or ``make lessons``.
 
-For each lesson the code of its page must run and print what the page says, its picture must be what its script draws, and the test
-of its exercise must pass with the solution and fail with the starter code. ``--write`` puts what was printed into the pages, ``--draw`` draws the pictures
-again.
+For each lesson the code of its page must run and print what the page says, its picture must be what its script draws, and the
+test of its exercise must pass with the solution and fail with the starter code. ``--write`` puts what was printed into the pages,
+``--draw`` draws the pictures again.
 """
 
 from __future__ import annotations
