@@ -14,11 +14,12 @@ PYTEST_ARGS ?=
 DEMO_ARGS   ?=
 BENCH_ARGS  ?= --quick
 LESSONS     ?=
+NOTEBOOKS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check bench lessons docs format clean
+.PHONY: help demo test check bench lessons notebooks docs format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +43,9 @@ bench: $(VENV)/.set-bench ## both suites against their peers (BENCH_ARGS= for th
 
 lessons: $(VENV)/.set-dev ## run docs/lessons: pages, exercises with and without their solutions (LESSONS="3 5")
 	$(BIN)/python docs/lessons/run.py $(LESSONS)
+
+notebooks: $(VENV)/.set-notebooks ## execute docs/notebooks and compare what they put out
+	$(BIN)/python docs/notebooks/run.py $(NOTEBOOKS)
 
 docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, README.md's tree, pictures of docs/policies, tables
 	$(BIN)/python -m lsmkv.cli.reference docs/cli.md
@@ -82,4 +86,9 @@ $(VENV)/.set-dev: $(VENV)/.made $(NEEDS)
 $(VENV)/.set-bench: $(VENV)/.made $(NEEDS)
 	@echo "==> installing what the benchmarks need (PyTorch, peer databases; some minutes, once)"
 	@$(PIP) -c constraints.txt -e '.[bench]'
+	@touch $@
+
+$(VENV)/.set-notebooks: $(VENV)/.made $(NEEDS)
+	@echo "==> installing what the notebooks need (PyTorch, a Jupyter kernel; some minutes, once)"
+	@$(PIP) -c constraints.txt -e '.[notebooks]'
 	@touch $@

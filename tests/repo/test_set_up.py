@@ -48,7 +48,7 @@ def test_the_workflow_covers_every_python_we_claim() -> None:
     assert "bash .ci/run" in workflow
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "lessons", "docs"])
+@pytest.mark.parametrize("target", ["demo", "test", "check", "bench", "lessons", "notebooks", "docs"])
 def test_make_knows_the_target_and_sets_up_by_itself(target: str) -> None:
     rule = re.search(rf"^{target}:(.*)##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert rule is not None
