@@ -141,3 +141,9 @@ def test_wrong_exercises_are_found(runner: ModuleType, tmp_path: Path) -> None:
     for name, _, _, problems in MADE_UP:
         assert len(found[name]) == len(problems), found[name]
         assert all(told.startswith(said) for told, said in zip(found[name], problems, strict=True)), name
+
+
+def test_there_are_eight_from_memtable_to_controller() -> None:
+    assert [folder.name[:2] for folder in FOLDERS] == [f"{number:02}" for number in range(1, 9)]
+    assert FOLDERS[0].name.endswith("memtable")
+    assert FOLDERS[-1].name.endswith("controller")
