@@ -118,6 +118,7 @@ class Namespace(Passage, SmallRecords, Asking):
         records: Mapping[bytes, bytes | None] | None = None,
         wait: bool | None = None,
         ttl_s: float | None = None,
+        unwanted: set[int] | None = None,
     ) -> list[bool]:
         """Store pages. True: the page is there now, stored by this call or before (then it is not written again).
 
@@ -128,7 +129,8 @@ class Namespace(Passage, SmallRecords, Asking):
 
         ``parents``: per page the key of the page before it. ``records``: small records of the namespace (see
         :meth:`records`) that become visible with or before the first page; None deletes one. False: no space, or writing
-        failed; nothing of the page is kept. A key given twice is stored once, from its first buffer.
+        failed; nothing of the page is kept. A key given twice is stored once, from its first buffer. ``unwanted`` gains the
+        positions of the pages that admission did not want (of those accepted to be written later, none).
 
         Raises InvalidArgumentError (counts or sizes that do not fit; nothing is stored), ClosedError, and without a breaker
         PoisonedError.
@@ -149,7 +151,9 @@ class Namespace(Passage, SmallRecords, Asking):
             self.write_records(records)
             return []
         end = self._end(ttl_s)
-        return self._shielded("write", lambda: self._put(index_keys, views, above, records, end), lambda: [False] * len(keys))
+        return self._shielded(
+            "write", lambda: self._put(index_keys, views, above, records, end, unwanted), lambda: [False] * len(keys)
+        )
 
     def _put(
         self,
@@ -158,6 +162,7 @@ class Namespace(Passage, SmallRecords, Asking):
         above: list[bytes],
         records: Mapping[bytes, bytes | None] | None,
         end: int | None,
+        unwanted: set[int] | None = None,
     ) -> list[bool]:
         """Store pages that are not there, and records; which pages are there then. ``end``: the minute at which they end."""
         with telling(self._log, self._notifier), self._gate:
@@ -177,7 +182,10 @@ class Namespace(Passage, SmallRecords, Asking):
             if not pages and not records:
                 return there
             written = self._record_keys(records) | use
-            stored, evicted = self._log.put(pages, written, absent_at=commits, page_bytes=self.page_bytes)
+            refused: list[bytes] = []
+            stored, evicted = self._log.put(pages, written, absent_at=commits, page_bytes=self.page_bytes, refused=refused)
+            if unwanted is not None and refused:
+                unwanted.update(i for i, key in enumerate(index_keys) if key in set(refused))
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             self.services.note_put(first, stored)
@@ -221,6 +229,14 @@ class Namespace(Passage, SmallRecords, Asking):
         rest = [i for i in range(len(index_keys)) if i not in here]
         found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until, rest, why))
         return [i in here or next(found) for i in range(len(index_keys))]
+
+    def await_room(self, pages: int, seconds: float) -> bool:
+        """Wait until the queue of puts has room for so many pages, at most that long; whether it has. True without a queue.
+
+        More pages than it ever holds: until it is empty. For callers on a thread of their own, who would rather wait than have
+        pages declined.
+        """
+        return self.services.await_room(pages * self.page_bytes, pages, seconds)
 
     def delete_many(self, keys: Sequence[PageKey], *, records: Sequence[bytes] = ()) -> int:
         """Delete pages (and small records); how many pages were there. Their bytes are reclaimed later.

@@ -232,6 +232,10 @@ class Services:
         verdicts.update(dict.fromkeys(new[:accepted], True))
         return [verdicts[key] for key in keys], len(new)
 
+    def await_room(self, nbytes: int, pages: int, seconds: float) -> bool:
+        """Wait until the queue has room for these pages, that long at most; whether it has. True without a queue."""
+        return self.puts is None or self.puts.await_room(nbytes, pages, seconds, lambda: self.breaker.declines)
+
     def settle(self, *, whole: bool = False) -> None:
         """Wait until everything accepted so far is written.
 

@@ -210,6 +210,25 @@ class PutQueue:
                 self._changed.wait()
         return True
 
+    def await_room(self, nbytes: int, pages: int, seconds: float, given_up: Callable[[], bool] = never) -> bool:
+        """Wait until there is room for so many pages of so many bytes in all, or that long; whether there is room.
+
+        More than the queue ever holds: until it is empty. ``given_up`` as for :meth:`drain`.
+        """
+
+        def room() -> bool:
+            """Whether they would be accepted now."""
+            if not self.pages:
+                return True
+            return self.bytes + nbytes <= self._limit_bytes and self.pages + pages <= self._limit_pages
+
+        while self._manual and not room() and not given_up() and self.step():
+            pass
+        with self._changed:
+            if not self._manual:
+                self._changed.wait_for(lambda: room() or self._shut or given_up(), seconds)
+            return room() and not self._shut
+
     def stir(self) -> None:
         """Have those who wait in :meth:`drain` ask whether to give up."""
         with self._changed:

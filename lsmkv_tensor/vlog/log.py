@@ -74,13 +74,15 @@ class ValueLog(Changes):
         *,
         absent_at: int | None = None,
         page_bytes: int | None = None,
+        refused: list[bytes] | None = None,
     ) -> tuple[list[bool], list[bytes]]:
         """Store pages of distinct keys; a page already there is left as it is. True: it was stored or there before.
 
         Also returns the index keys of the pages that were evicted meanwhile.
 
         ``absent_at``: the value of :attr:`commits` before the caller found all of them absent (spares asking again).
-        ``page_bytes``: of each page before it was encoded, for the counters; None: as they are.
+        ``page_bytes``: of each page before it was encoded, for the counters; None: as they are. ``refused`` gains the keys of
+        pages that admission did not want.
 
         ``records`` (reserved index keys to small values, None deletes) become visible with or before the first page. Pages
         that find no space, or whose write fails, are declined: False. PoisonedError if the store can take no more writes;
@@ -105,6 +107,8 @@ class ValueLog(Changes):
                 self.keeper.let_go(call.held)
                 self._count(call, page_bytes)
         todo = {*call.todo, *call.refused}
+        if refused is not None:
+            refused += [pages[i].key for i in call.refused]
         now = self.space.evicted
         gone = evicted[told:] if now is evicted else evicted[told:] + now  # somebody else may have taken the first list
         stored = {page.key for i, page in enumerate(pages) if i not in todo}  # what had ended and is there again is not gone

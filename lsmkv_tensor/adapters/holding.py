@@ -1,0 +1,197 @@
+"""The page store of one engine process: a directory of its own if that can be had, the pages of others until then.
+
+An engine starts whatever the disk looks like. Each process has a directory, its *member*, under one root. Another process may
+hold it (the old one of a rolling restart has not left yet; a replica was given the same path), its format may be newer than this
+code, it may be damaged. Then, as ``on_conflict`` says:
+
+``wait``    for ``wait_s`` seconds; after that *follow*, and take the directory once it can be had (tried at puts, once a second)
+``follow``  read what the members under the root hold, and store nothing; the same, without waiting first
+``fresh``   take a directory beside it: ``MEMBER~2``, ``MEMBER~3``, ...; each has the whole capacity for itself
+
+What is wrong with the caller's own settings is an error all the same: nobody wants to learn of a misspelt option from a hit rate.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+from lsmkv.env.clock import Clock, SystemClock
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
+from lsmkv_tensor.followed import FollowedNamespace, PageFollower
+from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.sharing import Sharing
+
+__all__ = ["CONFLICTS", "Conflict", "Holding", "State", "View"]
+
+Conflict: TypeAlias = Literal["wait", "follow", "fresh"]
+State: TypeAlias = Literal["own", "following", "off", "closed"]
+
+CONFLICTS = get_args(Conflict)
+RETRY_S = 1.0
+"""Seconds between two attempts of a follower to have its directory."""
+LOOK_S = 0.05
+"""Seconds between two attempts while the engine waits for its start."""
+MOST_FRESH = 64
+"""Directories that are tried beside one that cannot be had."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A namespace as this process has it now: ``reader`` finds everybody's pages, ``writer`` is None where nothing is stored."""
+
+    reader: Namespace | FollowedNamespace | None
+    writer: Namespace | None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """A namespace that was asked for, and the view of now."""
+
+    fields: Mapping[str, object]
+    page_bytes: int
+    codec: str
+    view: View
+
+
+class Holding:
+    """Has the store, and tries to have it. Any thread may call anything."""
+
+    def __init__(
+        self,
+        root: str,
+        member: str,
+        options: StoreOptions,
+        *,
+        sharing: Sharing | None = None,
+        on_conflict: Conflict = "wait",
+        wait_s: float = 5.0,
+    ) -> None:
+        """Open; after at most about ``wait_s`` seconds it is in one of its states. InvalidArgumentError for wrong settings.
+
+        I/O: as ``PageStore.open``.
+        """
+        if on_conflict not in CONFLICTS:
+            msg = f"on_conflict = {on_conflict!r}: must be one of {', '.join(CONFLICTS)}"
+            raise InvalidArgumentError(msg)
+        self.root = root
+        self.member = member
+        self.state: State = "off"
+        self.reason: str | None = None
+        """Why it has no directory of its own; None: it has."""
+        self.store: PageStore | PageFollower | None = None
+        self._options = options
+        self._sharing = sharing
+        self._conflict = on_conflict
+        self._clock: Clock = options.clock if options.clock is not None else SystemClock()
+        self._lock = Lock()
+        self._views: dict[tuple[str, int], _Asked] = {}
+        self._tried = self._clock.monotonic()
+        self._start(wait_s if on_conflict == "wait" else 0.0)
+
+    def view(self, fields: Mapping[str, object], page_bytes: int, *, codec: str = "raw") -> Callable[[], View]:
+        """A namespace, registered if it is new: call the result for the view of now.
+
+        InvalidArgumentError (fields, size or codec that do not fit the store). I/O: as ``PageStore.namespace``.
+        """
+        key = (repr(sorted(fields.items())), page_bytes)
+        with self._lock:
+            asked = self._views.get(key)
+            if asked is None:
+                asked = self._views[key] = _Asked(fields, page_bytes, codec, self._open_view(fields, page_bytes, codec))
+        return lambda: asked.view
+
+    def claim(self) -> bool:
+        """Whether it has a directory to write to; a follower tries to have it, once a second. I/O: then as ``PageStore.open``."""
+        if self.state == "own":
+            return True
+        if self.state == "closed" or self._conflict == "fresh" or self._clock.monotonic() - self._tried < RETRY_S:
+            return False
+        with self._lock:
+            if self.state in ("own", "closed"):
+                return self.state == "own"
+            self._tried = self._clock.monotonic()
+            follower, found = self.store, self._take(self.member)
+            if found is None:
+                return False
+            self._hold(found)
+            self._reopen_views()
+        if follower is not None:
+            follower.close()
+        _log.info("lsmkv: %s/%s is held by this process from now on", self.root, self.member)
+        return True
+
+    def forget(self) -> int:
+        """Drop every page of this process's namespaces; how many. Those of others stay. I/O: as ``PageStore.drop_namespace``."""
+        with self._lock:
+            if not isinstance(self.store, PageStore):
+                return 0
+            writers = [asked.view.writer for asked in self._views.values()]
+            dropped = sum(self.store.drop_namespace(writer.number) for writer in writers if writer is not None)
+            self._reopen_views()
+            return dropped
+
+    def close(self) -> None:
+        """Write what was accepted and let go of everything. A second call does nothing. I/O: as ``PageStore.close``."""
+        with self._lock:
+            store, self.store, self.state = self.store, None, "closed"
+            self._reopen_views()
+        if store is not None:
+            store.close()
+
+    # helpers
+
+    def _start(self, wait_s: float) -> None:
+        """Have the directory, wait for it, or be content without."""
+        until = self._clock.monotonic() + wait_s
+        while (found := self._take(self.member)) is None and self._clock.monotonic() < until:
+            self._clock.sleep(LOOK_S)
+        fresh = 2
+        while found is None and self._conflict == "fresh" and fresh <= MOST_FRESH:
+            name = f"{self.member}~{fresh}"
+            found, fresh = self._take(name), fresh + 1
+            self.member = name if found is not None else self.member
+        if found is not None:
+            self._hold(found)
+            return
+        _log.warning("lsmkv: %s/%s cannot be had, pages are only read: %s", self.root, self.member, self.reason)
+        try:
+            self.store, self.state = PageFollower.open(self.root, options=self._options, sharing=self._sharing), "following"
+        except (LsmError, OSError) as error:
+            self.reason = f"{self.reason}; nor can it be followed: {error}"
+            _log.warning("lsmkv: the cache is off: %s", self.reason)
+
+    def _take(self, member: str) -> PageStore | None:
+        """The store of this member, or None and the reason."""
+        try:
+            return PageStore.open(self.root, options=self._options, member=member, sharing=self._sharing)
+        except InvalidArgumentError:
+            raise
+        except LockedError as error:
+            self.reason = str(error)
+        except (LsmError, OSError) as error:
+            self.reason = f"{type(error).__name__}: {error}"
+        return None
+
+    def _hold(self, store: PageStore) -> None:
+        """This is the store."""
+        self.store, self.state, self.reason = store, "own", None
+
+    def _reopen_views(self) -> None:
+        """Every view as the store is now (lock held)."""
+        for asked in self._views.values():
+            asked.view = self._open_view(asked.fields, asked.page_bytes, asked.codec)
+
+    def _open_view(self, fields: Mapping[str, object], page_bytes: int, codec: str) -> View:
+        """One view as the store is now (lock held)."""
+        if isinstance(self.store, PageStore):
+            writer = self.store.namespace(fields, page_bytes, codec=codec)
+            return View(writer, writer)
+        return View(None if self.store is None else self.store.namespace(fields, page_bytes), None)
