@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from lsmkv.env.clock import SystemClock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.hostpool import HostPages
-from lsmkv_tensor.adapters.sglang_config import StorageConfig, member_name, read_config
-from lsmkv_tensor.adapters.sglang_hits import PoolAsk, restorable_prefix
-from lsmkv_tensor.adapters.sglang_meter import Meter
-from lsmkv_tensor.adapters.sglang_pages import FLAT, PIECES, PoolStore
+from lsmkv_tensor.adapters.sglang.config import StorageConfig, member_name, read_config
+from lsmkv_tensor.adapters.sglang.hits import PoolAsk, restorable_prefix
+from lsmkv_tensor.adapters.sglang.meter import Meter
+from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
 from lsmkv_tensor.adapters.versions import require_version
 from lsmkv_tensor.errors import InvalidArgumentError
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.hostpool import HostPages
-from lsmkv_tensor.adapters.sglang_config import SglangConfig, StorageConfig, rank_fields
+from lsmkv_tensor.adapters.sglang.config import SglangConfig, StorageConfig, rank_fields
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.spans import PageBuffers, PageSpans
 
