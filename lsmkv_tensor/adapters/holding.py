@@ -6,7 +6,7 @@ code, it may be damaged. Then, as ``on_conflict`` says:
 
 ``wait``    for ``wait_s`` seconds; after that *follow*, and take the directory once it can be had (tried at puts, once a second)
 ``follow``  read what the members under the root hold, and store nothing; the same, without waiting first
-``fresh``   take a directory beside it: ``MEMBER~2``, ``MEMBER~3``, ...; each has the whole capacity for itself
+``fresh``   take a directory beside it: ``MEMBER.2``, ``MEMBER.3``, ...; each has the whole capacity for itself
 
 What is wrong with the caller's own settings is an error all the same: nobody wants to learn of a misspelt option from a hit rate.
 """
@@ -155,7 +155,7 @@ class Holding:
             self._clock.sleep(LOOK_S)
         fresh = 2
         while found is None and self._conflict == "fresh" and fresh <= MOST_FRESH:
-            name = f"{self.member}~{fresh}"
+            name = f"{self.member}.{fresh}"
             found, fresh = self._take(name), fresh + 1
             self.member = name if found is not None else self.member
         if found is not None:

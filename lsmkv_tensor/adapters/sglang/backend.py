@@ -18,7 +18,7 @@ pool, ranks); what the model's name does not tell goes into the setting ``revisi
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lsmkv.env.clock import SystemClock
@@ -56,18 +56,20 @@ _log = logging.getLogger(__name__)
 class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is installed
     """SGLang's storage backend over a page store; made by SGLang. Any thread may call anything.
 
-    ``storage_config``: SGLang's ``HiCacheStorageConfig``. Raises InvalidArgumentError for settings that cannot be meant, and
+    ``storage_config``: SGLang's ``HiCacheStorageConfig``. ``kwargs``: an empty dict from SGLang; from tests those fields of
+    StoreOptions that no JSON can say (``fs``, ``clock``, ``rng``, ``scheduler``).
+
+    Raises InvalidArgumentError for settings that cannot be meant, and
     ImportError for another version of SGLang: both when the server starts. A store that cannot be had is no error
     (:mod:`lsmkv_tensor.adapters.holding`).
 
     I/O: as ``PageStore.open``.
     """
 
-    def __init__(self, storage_config: StorageConfig, kwargs: object = None) -> None:
-        del kwargs  # SGLang passes an empty dict
+    def __init__(self, storage_config: StorageConfig, kwargs: Mapping[str, Any] | None = None) -> None:
         if Base is not object:
             require_version("sglang", "0.5.23", "0.6")
-        self.config = read_config(storage_config.extra_config)
+        self.config = read_config(storage_config.extra_config, kwargs or {})
         self.ranks = storage_config
         self.meter = Meter()
         self._metrics = _metrics_class() if getattr(storage_config, "enable_storage_metrics", False) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
@@ -42,8 +43,11 @@ class SglangConfig:
     """"raw" or "shuffle_zstd" (lossless)."""
 
 
-def read_config(extra: Mapping[str, Any] | None) -> SglangConfig:
-    """The settings of ``extra_config["lsmkv"]``. InvalidArgumentError naming the key that is missing, unknown or wrong."""
+def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = MappingProxyType({})) -> SglangConfig:
+    """The settings of ``extra_config["lsmkv"]`` and the seams of StoreOptions.
+
+    InvalidArgumentError naming the key that is missing, unknown or wrong.
+    """
     given = (extra or {}).get("lsmkv")
     if not isinstance(given, Mapping):
         _refuse(
@@ -71,7 +75,7 @@ def read_config(extra: Mapping[str, Any] | None) -> SglangConfig:
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
         _refuse(f'"lsmkv": conflict_wait_s = {wait!r}: must be a number of seconds of at least 0')
     options: dict[str, Any] = {"io_timeout_s": IO_TIMEOUT_S, "put_queue_bytes": QUEUE_BYTES}
-    options |= {key: given[key] for key in _STORE_OPTIONS & set(given)}
+    options |= {key: given[key] for key in _STORE_OPTIONS & set(given)} | dict(seams)
     return SglangConfig(**config, options=StoreOptions(**options))
 
 

@@ -1,0 +1,182 @@
+"""Whatever the disk does, the server starts, no call raises, and what is told is true."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from lsmkv.testing import FailOp, Hang, ManualClock
+from lsmkv_tensor.adapters.sglang import LsmkvHiCache
+from lsmkv_tensor.adapters.versions import require_version
+from lsmkv_tensor.errors import InvalidArgumentError
+from tests.adapters.sglang.conftest import SEGMENT, load, store
+from tests.adapters.sglang.fakes import HostPool, PoolTransfer, WholePagePool, keys, slots
+from tests.tensor_runtime.conftest import Call
+
+# who has the directory
+
+
+def test_a_second_server_reads_and_takes_over_when_the_first_leaves(server):
+    """A rolling restart: the new one starts while the old one still holds the directory."""
+    old = server.start(HostPool().fill())
+    store(old, range(3))
+    new = server.start(HostPool().fill())
+    assert new.holding.state == "following"
+    assert "/kv/tp0of1" in new.holding.reason
+    assert load(new, range(4)) == [True] * 3 + [False]
+    assert store(new, range(5)) == [True] * 5, "SGLang would give the rest of the operation up"
+    assert (new.meter.declined_pages, new.batch_exists(keys(range(5)))) == (5, 3)
+    old.close()
+    assert store(new, range(5)) == [True] * 5, "a second must pass between attempts"
+    assert new.holding.state == "following"
+    server.clock.advance(1.5)
+    assert store(new, range(5)) == [True] * 5
+    assert (new.holding.state, new.holding.reason) == ("own", None)
+    assert (new.meter.declined_pages, new.batch_exists(keys(range(5)))) == (10, 5)
+
+
+def test_a_server_that_waits_gets_the_directory(server):
+    old = server.start()
+
+    class Leaving(ManualClock):
+        """The old server leaves while the new one waits."""
+
+        def sleep(self, seconds):
+            old.close()
+            super().sleep(seconds)
+
+    server.clock = Leaving()
+    assert server.start(conflict_wait_s=5.0).holding.state == "own"
+
+
+def test_a_fresh_directory_beside_one_that_is_held(server):
+    old = server.start(HostPool().fill())
+    store(old, range(3))
+    new = server.start(HostPool().fill(), on_conflict="fresh")
+    assert (new.holding.state, new.holding.member) == ("own", "tp0of1.2")
+    assert store(new, range(4)) == [True] * 4
+    assert new.holding.store.stats().put_pages == 1, "the rest is at the sibling"
+
+
+@pytest.mark.parametrize("conflict", ["wait", "follow", "fresh"])
+@pytest.mark.parametrize("damage", [b"\xff" * 4, b""])
+def test_a_directory_that_is_damaged_or_cannot_be_read_stops_no_server(server, conflict, damage):
+    first = server.start(HostPool().fill())
+    store(first, range(2))
+    first.close()
+    if damage:
+        stamp = server.fs.open("/kv/tp0of1/STORE", "rw")
+        stamp.pwritev([damage], 0)
+        stamp.close()
+    else:
+        server.fs.add(FailOp("open", path="/kv/tp0of1/*"))
+    backend = server.start(HostPool().fill(), on_conflict=conflict)
+    assert backend.holding.state == ("own" if conflict == "fresh" else "following")
+    assert load(backend, range(1)) == [False]
+    assert store(backend, range(3)) == [True] * 3
+    assert backend.batch_exists(keys(range(3))) == (3 if conflict == "fresh" else 0)
+
+
+# calls that fail
+
+
+def test_no_call_raises_on_a_failing_disk(server):
+    backend = server.start(HostPool().fill(), breaker_failures=0)
+    store(backend, range(3))
+    for op in ("preadv", "pwritev", "pread", "sync", "open"):
+        server.fs.add(FailOp(op))
+    assert load(backend, range(3)) == [False] * 3
+    assert store(backend, range(3, 6)) == [False] * 3
+    backend.clear()
+    assert backend.get_stats() is None
+
+
+def test_a_full_disk_is_a_false_and_no_failure(server):
+    backend = server.start(HostPool().fill())
+    server.fs.add(FailOp("allocate", path="*.seg", errno=errno.ENOSPC))
+    assert store(backend, range(2)) == [False] * 2
+    assert backend.meter.errors == {}
+    assert backend.meter.failed_pages == 2
+    server.fs.clear()
+    assert store(backend, range(2)) == [True] * 2
+
+
+def test_a_read_that_hangs_is_late(server):
+    backend = server.start(HostPool().fill(), io_timeout_s=4.0)
+    store(backend, range(2))
+    rule = server.fs.add(Hang("preadv", path="*.seg"))
+    call = Call(lambda: load(backend, range(2), [10, 11]))
+    assert rule.reached.wait(60)
+    server.clock.advance(5)
+    assert call.result() == [False] * 2
+    server.fs.clear()
+    assert load(backend, range(2)) == [True] * 2
+
+
+def test_pages_that_admission_does_not_want_are_told_to_be_there_and_counted(server):
+    backend = server.start(HostPool().fill(), admission="second")
+    assert store(backend, range(3)) == [True] * 3
+    assert (backend.meter.declined_pages, backend.meter.written_pages) == (3, 0)
+    assert backend.batch_exists(keys(range(3))) == 0
+    server.clock.advance(60)
+    assert store(backend, range(3)) == [True] * 3
+    assert backend.batch_exists(keys(range(3))) == 3
+    assert (backend.meter.declined_pages, backend.meter.written_pages) == (3, 3)
+
+
+def test_a_sidecar_whose_pages_no_segment_holds_is_one_that_holds_nothing(server):
+    backend = server.start(HostPool().fill())
+    backend.register_mem_host_pool_v2(WholePagePool(layers=1024), "mamba")
+    transfer = [PoolTransfer("mamba", slots([0]), keys=keys([0]))]
+    assert backend.batch_set_v2(transfer) == {"mamba": [False]}
+    assert backend.batch_get_v2(transfer) == {"mamba": [False]}
+    assert "register_mem_host_pool_v2" in backend.meter.errors
+
+
+def test_calls_after_close_are_misses(server):
+    backend = server.start(HostPool().fill())
+    store(backend, range(2))
+    backend.close()
+    backend.close()
+    assert load(backend, range(2)) == [False] * 2
+    assert store(backend, range(2)) == [True] * 2
+    assert backend.batch_exists(keys(range(2))) == 0
+    assert backend.holding.state == "closed"
+
+
+# what the command line says
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"path": ""}, "path"),
+        ({"capacity": 5}, "'capacity'"),
+        ({"capacity_bytes": "5"}, "capacity_bytes"),
+        ({"on_conflict": "panic"}, "on_conflict"),
+        ({"conflict_wait_s": -1}, "conflict_wait_s"),
+        ({"codec": "int8"}, "codec"),
+        ({"revision": 2}, "revision"),
+        ({"eviction": "nothing"}, "nothing"),
+        ({"segment_bytes": 2 * SEGMENT, "capacity_bytes": 1}, "capacity_bytes"),
+    ],
+)
+def test_a_setting_that_cannot_be_meant_is_named_at_the_start(server, settings, named):
+    with pytest.raises(InvalidArgumentError, match=named):
+        server.start(**settings)
+
+
+def test_settings_that_are_missing_are_shown(server):
+    config = server.place.config()
+    config.extra_config = {"interface_v1": 1}
+    with pytest.raises(InvalidArgumentError, match='"lsmkv": {"path"'):
+        LsmkvHiCache(config, {})
+
+
+def test_an_engine_of_another_version_is_refused_by_name():
+    with pytest.raises(ImportError, match=r"numpy>=0\.1,<0\.2.*is installed"):
+        require_version("numpy", "0.1", "0.2")
+    with pytest.raises(ImportError, match="not installed: pip install 'no-such-engine>=1,<2'"):
+        require_version("no-such-engine", "1", "2")
+    assert require_version("numpy", "2.0", "9")
