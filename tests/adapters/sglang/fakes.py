@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import torch
 
@@ -40,7 +40,7 @@ class HiCacheStorageExtraInfo:
     extra_info: dict | None = None
 
 
-class PoolHitPolicy(str, Enum):
+class PoolHitPolicy(StrEnum):
     ALL_PAGES = "all_pages"
     TRAILING_PAGES = "trailing_pages"
     BLOCK_GROUPS = "block_groups"

@@ -25,7 +25,7 @@ TWO = {"tp_size": 2}
     ],
 )
 def test_what_gives_bytes_another_meaning_is_another_cache(server, pool, config):
-    store(server.start(HostPool(**{"layout": "page_first", "dtype": torch.bfloat16, "layers": 3}).fill()), range(3))
+    store(server.start(HostPool(layout="page_first", dtype=torch.bfloat16, layers=3).fill()), range(3))
     server.backends[0].close()
     other = server.start(HostPool(**{"layout": "page_first", **pool}), member="other", **config)
     assert other.batch_exists(keys(range(3))) == 0

@@ -170,7 +170,7 @@ def test_a_setting_that_cannot_be_meant_is_named_at_the_start(server, settings, 
 def test_settings_that_are_missing_are_shown(server):
     config = server.place.config()
     config.extra_config = {"interface_v1": 1}
-    with pytest.raises(InvalidArgumentError, match='"lsmkv": {"path"'):
+    with pytest.raises(InvalidArgumentError, match=r'"lsmkv": ."path"'):
         LsmkvHiCache(config, {})
 
 

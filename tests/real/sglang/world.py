@@ -1,0 +1,106 @@
+"""Backends of the real SGLang: made by its own factory, on its own host pools."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from sglang.srt.environ import envs
+from sglang.srt.mem_cache.device_pool_info import KVBufferLayout, KVBuffers, MHABufferInfo
+from sglang.srt.mem_cache.hicache_storage import HiCacheStorageConfig
+from sglang.srt.mem_cache.pool_host.mha import MHATokenToKVPoolHost
+from sglang.srt.mem_cache.storage.backend_factory import StorageBackendFactory
+
+LAYOUTS = ("layer_first", "page_first", "page_first_direct", "page_head")
+LAYERS, HEADS, WIDTH, PAGE = 4, 2, 16, 8
+
+
+def keys(ids):
+    return [hashlib.sha256(b"page %d" % i).hexdigest() for i in ids]
+
+
+def slots(pages):
+    return torch.cat([torch.arange(PAGE) + page * PAGE for page in pages])
+
+
+def host_pool(layout, pages=512, seed=None):
+    """A host pool of SGLang's; its device has 64 tokens."""
+    buffers = [[torch.zeros(64, HEADS, WIDTH, dtype=torch.bfloat16) for _ in range(LAYERS)] for _ in range(2)]
+    pointers = [torch.tensor([t.data_ptr() for t in side], dtype=torch.uint64) for side in buffers]
+    info = MHABufferInfo(
+        buffers=KVBuffers(
+            k=tuple(buffers[0]),
+            v=tuple(buffers[1]),
+            k_data_ptrs=pointers[0],
+            v_data_ptrs=pointers[1],
+            layout=next(iter(KVBufferLayout)),
+        ),
+        page_size=PAGE,
+        head_num=HEADS,
+        head_dim=WIDTH,
+        v_head_dim=WIDTH,
+        dtype=torch.bfloat16,
+        device=torch.device("cpu"),
+    )
+    pool = MHATokenToKVPoolHost(
+        info,
+        1.0,
+        0,
+        PAGE,
+        layout,
+        pin_memory=False,
+        device="cpu",
+        device_capacity_tokens=64,
+        start_layer=0,
+        end_layer=LAYERS,
+        host_token_capacity=pages * PAGE,
+    )
+    pool.kv_buffer.zero_()
+    if seed is not None:
+        pool.kv_buffer.copy_(torch.randn(pool.kv_buffer.shape, generator=torch.Generator().manual_seed(seed)))
+    return pool
+
+
+def extra(path, *, v1=1, **settings):
+    """What the command line says."""
+    return {
+        "backend_name": "lsmkv",
+        "module_path": "lsmkv_tensor.adapters.sglang",
+        "class_name": "LsmkvHiCache",
+        "interface_v1": v1,
+        "lsmkv": {"path": str(path), "capacity_bytes": 1 << 28, "conflict_wait_s": 0.1, **settings},
+    }
+
+
+class Makers:
+    """Backends in one directory each, closed at the end."""
+
+    def __init__(self, path):
+        self.path = path
+        self.made = []
+
+    def config(self, extra_config, **changes):
+        fields = {"tp_rank": 0, "tp_size": 1, "pp_rank": 0, "pp_size": 1, "attn_cp_rank": 0, "attn_cp_size": 1}
+        fields |= {"is_mla_model": False, "enable_storage_metrics": True, "is_page_first_layout": False, "model_name": "m"}
+        return HiCacheStorageConfig(**{**fields, **changes}, extra_config=extra_config)
+
+    def _register(self, backend, pool):
+        backend.register_mem_pool_host(pool)
+        backend.register_mem_host_pool_v2(pool, "kv")
+        backend.on_host_pools_registered()
+        self.made.append(backend)
+        return backend
+
+    def lsmkv(self, pool, *, v1=1, settings=None, **changes):
+        given = extra(self.path / "lsmkv", v1=v1, **(settings or {}))
+        return self._register(StorageBackendFactory.create_backend("dynamic", self.config(given, **changes), pool), pool)
+
+    def file(self, pool, **changes):
+        """SGLang's own."""
+        with envs.SGLANG_HICACHE_FILE_BACKEND_STORAGE_DIR.override(str(self.path / "file")):
+            return self._register(StorageBackendFactory.create_backend("file", self.config({}, **changes), pool), pool)
+
+    def close(self):
+        for backend in self.made:
+            if hasattr(backend, "close"):
+                backend.close()
