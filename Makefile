@@ -19,16 +19,24 @@ NOTEBOOKS   ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check bench lessons notebooks docs format clean
+.PHONY: help demo test test-adapters test-sglang test-transformers check bench lessons notebooks docs format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/.set-demo ## a real model starts faster from its stored KV cache (DEMO_ARGS="--model random", see `lsmkv demo --help`)
 	$(BIN)/lsmkv demo $(DEMO_ARGS)
 
 test: $(VENV)/.set-dev ## all tests (PYTEST_ARGS="tests/wal -x", JOBS=processes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+test-adapters: test-transformers test-sglang ## the adapters against the real engines, each in an environment of its own
+
+test-transformers: $(VENV)/.set-dev ## the transformers adapter, with a small real model
+	$(BIN)/python -m pytest -n 0 tests/adapters/test_transformers.py $(PYTEST_ARGS)
+
+test-sglang: $(VENV)-sglang/.set ## the SGLang backend under SGLang 0.5.23: its factory, pools, controllers and radix tree
+	$(VENV)-sglang/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
 
 check: $(VENV)/.set-dev ## lint, format, types, import direction, docstrings
 	$(BIN)/ruff check .
@@ -61,7 +69,7 @@ format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
 	$(BIN)/ruff format .
 
 clean: ## remove everything that make made: environment, caches, fetched weights, the demo's store
-	rm -rf $(VENV) .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-* .cache .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
@@ -91,4 +99,12 @@ $(VENV)/.set-bench: $(VENV)/.made $(NEEDS)
 $(VENV)/.set-notebooks: $(VENV)/.made $(NEEDS)
 	@echo "==> installing what the notebooks need (PyTorch, a Jupyter kernel; some minutes, once)"
 	@$(PIP) -c constraints.txt -e '.[notebooks]'
+
+# An engine's own environment holds exactly the versions of constraints/ENGINE.txt: engines ask for builds of torch and of
+# kernels that their caches do not need on a machine without a GPU, so nothing is resolved.
+$(VENV)-%/.set: constraints/%.txt pyproject.toml
+	@echo "==> installing $* and what its cache needs (1 to 2 GB; some minutes, once)"
+	@$(PYTHON) -m venv $(VENV)-$*
+	@$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-deps -r $<
+	@$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --progress-bar off --no-deps -e .
 	@touch $@

@@ -280,7 +280,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         """What the call returns; ``otherwise`` if it fails, whatever the reason."""
         try:
             return call()
-        except Exception as error:  # noqa: BLE001  # nothing may reach the server's threads
+        except Exception as error:  # noqa: BLE001 - nothing may reach the server's threads
             times = self.meter.failed(what)
             if times & (times - 1) == 0:  # 1, 2, 4, 8, ...: a failing disk must not fill another one with its log
                 _log.warning("lsmkv: %s failed (%d times so far): %s: %s", what, times, type(error).__name__, error)

@@ -10,8 +10,8 @@ from lsmkv.testing import FailOp, Hang, ManualClock
 from lsmkv_tensor.adapters.sglang import LsmkvHiCache
 from lsmkv_tensor.adapters.versions import require_version
 from lsmkv_tensor.errors import InvalidArgumentError
-from tests.adapters.sglang.conftest import SEGMENT, load, store
-from tests.adapters.sglang.fakes import HostPool, PoolTransfer, WholePagePool, keys, slots
+from tests.adapters.hicache.conftest import SEGMENT, load, store
+from tests.adapters.hicache.fakes import HostPool, PoolTransfer, WholePagePool, keys, slots
 from tests.tensor_runtime.conftest import Call
 
 # who has the directory

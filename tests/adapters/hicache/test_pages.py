@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from lsmkv_tensor.adapters.hostpool import HostPages
-from tests.adapters.sglang.conftest import load, store
-from tests.adapters.sglang.fakes import (
+from tests.adapters.hicache.conftest import load, store
+from tests.adapters.hicache.fakes import (
     LAYOUTS,
     PAGE,
     CrookedPool,

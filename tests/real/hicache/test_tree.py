@@ -9,14 +9,14 @@ from unittest import mock
 import pytest
 import torch
 from sglang.srt.mem_cache.base_prefix_cache import CacheRequestHandle
-from sglang.srt.server_args import ServerArgs
 from sglang.srt.mem_cache.unified_cache.components.base import ComponentType
+from sglang.srt.server_args import ServerArgs
 from sglang.test.kits.unified_radix_cache import mixins
 from sglang.test.kits.unified_radix_cache.config import CONFIGS, supports_hicache
 from sglang.test.kits.unified_radix_cache.fixtures import build_fixture, match_prefix
 from sglang.test.kits.unified_radix_cache.storage import UnifiedRadixCacheStorageFixtures
 
-from tests.real.sglang.world import extra
+from tests.real.hicache.world import extra
 
 SUPPORTED = [cfg for cfg in CONFIGS if supports_hicache(cfg)]
 
@@ -37,7 +37,7 @@ class Trees(UnifiedRadixCacheStorageFixtures, unittest.TestCase):
         with mock.patch.object(mixins, "ServerArgs", arguments):
             super()._init_hicache(cache, storage_backend=storage_backend, storage_dir=storage_dir, **rest)
 
-    def runTest(self): ...
+    def runTest(self): ...  # noqa: N802 - unittest's name: this case only lends its steps
 
 
 def fill(kv_pool, indices, seed):
@@ -109,12 +109,15 @@ def test_the_tree_hits_what_it_hits_with_files(trees, cfg):
         for tokens in told:
             trees._insert(tree, allocator, requests, tokens)
             leaf = match_prefix(tree, tokens).last_device_node
-            trees._backup_node(tree, leaf) if not tree.tree_core.is_backuped(leaf) else None
+            if not tree.tree_core.is_backuped(leaf):
+                trees._backup_node(tree, leaf)
             trees._write_path_to_l3(tree, leaf)
         trees._flush_l3_backups(tree)
         tree.cache_controller.detach_storage_backend()
         hits[trees.backend] = []
-        for i, tokens in enumerate([*told, trees._make_seq(1, 2), trees._make_seq(70000, 2), told[1] + trees._make_seq(80000, 1)]):
+        for i, tokens in enumerate(
+            [*told, trees._make_seq(1, 2), trees._make_seq(70000, 2), told[1] + trees._make_seq(80000, 1)]
+        ):
             fresh, _, _ = trees._l3_consumer(path)
             trees._consume_prefetch(fresh, tokens, CacheRequestHandle(f"request {i}", 0))
             hits[trees.backend].append(match_prefix(fresh, tokens).host_hit_length)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.adapters.sglang.conftest import load, store
-from tests.adapters.sglang.fakes import HostPool, PoolTransfer, keys, slots
+from tests.adapters.hicache.conftest import load, store
+from tests.adapters.hicache.fakes import HostPool, PoolTransfer, keys, slots
 
 TWO = {"tp_size": 2}
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv_tensor.adapters.sglang.hits import PoolAsk, restorable_prefix
-from tests.adapters.sglang.conftest import store
-from tests.adapters.sglang.fakes import HostPool, PoolHitPolicy, PoolTransfer, keys, slots
+from tests.adapters.hicache.conftest import store
+from tests.adapters.hicache.fakes import HostPool, PoolHitPolicy, PoolTransfer, keys, slots
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""SGLang's cache code on a machine without a GPU: what it imports and never calls is stubbed, its copy kernels are torch indexing.
+"""SGLang's cache code on a machine without a GPU: what it imports and never calls is a stub, its copy kernels torch indexing.
 
 Import this before SGLang. Host pools, controllers, threads, hashes and the radix tree are SGLang's own.
 """
@@ -66,7 +66,7 @@ def import_torchvision():
         (lambda function: function) if str(op).startswith("torchvision::") else real(op, *rest, **named)
     )
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401 - its operators are registered now
     finally:
         torch.library.register_fake = real
 

@@ -1,4 +1,4 @@
-"""The backend beside SGLang's own file backend: the same verdicts and the same bytes; and the stand-ins of the quick tests are true."""
+"""The backend beside SGLang's own file backend: the same verdicts and bytes; and the stand-ins of the quick tests are true."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sglang.srt.mem_cache.hicache_storage import HiCacheStorageExtraInfo, PoolHi
 from sglang.srt.observability.metrics_collector import StorageMetrics
 
 from lsmkv_tensor.adapters.sglang import LsmkvHiCache
-from tests.adapters.sglang import fakes
-from tests.real.sglang.world import LAYOUTS, PAGE, host_pool, keys, slots
+from tests.adapters.hicache import fakes
+from tests.real.hicache.world import LAYOUTS, PAGE, host_pool, keys, slots
 
 
 def parameters(function):
@@ -80,7 +80,7 @@ def test_the_same_verdicts_and_bytes_as_files(make, layout, hint):
     assert dataclasses.astuple(ours[3]) == dataclasses.astuple(theirs[3])
     assert ours[4] == theirs[4]
     assert torch.equal(ours[5], theirs[5])
-    assert torch.equal(ours[5].flatten()[: 64], source.kv_buffer.flatten()[: 64])
+    assert torch.equal(ours[5].flatten()[:64], source.kv_buffer.flatten()[:64])
 
 
 @pytest.mark.parametrize("policy", [PoolHitPolicy.ALL_PAGES, PoolHitPolicy.TRAILING_PAGES])

@@ -8,7 +8,7 @@ from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing import FaultFileSystem, ManualClock, MemoryFileSystem
 from lsmkv_tensor.adapters.sglang import LsmkvHiCache
-from tests.adapters.sglang.fakes import HostPool, Place, keys, slots
+from tests.adapters.hicache.fakes import HostPool, Place, keys, slots
 
 SEGMENT = 64 << 10
 INDEX = 512 << 10

@@ -9,12 +9,12 @@ import pytest
 if find_spec("sglang") is None:
     collect_ignore_glob = ["*.py"]
 else:
-    from tests.real.sglang import cpu  # noqa: F401 - before anything of SGLang's
+    from tests.real.hicache import cpu  # noqa: F401 - before anything of SGLang's
 
 
 @pytest.fixture
 def make(tmp_path):
-    from tests.real.sglang.world import Makers
+    from tests.real.hicache.world import Makers
 
     makers = Makers(tmp_path)
     yield makers
