@@ -111,6 +111,7 @@ def test_a_read_that_hangs_is_late(server):
     server.clock.advance(5)
     assert call.result() == [False] * 2
     server.fs.clear()
+    rule.event.set()
     assert load(backend, range(2)) == [True] * 2
 
 
