@@ -99,6 +99,7 @@ $(VENV)/.set-bench: $(VENV)/.made $(NEEDS)
 $(VENV)/.set-notebooks: $(VENV)/.made $(NEEDS)
 	@echo "==> installing what the notebooks need (PyTorch, a Jupyter kernel; some minutes, once)"
 	@$(PIP) -c constraints.txt -e '.[notebooks]'
+	@touch $@
 
 # An engine's own environment holds exactly the versions of constraints/ENGINE.txt: engines ask for builds of torch and of
 # kernels that their caches do not need on a machine without a GPU, so nothing is resolved.
