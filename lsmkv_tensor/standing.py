@@ -75,6 +75,8 @@ class Standing:
         self._quota = quota
         self._share = share
         self._writer = FrameWriter(files, stamp.store_id)
+        if services.crew.size > 1:
+            self._writer.beside = services.crew.run
         policy = load_eviction(services.options.eviction)(quota.page_bytes)
         self._terms = Terms(db, services.clock, services.options.idle_after_s)
         self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)

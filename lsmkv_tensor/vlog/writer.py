@@ -5,8 +5,10 @@ Three ways, by what memory and file system allow: the caller's memory as it is (
 than the bounce buffer goes out in several writes; it becomes real only when the index names its pages, so a torn one is
 never seen.
 
-Pages are checksummed before, not while they are written: handing the write to a second thread and summing meanwhile (the
-header then follows in a write of its own) was 5-12 % slower at 2, 8 and 32 MiB a batch on two cores.
+Pages are checksummed while they are written, where a second thread may help: the caller writes all but the first few, the helper
+sums and makes the header, then header and first pages follow in one write. Against a bare log, 32 pages of 64 KiB, 256 KiB and
+1 MiB: 0.98, 0.95 and 1.01 of its speed; summed before: 0.90, 0.89, 0.87; the helper writing while the caller sums: 0.92, 0.91,
+0.94; a header in a write of its own: 0.85, 0.92, 0.95. A frame whose header never came is a torn one, as above.
 
 One writer at a time: the caller holds the commit lock. When a call returns, nothing refers to the caller's memory.
 """
@@ -14,23 +16,25 @@ One writer at a time: the caller holds the commit lock. When a call returns, not
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from lsmkv.env.fs import File, write_all
+from lsmkv.env.fs import IOV_MAX, File, write_all
 from lsmkv_tensor.errors import io_failed
 from lsmkv_tensor.vlog.bounce import AlignedBuffer, may_be_direct
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import (
     BLOCK,
     FrameHead,
+    PageLine,
     SegmentHeader,
     frame_header_bytes,
     pack_frame,
     pack_segment_header,
     padded,
+    payload_check,
 )
 from lsmkv_tensor.vlog.segment import Segment
 
@@ -38,6 +42,14 @@ __all__ = ["BOUNCE_BYTES", "FrameWriter", "Page", "frame_bytes"]
 
 BOUNCE_BYTES = (8 << 20) + (64 << 10)
 """One batch of 32 pages of 256 KiB and its header."""
+
+APART_BYTES = 1 << 20
+"""Bytes of pages from which on they are summed while they are written."""
+FIRST = 8
+"""This part of the pages is written last, with the header."""
+
+Beside: TypeAlias = Callable[[Sequence[Callable[[], None]]], object]
+"""Runs work side by side, the first of it here, and returns when all of it is done; raises the first error."""
 
 
 class Page(NamedTuple):
@@ -47,7 +59,8 @@ class Page(NamedTuple):
     parent: bytes
     length: int
     kind: int
-    check: int
+    check: int | None
+    """None: whoever writes it sums it."""
     spans: Sequence[memoryview]
 
 
@@ -64,6 +77,8 @@ class FrameWriter:
         self._store_id = store_id
         self._bounce: AlignedBuffer | None = None
         self._headers: AlignedBuffer | None = None
+        self.beside: Beside = _in_order
+        """What has pages summed while they are written; set by the store if it has threads for that."""
         self.bytes_written = 0
         """Bytes given to the file system, headers and padding included."""
         self.bounced_bytes = 0
@@ -79,7 +94,7 @@ class FrameWriter:
 
         Returns the index values of the pages and the bytes they take. IOFailedError: the tail is unchanged.
 
-        I/O: one gathered write, more only above IOV_MAX buffers or the bounce buffer.
+        I/O: one gathered write, or two if another thread sums meanwhile; more only above IOV_MAX buffers or the bounce buffer.
         """
         head_bytes = frame_header_bytes(len(pages))
         total = frame_bytes([page.length for page in pages])
@@ -87,16 +102,28 @@ class FrameWriter:
         assert segment.tail + total <= self._files.segment_bytes
         head = FrameHead(head_bytes, len(pages), segment.generation, segment.number, first, total, segment.frames)
         header = self._header_memory(head_bytes)
-        values = pack_frame(self._store_id, head, pages, header)
-        spans: list[memoryview] = [header]
-        for page in pages:
-            spans += page.spans
-            if page.length % BLOCK:
-                spans.append(_ZEROS[page.length % BLOCK :])
-        self._write(segment, spans, segment.tail)
+        first = self._written_last(pages, total)
+        values: list[bytes] = []
+        if first < len(pages):
+            offset = segment.tail + head_bytes + sum(padded(page.length) for page in pages[:first])
+            self.beside(
+                [
+                    lambda: self._write(segment, _spans(pages[first:]), offset),
+                    lambda: values.extend(pack_frame(self._store_id, head, _summed(pages), header)),
+                ]
+            )
+        else:
+            values = pack_frame(self._store_id, head, _summed(pages), header)
+        self._write(segment, [header, *_spans(pages[:first])], segment.tail)
         segment.tail += total
         segment.frames += 1
         return values, total - head_bytes
+
+    def _written_last(self, pages: Sequence[Page], total: int) -> int:
+        """How many of the pages are written with the header, after the others: all, if there is nothing to do meanwhile."""
+        if self.beside is _in_order or total < APART_BYTES or pages[-1].check is not None:
+            return len(pages)
+        return max(len(pages) // FIRST, 1)
 
     def seal(self, segment: Segment) -> None:
         """Write the end mark (there is always room for one). IOFailedError. I/O: one write."""
@@ -155,9 +182,44 @@ class FrameWriter:
 
     def _flush(self, file: File, spans: Sequence[memoryview], offset: int) -> int:
         """Write all of the spans and count the bytes."""
-        done = write_all(file, spans, offset)
+        size = sum(map(len, spans))
+        done = file.pwritev(spans, offset) if len(spans) <= IOV_MAX else 0
+        if done < size:
+            done += write_all(file, _behind(spans, done), offset + done)
         self.bytes_written += done
         return done
+
+
+def _spans(pages: Sequence[Page]) -> list[memoryview]:
+    """The bytes of the pages, padding included."""
+    spans: list[memoryview] = []
+    for page in pages:
+        spans += page.spans
+        if page.length % BLOCK:
+            spans.append(_ZEROS[page.length % BLOCK :])
+    return spans
+
+
+def _behind(spans: Sequence[memoryview], done: int) -> list[memoryview]:
+    """What is left of the spans after so many bytes."""
+    left = []
+    for span in spans:
+        skip = min(done, len(span))
+        left.append(span[skip:])
+        done -= skip
+    return left
+
+
+def _summed(pages: Sequence[Page]) -> Iterator[PageLine]:
+    """What the frame says of the pages; those that have no check get one."""
+    for key, parent, length, kind, check, spans in pages:
+        yield key, parent, length, kind, payload_check(key, spans) if check is None else check, spans
+
+
+def _in_order(work: Sequence[Callable[[], None]]) -> None:
+    """One after the other."""
+    for part in work:
+        part()
 
 
 _ZEROS = memoryview(bytes(BLOCK))
