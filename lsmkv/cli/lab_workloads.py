@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from lsmkv.cli.output import console, emit_json, guard
+from lsmkv.cli.lab_output import show, table_of
+from lsmkv.cli.output import emit_json, guard
 from lsmkv.lab.named import NAMED
 from lsmkv.lab.workload import Phase
 from lsmkv.lab.workload_yaml import find_workload, workload_yaml
@@ -30,13 +30,11 @@ def workloads(name: Name = None, as_json: Json = False) -> None:
         elif as_json:
             emit_json([workload.to_dict() for workload in NAMED.values()])
         else:
-            table = Table(box=None, pad_edge=False)
-            for head in ("name", "load", "operations", "mix", "keys"):
-                table.add_column(head, justify="right" if head in ("load", "operations") else "left")
+            table = table_of(("name", "load", "operations", "mix", "keys"), ("name", "mix", "keys"))
             for one in NAMED.values():
                 mixes = "; ".join(map(_shown, one.phases))
                 table.add_row(one.name, f"{one.load:,}", f"{one.operations:,}", mixes, one.phases[0].keys)
-            console().print(table)
+            show(table)
 
 
 def _shown(phase: Phase) -> str:

@@ -9,12 +9,20 @@ from collections.abc import Callable
 
 import typer
 
+from lsmkv.cli.lab_ablate import ablate
+from lsmkv.cli.lab_curves import curves
+from lsmkv.cli.lab_validate import validate
 from lsmkv.cli.lab_workloads import workloads
 from lsmkv.cli.tools import Tools
 
 __all__ = ["COMMANDS", "register"]
 
-COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (("workloads", workloads),)
+COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("workloads", workloads),
+    ("ablate", ablate),
+    ("validate", validate),
+    ("curves", curves),
+)
 """Names and functions, in the order in which ``--help`` lists them."""
 
 

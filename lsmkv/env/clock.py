@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock", "clock_face", "zone_s"]
+__all__ = ["Clock", "SystemClock", "clock_face", "cpu_s", "zone_s"]
 
 
 class Clock(Protocol):
@@ -32,6 +32,11 @@ def clock_face(at_s: float, zone_s: int = 0) -> str:
 def zone_s() -> int:
     """How far the machine's local time is ahead of universal time now, in seconds."""
     return time.localtime().tm_gmtoff
+
+
+def cpu_s() -> float:
+    """Seconds of processor time that this process has used: for experiments beside other work."""
+    return time.process_time()
 
 
 class SystemClock:

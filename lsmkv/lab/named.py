@@ -30,9 +30,9 @@ YCSB = {
 """By their letters."""
 
 
-def _mix(name: str, about: str, mix: Mix, scan_entries: int = 32) -> Workload:
+def _mix(name: str, about: str, mix: Mix) -> Workload:
     """One phase of uniform keys."""
-    phase = Phase(operations=OPERATIONS, mix=mix, scan_entries=(scan_entries, scan_entries))
+    phase = Phase(operations=OPERATIONS, mix=mix)
     return Workload(name=name, about=about, load=LOAD, phases=(phase,))
 
 
@@ -42,7 +42,7 @@ MIXES = {
         _mix("balanced", "as many of each", Mix(absent=0.25, present=0.25, scan=0.25, overwrite=0.25)),
         _mix("probes", "mostly keys that are not there", Mix(absent=0.8, present=0.1, scan=0.01, overwrite=0.09)),
         _mix("reads", "mostly keys that are there", Mix(absent=0.1, present=0.7, scan=0.1, overwrite=0.1)),
-        _mix("scans", "mostly short scans", Mix(absent=0.05, present=0.1, scan=0.7, overwrite=0.15), scan_entries=16),
+        _mix("scans", "mostly short scans", Mix(absent=0.05, present=0.1, scan=0.7, overwrite=0.15)),
         _mix("writes", "mostly overwrites", Mix(absent=0.05, present=0.05, scan=0.01, overwrite=0.89)),
     )
 }
