@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import commands, delete, engine, lab, laboratory, load, policy, read, repair, top
+from lsmkv.cli import calibrate, commands, delete, engine, explain, lab, laboratory, load, policy, read, repair, top
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -28,7 +28,7 @@ def build_tools() -> Tools:
     app = typer.Typer(
         name="lsmkv",
         help="Look into, check, copy and repair lsmkv stores. Everything but `checkpoint`, `repair`, `set-policy`, `load`, "
-        "`delete-range`, `namespaces drop`, `import` and `demo` only reads, takes no lock and works beside a live writer.",
+        "`delete-range`, `calibrate`, `namespaces drop`, `import` and `demo` only reads, takes no lock and works beside a live writer.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -51,6 +51,8 @@ def build_tools() -> Tools:
     lab.register(tools)
     laboratory.register(tools)
     policy.register(tools)
+    explain.register(tools)
+    calibrate.register(tools)
     top.register(tools)
     repair.register(tools)
     load.register(tools)

@@ -76,8 +76,8 @@ def _option(parameter: Parameter, kind: Any, info: OptionInfo) -> str:  # noqa: 
     plain_kind = next((k for k in get_args(kind) if isinstance(k, type) and k is not type(None)), kind)
     if isinstance(plain_kind, type) and issubclass(plain_kind, Enum):
         choices = [str(member.value) for member in plain_kind]
-    names_of_kinds = {"int": "INTEGER", "Path": "PATH"}
-    metavar = info.metavar or "|".join(choices) or names_of_kinds.get(plain_kind.__name__, "TEXT")
+    names_of_kinds = {"int": "INTEGER", "float": "NUMBER", "Path": "PATH"}
+    metavar = info.metavar or "|".join(choices) or names_of_kinds.get(getattr(plain_kind, "__name__", ""), "TEXT")
     default = info.show_default if isinstance(info.show_default, str) else getattr(parameter.default, "value", parameter.default)
     suffix = f" Default: {default}." if default is not None and "[default" not in (info.help or "") else ""
     return f"- `{names} {metavar}`: {_line(info.help)}{suffix}"

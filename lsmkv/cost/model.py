@@ -79,7 +79,8 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
     asked = workload.zero_lookups + workload.lookups * (1 - reads.memtable_hits)
     fetched = workload.zero_lookups * zero_blocks + workload.lookups * reads.lookup_blocks
     write_amplification = update_copies * entry_file_bytes / system.entry_bytes
-    seconds = _seconds(workload, system, reads, scan_blocks, update_copies * entry_file_bytes)
+    seeks = float(count_scans(axis, reads.live, 1.0, system.block_entries).sum())
+    seconds = _seconds(workload, system, reads, (scan_blocks, seeks), update_copies * entry_file_bytes)
     return Cost(
         zero_lookup_blocks=zero_blocks,
         lookup_blocks=reads.lookup_blocks,
@@ -100,15 +101,17 @@ def predict(workload: Workload, shape: TreeShape, system: System) -> Cost:
     )
 
 
-def _seconds(workload: Workload, system: System, reads: Reads, scan_blocks: float, merge_bytes: float) -> PerOperation | None:
-    """What each kind of operation takes; None without prices."""
+def _seconds(
+    workload: Workload, system: System, reads: Reads, scans: tuple[float, float], merge_bytes: float
+) -> PerOperation | None:
+    """What each kind of operation takes; None without prices. ``scans``: blocks and seeks of one."""
     prices, hit = system.seconds, system.cache_hit_rate
     if prices is None:
         return None
     return PerOperation(
         zero_lookup=prices.lookup(float(reads.zero_blocks.sum()), float(reads.zero_checks.sum()), hit),
-        lookup=prices.lookup(reads.lookup_blocks, reads.lookup_checks, hit),
-        scan=prices.scan(scan_blocks, workload.scan_entries, hit),
+        lookup=prices.lookup(reads.lookup_blocks, reads.lookup_checks, hit, found=True),
+        scan=prices.scan(scans[0], workload.scan_entries, scans[1], hit),
         update=prices.update(merge_bytes),
     )
 

@@ -46,8 +46,12 @@ class Seconds:
 
     lookup_s: float = 0.0
     """A lookup, before it asks any filter or block."""
+    found_s: float = 0.0
+    """On top of it, if it finds its key: taking the value out."""
     scan_s: float = 0.0
-    """A scan, before its first block."""
+    """A scan, before it opens any run."""
+    seek_s: float = 0.0
+    """A run that a scan opens."""
     update_s: float = 0.0
     """A write, log and memtable."""
     filter_check_s: float = 0.0
@@ -68,13 +72,13 @@ class Seconds:
         if not any(asdict(self).values()):
             raise InvalidArgumentError("Seconds has no price above 0: a machine takes time for something (`lsmkv calibrate`)")
 
-    def lookup(self, blocks: float, filter_checks: float, cache_hit_rate: float = 0.0) -> float:
-        """Seconds of a lookup."""
-        return self.lookup_s + filter_checks * self.filter_check_s + blocks * self._block(cache_hit_rate)
+    def lookup(self, blocks: float, filter_checks: float, cache_hit_rate: float = 0.0, *, found: bool = False) -> float:
+        """Seconds of a lookup; ``found``: of a key that is there."""
+        return self.lookup_s + found * self.found_s + filter_checks * self.filter_check_s + blocks * self._block(cache_hit_rate)
 
-    def scan(self, blocks: float, entries: float, cache_hit_rate: float = 0.0) -> float:
-        """Seconds of a scan that returns ``entries``."""
-        return self.scan_s + entries * self.scan_entry_s + blocks * self._block(cache_hit_rate)
+    def scan(self, blocks: float, entries: float, seeks: float = 0.0, cache_hit_rate: float = 0.0) -> float:
+        """Seconds of a scan that opens ``seeks`` runs and returns ``entries``."""
+        return self.scan_s + seeks * self.seek_s + entries * self.scan_entry_s + blocks * self._block(cache_hit_rate)
 
     def update(self, merge_bytes: float) -> float:
         """Seconds of a write for which flush and merges, sooner or later, write ``merge_bytes``."""
