@@ -28,7 +28,8 @@ def build_tools() -> Tools:
     app = typer.Typer(
         name="lsmkv",
         help="Look into, check, copy and repair lsmkv stores. Everything but `checkpoint`, `repair`, `set-policy`, `load`, "
-        "`delete-range`, `calibrate`, `namespaces drop`, `import` and `demo` only reads, takes no lock and works beside a live writer.",
+        "`delete-range`, `calibrate`, `namespaces drop`, `import` and `demo` only reads, takes no lock and works beside a live "
+        "writer.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
