@@ -2,6 +2,9 @@
 
 from lsmkv import cost
 from lsmkv.batch import WriteBatch
+from lsmkv.controller.prices import Prices
+from lsmkv.controller.settings import Adaptive
+from lsmkv.controller.told import ControllerStats
 from lsmkv.db import DB, open  # noqa: A004 - the door of design: lsmkv.open(path)
 from lsmkv.errors import (
     BusyError,
@@ -37,8 +40,10 @@ from lsmkv.version.shape import TreeShape
 __all__ = [
     "DB",
     "FIFO",
+    "Adaptive",
     "BusyError",
     "ClosedError",
+    "ControllerStats",
     "CorruptionError",
     "Fluid",
     "Follower",
@@ -55,6 +60,7 @@ __all__ = [
     "NoSpaceError",
     "Options",
     "PoisonedError",
+    "Prices",
     "ReadOnlyError",
     "RepairReport",
     "Scan",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from lsmkv.controller.settings import Adaptive
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
@@ -110,6 +111,9 @@ class Options:
     range_delete_keys: int = 256
     """Most keys that a range delete removes one by one, if it finds no more (0: it never looks). More: fewer range deletes that
     every read has to consult, and other writers wait longer for one. Changeable: at run time."""
+    controller: Adaptive | None = None
+    """Who shapes the tree after what is asked of it: size ratio, runs per level, merges that reads pay for (docs/controller.md).
+    None, or ``Adaptive(mode="off")``: nobody. It needs a policy of the continuum without ``partial``. Changeable: at run time."""
 
     # seams
     fs: FileSystem | None = None
@@ -152,6 +156,7 @@ class Options:
             _refuse("policy", self.policy, wanted)
         for name, protocol in _SEAMS.items():
             _check_methods(name, getattr(self, name), protocol)
+        _check_controller(self.controller)
 
     @property
     def slowdown_runs(self) -> int:
@@ -182,6 +187,7 @@ CHANGEABLE = frozenset(
         "background_bytes_per_s",
         "block_cache_bytes",
         "compression",
+        "controller",
         "filter_allocation",
         "filter_bits_per_key",
         "hash_column_bytes",
@@ -284,6 +290,12 @@ def _check_methods(name: str, value: object, protocol: type) -> None:
     for method in vars(protocol):
         if not method.startswith("_") and not hasattr(value, method):
             _refuse(name, value, f"a {protocol.__name__}, but it has no {method!r}")
+
+
+def _check_controller(value: object) -> None:
+    """Refuse what is no controller's settings."""
+    if value is not None and not isinstance(value, Adaptive):
+        _refuse("controller", value, "lsmkv.Adaptive(...) or None")
 
 
 def _refuse(name: str, value: object, allowed: str) -> NoReturn:

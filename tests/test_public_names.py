@@ -10,8 +10,10 @@ import lsmkv_tensor
 ENGINE = {
     "DB",
     "FIFO",
+    "Adaptive",
     "BusyError",
     "ClosedError",
+    "ControllerStats",
     "CorruptionError",
     "FormatTooNewError",
     "Fluid",
@@ -28,6 +30,7 @@ ENGINE = {
     "NoSpaceError",
     "Options",
     "PoisonedError",
+    "Prices",
     "ReadOnlyError",
     "RepairReport",
     "Scan",

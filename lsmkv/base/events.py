@@ -33,9 +33,18 @@ TAIL_BYTES = 64 << 10
 class EventLog:
     """Appends events to the log of one directory. Thread-safe; never raises, for the work it tells of is done."""
 
-    __slots__ = ("_at", "_clock", "_directory", "_file", "_fs", "_limit", "_lock", "_torn", "failures")
+    __slots__ = ("_at", "_clock", "_directory", "_file", "_fs", "_limit", "_lock", "_names", "_torn", "failures")
 
-    def __init__(self, fs: FileSystem, directory: str, clock: Clock, limit_bytes: int = LIMIT_BYTES) -> None:
+    def __init__(
+        self,
+        fs: FileSystem,
+        directory: str,
+        clock: Clock,
+        limit_bytes: int = LIMIT_BYTES,
+        names: tuple[str, str] = (EVENTS, OLDER_EVENTS),
+    ) -> None:
+        """``names``: of the file, and of its older half."""
+        self._names = names
         self._fs = fs
         self._directory = directory
         self._clock = clock
@@ -68,12 +77,12 @@ class EventLog:
 
     def _ready(self, size: int) -> File:
         """The file to append ``size`` bytes to, opened, begun or turned over as needed."""
-        path = join(self._directory, EVENTS)
+        path = join(self._directory, self._names[0])
         file = self._file if self._file is not None else self._opened(path)
         if self._at and self._at + size > self._limit:
             self._file = None
             file.close()
-            self._fs.rename(path, join(self._directory, OLDER_EVENTS))
+            self._fs.rename(path, join(self._directory, self._names[1]))
             file = self._opened(path)
         return file
 
@@ -96,12 +105,12 @@ class EventLog:
                 file.close()
 
 
-def read_events(fs: FileSystem, directory: str) -> Iterator[dict[str, object]]:
-    """The events of a store, oldest first; torn lines are skipped, a store without a log has none.
+def read_events(fs: FileSystem, directory: str, names: tuple[str, str] = (EVENTS, OLDER_EVENTS)) -> Iterator[dict[str, object]]:
+    """The events of a store, oldest first; torn lines are skipped, a store without a log has none. ``names``: as they lie there.
 
     Raises OSError if a file cannot be read. I/O: reads both files once.
     """
-    for name in (OLDER_EVENTS, EVENTS):
+    for name in names[::-1]:
         path = join(directory, name)
         if not fs.exists(path):
             continue

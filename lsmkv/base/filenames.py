@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple, cast
 
-__all__ = ["ASIDE", "FileName", "Kind", "parse_name"]
+__all__ = ["ASIDE", "JOURNAL", "JOURNAL_FILES", "OLDER_JOURNAL", "FileName", "Kind", "parse_name"]
 
 Kind = Literal["sst", "wal"]
 
 ASIDE = "ASIDE"
 """Directory inside a store that holds what a repair moved aside. Nothing reads it and nothing but a repair writes there."""
+
+JOURNAL, OLDER_JOURNAL = "CONTROLLER.jsonl", "CONTROLLER.1.jsonl"
+JOURNAL_FILES = frozenset({JOURNAL, OLDER_JOURNAL})
+"""Names that the controller's journal may have in a store's directory."""
 
 _NAME = re.compile(r"([0-9]{6,18})\.(sst|wal)", re.ASCII)
 """At most 18 digits: numbers are recorded in 64 bits."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli import calibrate, commands, delete, engine, explain, lab, laboratory, load, policy, read, repair, top
+from lsmkv.cli import calibrate, commands, controller, delete, engine, explain, lab, laboratory, load, policy, read, repair, top
 from lsmkv.cli.tools import Tools
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.readonly import ReadOnly
@@ -54,6 +54,7 @@ def build_tools() -> Tools:
     policy.register(tools)
     explain.register(tools)
     calibrate.register(tools)
+    controller.register(tools)
     top.register(tools)
     repair.register(tools)
     load.register(tools)

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from lsmkv.controller.choose import best_runs, long_run, robust_cost
 from lsmkv.controller.constants import KEEP, MERGES_AT_ONCE, ROUND_TRIPS, SHAPE_EVERY
-from lsmkv.controller.prices import read_costs
+from lsmkv.controller.prices import ReadCosts, read_costs
 from lsmkv.controller.rent_or_buy import Purchase, purchase, rents
 from lsmkv.controller.sensors import Averages, Window, averaged
 from lsmkv.controller.settings import Adaptive
@@ -55,8 +55,10 @@ class Merge:
     """Their ids, newest first."""
     rent_blocks: float
     cost_blocks: float
+    each: ReadCosts
+    """Blocks that every lookup and scan will save."""
     saves: float
-    """Blocks per operation of the present mix that reads will save."""
+    """The same per operation of the present mix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> 
     averages = averaged(books.averages, window, entries)
     spent, regret = books.spent, books.regret
     now = replace(books, averages=averages, blocks=books.blocks + window.blocks)
-    if window.done.total <= 0 or not entries:
+    if window.done.total <= 0 or not entries or not tree.buffer:
         return now, ()
     decisions: list[Decision] = []
     allowed = settings.transition_share * now.blocks - spent
@@ -113,10 +115,9 @@ def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adapt
     group = [run for _, run in placed[bought.first : bought.last + 1]]
     sizes = [run.entries for _, run in placed]
     after = [*sizes[: bought.first], tree.union([run.entries for run in group]), *sizes[bought.last + 1 :]]
-    saves = read_costs(sizes, settings.prices, tree.live).of(averages.fast) - read_costs(after, settings.prices, tree.live).of(
-        averages.fast
-    )
-    return Merge(tuple(run.id for run in group), bought.rent, bought.price, saves)
+    now, then = read_costs(sizes, settings.prices, tree.live), read_costs(after, settings.prices, tree.live)
+    each = ReadCosts(*(a - b for a, b in zip(now, then, strict=True)))
+    return Merge(tuple(run.id for run in group), bought.rent, bought.price, each, each.of(averages.fast))
 
 
 def _shaped(

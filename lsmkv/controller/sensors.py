@@ -14,9 +14,11 @@ from typing import NamedTuple
 from lsmkv.controller.constants import CHANGED, DRIFT_MOST, FAST, FEWEST_OPERATIONS, LOOKS, SLOW
 from lsmkv.controller.prices import Mix
 
-__all__ = ["Averages", "Window", "averaged", "relative_entropy", "window_operations"]
+__all__ = ["NOTHING", "Averages", "Window", "averaged", "relative_entropy", "window_operations"]
 
 NOTHING = Mix()
+"""No operations."""
+
 LEAST = 1e-3
 """A kind of operation that was never seen counts as this share: relative entropy stays finite."""
 

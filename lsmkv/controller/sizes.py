@@ -129,7 +129,7 @@ class SizeTree:
         """A last level that is one run over capacity moves down as it is."""
         last = self.last
         runs = self.levels[last]
-        if len(runs) != 1 or self._fits(runs[0].entries, last):
+        if len(runs) != 1 or not self.buffer or self._fits(runs[0].entries, last):
             return False
         self._grow(last + 1)
         self.levels[last + 1] = [runs.pop()]

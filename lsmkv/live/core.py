@@ -97,6 +97,8 @@ class Core:
     """The last change of policy, as the manifest has it; None: there was none. Changed under ``install_lock``."""
     events: EventLog | None = None
     """None: the owner wants no log of events."""
+    journal: EventLog | None = None
+    """What the controller decided; None: it has not written anything."""
     status: StatusFile | None = None
     """What onlookers in other processes read; None: the owner wants none."""
     probes_seen: dict[int, int] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class Core:
         self.snapshots.forked()
         self.tables.forked()
         self.manifest.close()
-        self.events = self.status = None
+        self.events = self.journal = self.status = None
 
     def check_poison(self) -> None:
         """Raise PoisonedError if writing is unsafe."""

@@ -10,7 +10,7 @@ finishes with what it began with, except that each of its tables takes the compr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.rng import seeded
@@ -36,8 +36,13 @@ def change(core: Core, committer: Committer | None, changes: Mapping[str, object
     if committer is not None:
         committer.options_changed(before)
     if changes:
-        core.note("options", {"changed": dict(changes)})
+        core.note("options", {"changed": {name: _plain(value) for name, value in changes.items()}})
     return options
+
+
+def _plain(value: object) -> object:
+    """A value as an event tells it."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _shape(core: Core, options: Options) -> None:

@@ -25,6 +25,7 @@ from lsmkv.maintain.install import collect, install, remove_logs_below
 from lsmkv.maintain.load import GAP, LoadReport, build, install_load, needs_way, report_of, withdrawn_on_failure
 from lsmkv.maintain.look import due_task, next_due_s, released, seen_shape
 from lsmkv.maintain.settings import change
+from lsmkv.maintain.steering import LOOK_S, Steering
 from lsmkv.maintain.switching import switch
 from lsmkv.options import Options
 from lsmkv.policy.base import Policy, Task
@@ -74,6 +75,7 @@ class Upkeep:
         self._pauses = {"flush": 0.0, "compact": 0.0}
         self._threads: set[int] = set()
         self.last_error: LsmError | None = None
+        self.steering = Steering(core)
 
     def attach(self, committer: Committer, gate: StallGate) -> None:
         """Meet the write path."""
@@ -133,7 +135,9 @@ class Upkeep:
 
     def pending(self) -> Task | None:
         """The next unit of work: a flush (a task without inputs) before a compaction, None when settled."""
-        return self._due_flush() or self._overdue_flush() or due_task(self._core.policy, seen_shape(self._core))
+        shape = seen_shape(self._core)
+        due = self._due_flush() or self._overdue_flush() or due_task(self._core.policy, shape)
+        return due or self.steering.peek(shape)
 
     def _due_flush(self) -> Task | None:
         """The flush that is due, if any."""
@@ -201,12 +205,15 @@ class Upkeep:
     def compact_one(self) -> Task | None:
         """Run the task that is due, if any."""
         with self._compact_lock:
+            self.steering.look()
             shape = seen_shape(self._core)
-            task = due_task(self._core.policy, shape)
+            task = due_task(self._core.policy, shape) or self.steering.wanted(shape)
             if task is None:
                 self._sleep(shape)
                 return None
-            if not run_task(self._core, task):
+            with self.steering.watching(task):
+                done = run_task(self._core, task)
+            if not done:
                 self._refused()
                 return None
         self._installed()
@@ -225,6 +232,8 @@ class Upkeep:
         if not workers:
             return
         worker = workers[_WORKERS.index("compact")]
+        if self.steering.active:
+            worker.wake(LOOK_S)
         due = next_due_s(self._core.policy, shape)
         if due is not None:
             worker.wake(min(max(due - shape.now_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))

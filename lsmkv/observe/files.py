@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from posixpath import join
 
 from lsmkv.base.events import EVENT_FILES
-from lsmkv.base.filenames import parse_name
+from lsmkv.base.filenames import JOURNAL_FILES, parse_name
 from lsmkv.base.status import STATUS
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import InvalidArgumentError, io_failed
@@ -34,7 +34,7 @@ class StoreFiles:
     temporaries: Mapping[str, int]
     """An unfinished manifest; the next opening removes it."""
     events: Mapping[str, int]
-    """The log of events."""
+    """The log of events, and the controller's journal."""
     others: Mapping[str, int]
     """Files that are not ours."""
     status_bytes: int = 0
@@ -104,7 +104,7 @@ def list_files(fs: FileSystem, path: str) -> StoreFiles:
                 temporaries[name] = size
             elif name == STATUS:
                 status_bytes = size
-            elif name in EVENT_FILES:
+            elif name in EVENT_FILES or name in JOURNAL_FILES:
                 events[name] = size
             else:
                 others[name] = size

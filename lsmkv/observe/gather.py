@@ -98,6 +98,7 @@ def gather(
         last_error=str(error) if error is not None else "",
         event_log_failures=core.events.failures if core.events is not None else 0,
         transition=current_report(core) if walk else core.transition,
+        controller=upkeep.steering.stats(),
         ledger=since,
         totals=core.ledger.totals(),
         recovery=recovery,

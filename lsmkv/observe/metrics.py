@@ -30,6 +30,7 @@ NO_METRIC = {
     "path": "the label `store` says which one",
     "entries": "the sum of `lsmkv_level_entries`",
     "bytes": "the sum of `lsmkv_level_bytes`",
+    "controller": "a record of its own: `db.stats().controller` and `lsmkv controller log` tell it",
     "last_error": "a sentence: no label may hold one; `lsmkv top` and the log of your program show it",
     "totals": "since the store was created: a metrics server adds up restarts itself (`increase`)",
 }

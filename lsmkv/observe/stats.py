@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from lsmkv.base.ledger import Account
+from lsmkv.controller.told import ControllerStats
 from lsmkv.policy.transition import TransitionReport
 
 __all__ = ["LevelStats", "Stats"]
@@ -95,6 +96,8 @@ class Stats:
     """Events that could not be written to the log of events."""
     transition: TransitionReport | None
     """The change of policy going on, with what is left to pay, or the last one; None: there was none."""
+    controller: ControllerStats | None
+    """What the controller sees and does; None: there is none."""
     ledger: Account
     """Every block fetch, device read and byte by cause and level, since opening."""
     totals: Account
@@ -107,5 +110,5 @@ class Stats:
         told: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            told[field.name] = value.to_dict() if isinstance(value, Account | TransitionReport) else value
+            told[field.name] = value.to_dict() if isinstance(value, Account | TransitionReport | ControllerStats) else value
         return told | {"levels": [asdict(level) for level in self.levels]}

@@ -63,9 +63,9 @@ class Opened:
     def release(self) -> None:
         """Let go of files and, last, of the lock. IOFailedError if something could not be closed; the rest is."""
         failed: OSError | None = None
-        events, status = self.core.events, self.core.status
+        logs, status = (self.core.events, self.core.journal), self.core.status
         for let_go in (
-            *([events.close] if events is not None else []),
+            *(log.close for log in logs if log is not None),
             *([status.remove] if status is not None else []),
             self.core.manifest.close,
             self.core.tables.clear,

@@ -27,6 +27,7 @@ from tests.engine.test_slowdown import Idle
 
 NAMES = [field.name for field in fields(Options)]
 OTHER = {
+    "controller": lsmkv.Adaptive(mode="advise"),
     "wal_sync": "write",
     "wal_sync_interval_s": 5.0,
     "stall_timeout_s": 1.0,
@@ -414,6 +415,22 @@ def test_background_bytes_per_s(open_db):
         fill(db, 500)
         db.flush()
         assert sum(clock.slept) > 1
+
+
+def test_controller(open_db):
+    with open_db() as db:
+        assert db.stats().controller is None
+        db.set_options(controller=lsmkv.Adaptive(mode="advise", size_ratios=(4,)))
+        db.put_many((b"%06d" % (n * 7919 % 100_003), b"v") for n in range(600))
+        db.settle()
+        db.put_many((b"%06d" % (n * 7919 % 100_003), b"w") for n in range(600))
+        db.settle()
+        told = db.stats().controller
+        assert told is not None
+        assert (told.mode, told.windows) == ("advise", 1)
+        changed = [event["changed"] for event in read_events(db._core.fs, "/db") if event["kind"] == "options"]
+        assert changed[0]["controller"]["size_ratios"] == [4]
+        assert db.stats().event_log_failures == 0
 
 
 def test_range_delete_keys(open_db):

@@ -1,0 +1,184 @@
+"""The controller at work: windows from the ledger into :func:`lsmkv.controller.decide.decide`, decisions into switches and tasks.
+
+A switch is the manifest edit of :mod:`lsmkv.maintain.switching`, lazy; a merge is an ordinary task that waits here until the
+compaction worker has nothing due by the policy. So a crash at any moment finds a tree that is in line with the recorded policy,
+or on its way there; what only the controller remembered (books, waiting merges) begins anew, and costs nothing but time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from lsmkv.base.ledger import Account
+from lsmkv.controller.act import merge_task, policy_at, sized, steered, window_of
+from lsmkv.controller.constants import OUTCOME_AFTER
+from lsmkv.controller.decide import Books, Decision, Merge, Reshape, decide
+from lsmkv.controller.journal import Record, last_number, new_journal, read_journal
+from lsmkv.controller.sensors import Window, window_operations
+from lsmkv.controller.settings import Adaptive
+from lsmkv.controller.told import ControllerStats
+from lsmkv.live.core import Core
+from lsmkv.maintain.look import seen_shape
+from lsmkv.maintain.switching import switch
+from lsmkv.policy.base import Task
+from lsmkv.policy.geometry import Geometry
+from lsmkv.version.shape import TreeShape
+
+__all__ = ["Pilot"]
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A merge that was decided and waits."""
+
+    record: Record
+    runs: tuple[int, ...]
+    task: Task | None = None
+
+
+class Pilot:
+    """Looks, decides, acts and keeps the journal. All but :meth:`stats` is called with the compaction lock held."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._since: Account | None = None
+        self._books = Books()
+        self._number: int | None = None
+        self._advised: Reshape | None = None
+        self._waiting: deque[_Wanted] = deque()
+        self._open: list[Record] = []
+        self._windows = self._merges = self._reshapes = self._overtaken = self._decisions = 0
+        self._idle = ""
+
+    def look(self, settings: Adaptive) -> None:
+        """Decide if enough operations have passed since the last time."""
+        core = self._core
+        account = core.ledger.account()
+        if self._since is None:
+            self._since = account
+            return
+        window = window_of(account - self._since, settings.prices)
+        shape = seen_shape(core)
+        if window.done.total < window_operations(shape.entries):
+            return
+        self._since = account
+        self._windows += 1
+        point = steered(core.policy)
+        self._idle = point if isinstance(point, str) else ""
+        if not isinstance(point, Geometry):
+            return
+        self._follow(window, settings, shape)
+        books, decisions = decide(self._books, sized(shape, point), window, settings)
+        for one in decisions:
+            self._take(one, books, settings, shape)
+        self._books = books
+
+    def wanted(self, shape: TreeShape) -> Task | None:
+        """The next waiting merge that the tree still allows."""
+        while self._waiting:
+            first = self._waiting[0]
+            first.task = merge_task(shape, first.runs, _reason(first))
+            if first.task is not None:
+                return first.task
+            self._waiting.popleft()
+            self._overtaken += 1
+            self._note("outcome", {"decision": first.record.number, "overtaken": True})
+        return None
+
+    def peek(self, shape: TreeShape) -> Task | None:
+        """What :meth:`wanted` would give, without letting go of anything (no lock needed)."""
+        tasks = (merge_task(shape, one.runs, _reason(one)) for one in tuple(self._waiting))
+        return next((task for task in tasks if task is not None), None)
+
+    def owns(self, task: Task) -> bool:
+        """Whether a task is the first waiting merge."""
+        return bool(self._waiting) and self._waiting[0].task is task
+
+    def merged_entries(self) -> int:
+        """Entries that merges have written since opening."""
+        return self._core.ledger.account().merges.written_entries
+
+    def ran(self, entries: int) -> None:
+        """The first waiting merge is done and wrote so many entries."""
+        done = self._waiting.popleft().record
+        settings = self._core.options.controller
+        done.paid = entries * (settings.prices.merged if settings is not None else 0.0)
+        self._merges += 1
+        self._open.append(done)
+
+    def stats(self, settings: Adaptive) -> ControllerStats:
+        """What it has done so far."""
+        books, journal = self._books, self._core.journal
+        averages = books.averages
+        return ControllerStats(
+            mode=settings.mode,
+            idle=self._idle,
+            windows=self._windows,
+            changes=averages.changes,
+            mix=averages.fast._asdict(),
+            usual_mix=averages.slow._asdict(),
+            drift=averages.drift,
+            decisions=self._decisions,
+            merges=self._merges,
+            reshapes=self._reshapes,
+            overtaken=self._overtaken,
+            waiting=len(self._waiting),
+            seen_blocks=books.blocks,
+            spent_blocks=books.spent,
+            journal_failures=journal.failures if journal is not None else 0,
+        )
+
+    def _take(self, one: Decision, books: Books, settings: Adaptive, shape: TreeShape) -> None:
+        """Put a decision on record and, if the mode is "on", carry it out or queue it."""
+        acting = settings.mode == "on"
+        if isinstance(one, Reshape) and not acting:
+            if self._advised is not None and self._advised.geometry == one.geometry:
+                return
+            self._advised = one
+        if isinstance(one, Reshape) and acting:
+            switch(self._core, policy_at(one.geometry), "lazy")
+            self._reshapes += 1
+        record = Record(self._next(), one, books.averages.fast)
+        self._decisions += 1
+        self._note("merge" if isinstance(one, Merge) else "reshape", record.told(settings.mode, _arrivals(shape)))
+        if isinstance(one, Merge) and acting:
+            self._waiting.append(_Wanted(record, one.runs))
+        elif acting:
+            self._open.append(record)
+
+    def _follow(self, window: Window, settings: Adaptive, shape: TreeShape) -> None:
+        """Count a window toward the outcomes of earlier decisions, and write those that are due."""
+        for record in self._open:
+            record.done, record.blocks = record.done.plus(window.done), record.blocks + window.blocks
+            record.windows += 1
+            if record.windows == OUTCOME_AFTER:
+                self._note("outcome", record.outcome(settings.prices, _arrivals(shape)))
+        self._open = [record for record in self._open if record.windows < OUTCOME_AFTER]
+
+    def _next(self) -> int:
+        """The next decision's number. I/O: the first time, reads the journal."""
+        if self._number is None:
+            try:
+                self._number = last_number(read_journal(self._core.fs, self._core.path))
+            except OSError:
+                self._number = 0
+        self._number += 1
+        return self._number
+
+    def _note(self, kind: str, fields: dict[str, object]) -> None:
+        """Append a line to the journal; never fails."""
+        core = self._core
+        if core.journal is None:
+            core.journal = new_journal(core.fs, core.path, core.clock)
+        core.journal.note(kind, lambda: fields)
+
+
+def _reason(one: _Wanted) -> str:
+    """Why a merge is done, for logs and people."""
+    return f"reads have paid for merging {len(one.runs)} runs (decision {one.record.number} of the controller)"
+
+
+def _arrivals(shape: TreeShape) -> float:
+    """How many arrivals the tree holds."""
+    return shape.entries / shape.buffer_entries if shape.buffer_entries else 0.0
