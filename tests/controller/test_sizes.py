@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lsmkv.controller.sizes import SizeTree
-from lsmkv.cost.walk import _done, _flushed
 from lsmkv.policy import Fluid
-from lsmkv.version.shape import TreeShape
+from lsmkv.policy.apply import apply, input_tables
+from lsmkv.policy.ranges import is_move
+from lsmkv.version.shape import Level, Run, TableMeta, TreeShape
 
 FLUSH = 100
 
@@ -22,6 +23,19 @@ def points(draw):
 
 
 stretches = st.lists(st.tuples(points(), st.booleans(), st.integers(0, 60)), min_size=1, max_size=4)
+
+
+def flushed(shape, made):
+    table = TableMeta(made, FLUSH * 100, FLUSH, 0, b"\0", b"\xff", made, made)
+    return shape.with_level(0, Level((Run(made, (table,)), *shape.levels[0].runs)))
+
+
+def done(shape, task, made):
+    """The shape after a task, and entries that it wrote."""
+    merged = input_tables(shape, task)
+    if is_move(shape, task, merged):
+        return apply(shape, task, merged, run_id=made), 0
+    return apply(shape, task, run_id=made), sum(table.entries for table in merged)
 
 
 def rows(levels):
@@ -41,11 +55,11 @@ def test_a_tree_of_sizes_is_the_policys_tree(stretches, level0_runs):
         tree.geometry, tree.patient, shape = policy.geometry, patient, replace(shape, patient=patient)
         for _ in range(flushes):
             made += 1
-            shape = _flushed(shape, made, FLUSH, 100)
+            shape = flushed(shape, made)
             tree.flush(FLUSH)
             while (task := policy.pick(shape)) is not None:
                 made += 1
-                shape, written = _done(shape, task, made, None)
+                shape, written = done(shape, task, made)
                 merged += written
             assert rows([run.entries for run in level] for level in tree.levels) == rows(
                 [run.entries for run in level.runs] for level in shape.levels
