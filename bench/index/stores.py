@@ -14,8 +14,8 @@ __all__ = ["Opened", "load", "verify", "warm"]
 
 _LOAD_BATCH = 4096
 
-_WARM_GETS = 250_000
-"""Most single gets before a store is measured, and one for every fourth entry: each block is met some fifteen times."""
+_WARM_GETS = 700_000
+"""Most single gets before a store is measured, and seven for ten entries: each block is met some forty times."""
 
 Opened: TypeAlias = dict[str, IndexPeer]
 
@@ -73,5 +73,5 @@ def warm(peer: IndexPeer, entries: Entries) -> None:
     for start in range(0, len(entries.keys), BATCH):
         peer.get_many(entries.keys[start : start + BATCH])
     get = peer.get
-    for key in random.Random(len(entries.keys)).choices(entries.keys, k=min(_WARM_GETS, len(entries.keys) // 4)):
+    for key in random.Random(len(entries.keys)).choices(entries.keys, k=min(_WARM_GETS, 7 * len(entries.keys) // 10)):
         get(key)

@@ -133,13 +133,16 @@ class Tray:
 class BlockCache:
     """What was not used lately goes first once more than ``capacity_bytes`` are charged. Thread-safe.
 
-    Statistics: ``evictions``, ``trims``, ``bytes`` (charged now), ``len(cache)``. ``seed`` is for whoever keeps digests in it.
+    Statistics: ``evictions``, ``trims``, ``bytes`` (charged now), ``lent``, ``len(cache)``. ``seed`` is for whoever keeps digests
+    in it.
     """
 
     def __init__(self, capacity_bytes: int, seed: int = 0) -> None:
         self.capacity_bytes = capacity_bytes
         self.seed = seed
         self.bytes = 0
+        self.lent = 0
+        """Bytes of the capacity that are lent out: what holds values elsewhere takes room from here."""
         self.evictions = 0
         self.trims = 0
         self.blocks, self.rows = Rule(8), Rule(1)
@@ -189,11 +192,21 @@ class BlockCache:
                 self._remove(tray.place(index))
 
     def resize(self, capacity_bytes: int) -> None:
-        """Hold at most so many bytes from now on."""
+        """Hold at most so many bytes from now on, less what is lent out."""
         with self._lock:
-            self.capacity_bytes = capacity_bytes
-            while self.bytes > capacity_bytes:
-                self._advance()
+            self._fit(capacity_bytes - self.lent)
+
+    def lend(self, charge: int) -> None:
+        """Hold so many bytes less from now on (below 0: they are given back)."""
+        with self._lock:
+            self.lent += charge
+            self._fit(self.capacity_bytes - charge)
+
+    def _fit(self, capacity_bytes: int) -> None:
+        """Let go of what does not fit (lock held)."""
+        self.capacity_bytes = capacity_bytes
+        while self.bytes > max(capacity_bytes, 0):
+            self._advance()
 
     def _advance(self) -> None:
         """Advance the clock by one place: an item that was hit stays, another one is trimmed or goes."""

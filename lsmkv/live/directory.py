@@ -187,6 +187,8 @@ class Directory:
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
+        self.lent = 0
+        """Bytes of the budget that finders take (:mod:`lsmkv.live.finders`)."""
         self.seed = seeded().getrandbits(64)
         self._packed = Packed([], *_EMPTY)
         self._plan: Plan | None = None
@@ -201,6 +203,16 @@ class Directory:
     def nbytes(self) -> int:
         """Bytes of memory the columns take."""
         return self._packed.nbytes
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the budget that are taken, by columns and by finders."""
+        return self.nbytes + self.lent
+
+    @property
+    def room(self) -> int:
+        """Bytes of the budget that are left; below 0 if it was lowered."""
+        return self.budget_bytes - self.taken
 
     def plan(self, view: View, get: GetReader, keys: int) -> Plan | None:
         """Where a batch of so many keys finds the tables of a view; None: none has a column.
@@ -256,7 +268,7 @@ class Directory:
 
     def _choose(self, plan: Plan, get: GetReader, keys: int) -> None:
         """Begin a column if some table was asked often enough and there is room."""
-        room = self.budget_bytes - (self.nbytes or FIXED_BYTES)
+        room = self.room - (0 if self.nbytes else FIXED_BYTES)
         if plan.least > room:
             return
         for number, (entries, tables) in plan.wanted.items():

@@ -21,6 +21,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.process import open_files_limit
 from lsmkv.env.sync import Lock
 from lsmkv.live.directory import Directory
+from lsmkv.live.finders import Finders
 from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.scan import everything
 from lsmkv.version.shape import TableMeta
@@ -54,13 +55,21 @@ class TableCache:
         "calls",
         "crowded",
         "directory",
+        "finders",
         "readers",
     )
 
     def __init__(
-        self, fs: FileSystem, path: str, cache: BlockCache | None, ledger: Ledger, limit: int, columns: Directory | int
+        self,
+        fs: FileSystem,
+        path: str,
+        cache: BlockCache | None,
+        ledger: Ledger,
+        limit: int,
+        columns: Directory | int,
+        finders: Finders | None = None,
     ) -> None:
-        """``columns``: the hash columns of these tables, or the bytes they may take."""
+        """``columns``: the hash columns of these tables, or the bytes they may take; ``finders`` comes with columns."""
         self._fs = fs
         self._path = path
         self._cache = cache
@@ -77,6 +86,9 @@ class TableCache:
         a reader that was dropped."""
         self.directory = directory = columns if isinstance(columns, Directory) else Directory(columns)
         """The hash columns of these tables."""
+        me = weakref.ref(self)
+        self.finders = Finders(cache, directory, lambda: _open_tables(me())) if finders is None else finders
+        """The finders of these tables."""
         ledger.settle = directory.settle
         self.calls = ledger.calls
         """Where lookups and scans are counted as they arrive here."""
@@ -98,6 +110,7 @@ class TableCache:
                 return reader
             reader = self.readers.setdefault(number, reader)
             self._point(reader)  # it may have moved meanwhile
+            self.finders.new(reader)
             while len(self.readers) > self._limit:
                 self._let_rest(*self.readers.popitem(last=False))
             self.crowded = self.crowded or len(self.readers) == self._limit
@@ -105,6 +118,7 @@ class TableCache:
 
     def _let_rest(self, number: int, reader: TableReader) -> None:
         """Take the descriptor of a table that was dropped, and of those dropped while they were held and are not (lock held)."""
+        self.finders.drop(reader)
         held = frozenset().union(*self._held.values())
         if number not in held and not self._owed:
             reader.file.rest()
@@ -123,7 +137,7 @@ class TableCache:
         I/O: as :meth:`get` for each table that is not open.
         """
         wanted = frozenset(numbers)
-        held = TableCache(self._fs, self._path, self._cache, self._ledger, len(wanted), self.directory)
+        held = TableCache(self._fs, self._path, self._cache, self._ledger, len(wanted), self.directory, self.finders)
         with self._lock:
             self._held[held] = wanted  # before the first one is taken: from now on none of them is put to rest
         for number in wanted:
@@ -174,26 +188,32 @@ class TableCache:
         with self._lock:
             self._limit = max(1, min(limit, open_files_limit() // 2))
             while len(self.readers) > self._limit:
-                self.readers.popitem(last=False)[1].file.rest()
+                reader = self.readers.popitem(last=False)[1]
+                self.finders.drop(reader)
+                reader.file.rest()
             self.crowded = self.crowded or len(self.readers) == self._limit
 
     def use(self, cache: BlockCache | None) -> None:
         """Open tables anew, with another cache or none; who still reads from one goes on with the old."""
         with self._lock:
             self._cache = cache
+            self.finders.use(cache)
             self.readers.clear()
 
     def forget(self, number: int) -> None:
         """Drop a table that is about to be unlinked, and its cached blocks."""
         with self._lock:
-            self.readers.pop(number, None)
+            reader = self.readers.pop(number, None)
             self._levels.pop(number, None)
+        if reader is not None:
+            self.finders.drop(reader)
         self.directory.drop(number)
         if self._cache is not None:
             self._cache.drop(number)
 
     def clear(self) -> None:
         """Drop all readers, those held included."""
+        self.finders.use(None)
         with self._lock:
             self.readers.clear()
             for held in list(self._held):
@@ -202,9 +222,15 @@ class TableCache:
 
     def forked(self) -> None:
         """In a forked child: give the descriptors back. Takes no lock."""
+        self.finders.forked()
         self.readers.clear()
         self.directory.forked()
 
     def __len__(self) -> int:
         """Tables open now."""
         return len(self.readers)
+
+
+def _open_tables(tables: TableCache | None) -> list[TableReader]:
+    """The open tables of a set that may be gone."""
+    return [] if tables is None else list(tables.readers.values())

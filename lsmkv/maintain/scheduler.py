@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from lsmkv.env.background import at_work
 from lsmkv.env.sync import Condition, current_thread_id, start_thread
 
 __all__ = ["ManualScheduler", "ManualWorker", "ThreadedScheduler", "ThreadedWorker"]
@@ -93,8 +94,9 @@ class ThreadedWorker:
         """The thread: sleep, step, sleep."""
         try:
             while self._wait():
-                while not self._stopping and self._step():
-                    pass
+                with at_work():
+                    while not self._stopping and self._step():
+                        pass
         except BaseException as error:  # noqa: BLE001 - kept for the owner; a thread's own traceback reaches nobody
             self.error = error
 

@@ -31,6 +31,7 @@ def change(core: Core, committer: Committer | None, changes: Mapping[str, object
         _shape(core, options)
         _cache(core, before, options)
         core.tables.directory.bound(options.hash_column_bytes)
+        core.tables.finders.bound()
         if options.max_open_tables != before.max_open_tables:
             core.tables.bound(options.max_open_tables)
     if committer is not None:

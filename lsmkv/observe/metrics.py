@@ -273,7 +273,7 @@ CATALOGUE: tuple[Metric, ...] = (
     # the cache
     _one("cache_bytes", "gauge", "cache_bytes", "Bytes of blocks in the block cache."),
     _one("cache_capacity_bytes", "gauge", "cache_capacity_bytes", "Bytes that the block cache may hold."),
-    _one("hash_column_bytes", "gauge", "hash_column_bytes", "Bytes of memory that hash columns take."),
+    _one("hash_column_bytes", "gauge", "hash_column_bytes", "Bytes of hash columns, and of finders without values."),
     _by_cause("cache_hits_total", "Blocks that lookups and scans found in the cache.", _hits, "cache_hits"),
     _by_cause("cache_misses_total", "Blocks that they read from files.", _misses, "block_reads"),
     # files

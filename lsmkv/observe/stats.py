@@ -76,7 +76,7 @@ class Stats:
     cache_bytes: int
     cache_capacity_bytes: int
     hash_column_bytes: int
-    """Memory that hash columns take."""
+    """Memory that hash columns take, and finders beside the values they hold."""
     filter_checks: int
     filter_negatives: int
     filter_false_positives: int

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.keys import Entry
 from lsmkv.cache.blockcache import BlockCache, Tray
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
+from lsmkv.sstable.finder import Finder
 from lsmkv.sstable.quick import Layout
 from lsmkv.sstable.rows import RowLayout, Rows, trim
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["GROW_EVERY", "SURE", "Look", "TableAccess"]
+__all__ = ["GROW_EVERY", "NEVER", "SURE", "Look", "TableAccess"]
 
 SURE = 16
 """So many uncached finds in a row, and lookups read the next block without asking the filter: three of four lookups of a
 store that is one run end in the same file, and the filter, cold memory, costs a third of the read it saves the others."""
 
+
+NEVER = 1 << 59
+"""More gets than there will be."""
 
 GROW_EVERY = 64
 """Holding a column costs twenty times what it saves a lookup: who is often read gets it soon, others hardly ever."""
@@ -66,6 +71,11 @@ class TableAccess:
         self.fences = file.fences
         self.offsets = file.offsets
         self.max_seq = file.properties.meta.max_seq
+        self.finder: Finder | None = None
+        """Set once it is made (:mod:`lsmkv.live.finders`)."""
+        self.wish: Callable[[Any], None] | None = None
+        """To be called with this table when ``patience`` more gets came; not bound to it: that would keep the file open."""
+        self.patience = NEVER
         self.likely = False
         self.streak = 0
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from xxhash import xxh3_64_digest
 
@@ -23,6 +24,7 @@ from lsmkv.sstable import inspect
 from lsmkv.sstable.access import SURE
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Pair, to_columns
+from lsmkv.sstable.finder import hash_of
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.rowreads import RowAccess
 from lsmkv.sstable.rows import fits
@@ -85,7 +87,7 @@ class TableReader(RowAccess):
         self.counters.misses += 1
         return None
 
-    def value(self, key: bytes) -> Value:
+    def value(self, key: bytes) -> Value:  # noqa: PLR0911, PLR0912 - the hottest path: each call out of it costs a tenth
         """The newest value of ``key``: None for a tombstone, False if the table does not hold it.
 
         :meth:`get` at its fastest, for lookups of the present.
@@ -96,6 +98,28 @@ class TableReader(RowAccess):
         if asked and not self.may_hold(key, None):
             self.streak = 0
             return False
+        finder = self.finder
+        if finder is not None:  # lookup(), here to save a call
+            parts, part_shift, shift, mask, size, seed = finder
+            h = hash_of(key, seed)
+            starts, tags, records = parts[h >> part_shift]
+            bucket = h >> shift & mask
+            end = starts[bucket + 1]
+            row = tags.find(h & 0xFF, starts[bucket], end)
+            if row < 0:
+                return self._absent(key, asked=asked)
+            while row >= 0:
+                at = size * row
+                value = records[at + 8 : at + size]
+                if records.startswith(xxh3_64_digest(key + value, self.seed), at):
+                    self.counters.row_hits += 1
+                    self.likely = True
+                    return value
+                row = tags.find(h & 0xFF, row + 1, end)
+        else:
+            self.patience -= 1
+            if self.patience <= 0 and self.wish is not None:
+                self.wish(self)
         index = bisect_left(self.fences, key)
         rows = self.rows[index]
         if rows is not None:
@@ -115,6 +139,16 @@ class TableReader(RowAccess):
         elif not asked and (index == self.blocks or (self.streak < SURE and self.cached[index] is None)):
             return self._value_filtered(key, index)
         return self._let_through(index, key) if asked else self.guess(index, key)
+
+    def _absent(self, key: bytes, *, asked: bool) -> Literal[False]:
+        """The finder does not know ``key``: counted as if the filter had been asked first, if it was not ``asked``."""
+        if asked:
+            self.streak = 0
+            self.counters.misses += 1
+            self.counters.cache_hits += 1
+        else:
+            self._guessed_wrong(key, read=False)
+        return False
 
     def guess(self, index: int, key: bytes) -> Value:
         """:meth:`value` in block ``index`` without asking the filter first; afterwards, for the counters, if that failed.

@@ -19,6 +19,7 @@ from xxhash import xxh3_64_digest
 from lsmkv.base.hashing import KeyBatch, hash_key
 from lsmkv.sstable.access import LOOK_EVERY, SURE
 from lsmkv.sstable.decode import values_in
+from lsmkv.sstable.finder import lookup
 from lsmkv.sstable.layout import FRAME_BYTES
 from lsmkv.sstable.quick import Value, cutter, row_in, rows_of, values_from, values_of
 
@@ -74,7 +75,7 @@ class ValueLookup:
 
         ``asked``: the filter has let these keys through.
         """
-        table, n, bare = self._table, len(keys), self._bare
+        table, n, bare, finder = self._table, len(keys), self._bare, self._table.finder
         fences, blocks, held, layouts, seed = table.fences, table.blocks, table.rows, table.row_layouts, table.seed
         marks, found = table.row_marks, 0
         rest: list[int] = []
@@ -88,6 +89,11 @@ class ValueLookup:
             end, rows = i + 1, held[index]
             if end < n and keys[end] <= fences[index]:
                 end = bisect_right(keys, fences[index], end)
+            elif finder is not None and (value := lookup(finder, key, seed)):
+                out[i] = b"" if bare else value
+                found += 1
+                i = end
+                continue
             elif rows is not None:
                 count, each, at, _, _, plain = layouts[index]
                 row = rows.find(key[-1:], 0, count) if plain else -1

@@ -89,7 +89,7 @@ def test_answers_are_those_of_a_dict(policy: lsmkv.Policy, budget: int) -> None:
 def test_columns_are_made_only_where_batches_ask_and_none_without_a_budget() -> None:
     db, contents = filled(MemoryFileSystem())
     with db:
-        for k in contents:
+        for k in [*contents][:400]:  # more of them would get a finder
             db.get(k)
         ask(db, [*contents], 300, size=FEWEST - 1)
         assert db.stats().hash_column_bytes == 0

@@ -1,0 +1,209 @@
+"""Who gets a finder (:mod:`lsmkv.sstable.finder`): a table that single gets ask often, in a store whose values fit its cache.
+
+The values that a finder holds take the place of rows in the block cache, byte for byte; what it takes beside them counts against
+``Options.hash_column_bytes``. One is made only if the values of all open tables together fit :data:`SHARE` of the cache. Beyond
+that what is asked most must stay, and the cache's clock knows what that is, a finder does not. The rest of the cache is for scans
+and batches.
+
+A finder is begun once its table was asked for one of :data:`WORTH` of its entries, and made some blocks with every
+:data:`PAUSE`-th get, so that few gets wait. Not while flushes or merges run: the table may be about to go.
+While one is made, the hashes of its keys take eight bytes an entry more.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+
+from lsmkv.cache.blockcache import BlockCache
+from lsmkv.env import background
+from lsmkv.env.memory import give_back
+from lsmkv.env.rng import seeded
+from lsmkv.env.sync import Lock
+from lsmkv.errors import CorruptionError, LsmError
+from lsmkv.live.directory import Directory
+from lsmkv.sstable.access import NEVER
+from lsmkv.sstable.finder import FinderMaker, UnfitError, extra_bytes, suits
+from lsmkv.sstable.reader import TableReader
+
+__all__ = ["FEWEST", "PAUSE", "WORTH", "Finders"]
+
+WORTH = 8
+"""A finder is begun once its table was asked for one of so many of its entries: making one costs 0.9 us an entry, and it saves
+each get 1.5."""
+
+FEWEST = 512
+"""Gets that a table must have had at least."""
+
+PAUSE = 128
+"""Gets of a table between two steps of making its finder: a step takes a millisecond, which the 99th percentile does not see."""
+
+SHARE = 7 / 8
+"""Of the block cache that values held by finders may take."""
+
+PATIENCE = 32
+"""So often a table is put off without a step for the one whose finder is being made: that is asked so seldom that it loses it."""
+
+
+class Finders:
+    """The finders of one store's tables. One thread at a time makes them; losing and using them needs no lock of the caller."""
+
+    __slots__ = ("__weakref__", "_cache", "_directory", "_lock", "_made", "_making", "_open", "_refused", "_seed", "_tell")
+
+    def __init__(self, cache: BlockCache | None, directory: Directory, readers: Callable[[], Iterable[TableReader]]) -> None:
+        """``readers``: the open tables. ``directory``: whose budget is shared."""
+        self._cache = cache
+        self._directory = directory
+        self._open = readers
+        self._seed = seeded().getrandbits(64)
+        self._lock = Lock()
+        self._made: dict[int, tuple[TableReader, int, int]] = {}  # reader, bytes of the cache, other bytes
+        self._making: tuple[TableReader, FinderMaker, int] | None = None
+        self._refused = 0
+        me = weakref.ref(self)  # tables must not keep alive what keeps them: their files close when the last user drops them
+
+        def tell(reader: TableReader) -> None:
+            """Pass a wish on."""
+            finders = me()
+            if finders is not None:
+                finders.wish(reader)
+
+        self._tell = tell
+
+    def new(self, reader: TableReader) -> None:
+        """Watch a table that was opened."""
+        reader.wish, reader.patience = self._tell, self._first(reader)
+
+    @staticmethod
+    def _first(reader: TableReader) -> int:
+        """Gets until a table may get a finder."""
+        return max(FEWEST, reader.properties.meta.entries // WORTH)
+
+    def wish(self, reader: TableReader) -> None:
+        """A table was asked often. Never fails: what is wrong with its file is the business of who needs it.
+
+        I/O: at most one read of some blocks.
+        """
+        reader.patience = PAUSE
+        if background.running or not self._lock.acquire(blocking=False):
+            return
+        try:
+            if reader.wish is not None:  # not dropped meanwhile
+                self._advance(reader)
+        finally:
+            self._lock.release()
+
+    def _advance(self, reader: TableReader) -> None:
+        """Begin or go on."""
+        making = self._making
+        if making is not None and making[0] is not reader:
+            reader.patience = self._first(reader) // PATIENCE + 1
+            self._refused += 1
+            if self._refused < PATIENCE:
+                return
+            self._give_up()
+        if self._making is None and not self._begin(reader):
+            reader.patience = self._first(reader)
+            return
+        assert self._making is not None
+        self._refused = 0
+        _, maker, each = self._making
+        try:
+            finder = maker.advance(reader.counters)
+        except (CorruptionError, UnfitError):
+            self._give_up()
+            reader.wish, reader.patience = None, NEVER
+            return
+        except LsmError:  # the disk may do better when the table was asked as often once more
+            self._give_up()
+            reader.patience = self._first(reader)
+            return
+        except BaseException:
+            self._give_up()
+            raise
+        if finder is not None:
+            entries = reader.properties.meta.entries
+            self._made[reader.number] = reader, each * entries, extra_bytes(entries)
+            self._making = None
+            reader.finder = finder
+            give_back()  # the blocks that made room were freed in pieces of 4 KiB, and a part takes 300: half of it would stay
+
+    def _begin(self, reader: TableReader) -> bool:
+        """Whether a table gets a finder: its making is begun then, and what it will take is set aside."""
+        cache, entries = self._cache, reader.properties.meta.entries
+        each = suits(reader.file)
+        if cache is None or each < 0 or reader.row_tray.cache is not cache:
+            return False
+        everything = sum(_value_bytes(one) for one in self._open())
+        if everything > SHARE * (cache.capacity_bytes + cache.lent):
+            return False
+        extra = extra_bytes(entries)
+        if extra > self._directory.room:
+            return False
+        self._directory.lent += extra
+        cache.lend(each * entries)
+        self._making = reader, FinderMaker(reader.file, each, self._seed, cache.seed), each
+        return True
+
+    def _give_up(self) -> None:
+        """Stop making one."""
+        if self._making is not None:
+            reader, _, each = self._making
+            self._making = None
+            entries = reader.properties.meta.entries
+            self._back(each * entries, extra_bytes(entries))
+
+    def _back(self, cached: int, extra: int) -> None:
+        """Give back what was set aside."""
+        self._directory.lent -= extra
+        if self._cache is not None:
+            self._cache.lend(-cached)
+
+    def drop(self, reader: TableReader) -> None:
+        """A table is closed or about to be unlinked: its finder goes, and there will be no other."""
+        with self._lock:
+            reader.wish, reader.patience = None, NEVER
+            self._drop(reader.number)
+
+    def _drop(self, number: int) -> None:
+        """As :meth:`drop` (lock held)."""
+        if self._making is not None and self._making[0].number == number:
+            self._give_up()
+        if (made := self._made.pop(number, None)) is not None:
+            reader, cached, extra = made
+            reader.finder = None
+            self._back(cached, extra)
+
+    def use(self, cache: BlockCache | None) -> None:
+        """Let go of all, and begin anew with another cache or none."""
+        with self._lock:
+            self._clear()
+            self._cache = cache
+
+    def bound(self) -> None:
+        """The budgets have changed: if the finders take more than they may now, all go. Those that pay are made again."""
+        with self._lock:
+            cache = self._cache
+            small = cache is not None and cache.lent > SHARE * (cache.capacity_bytes + cache.lent)
+            if small or self._directory.room < 0:
+                self._clear()
+
+    def _clear(self) -> None:
+        """Let go of all (lock held)."""
+        self._give_up()
+        for number in list(self._made):
+            self._drop(number)
+
+    def forked(self) -> None:
+        """In a forked child: let go of all. Takes no lock."""
+        self._lock = Lock()
+        self._making, self._cache = None, None
+        for reader, _, _ in self._made.values():
+            reader.finder = None
+        self._made.clear()
+
+
+def _value_bytes(reader: TableReader) -> int:
+    """Bytes of the values of a table; of its keys, too, where these are of mixed widths."""
+    meta, width = reader.properties.meta, reader.properties.key_width
+    return meta.raw_bytes - max(width, 0) * meta.entries
