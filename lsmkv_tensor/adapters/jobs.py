@@ -1,0 +1,116 @@
+"""Transfers of an engine that must not wait: handed over, done by threads of ours, their results fetched later.
+
+Loads go before stores. Where more pages wait to be stored than allowed, a store is refused at once: the engine pins memory for
+each job until it is told the result.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from lsmkv.env.sync import Condition, start_thread
+
+__all__ = ["Jobs"]
+
+T = TypeVar("T")
+Kind: TypeAlias = Literal["load", "store"]
+
+
+class _Job(NamedTuple, Generic[T]):
+    """One transfer."""
+
+    pages: int
+    work: Callable[[], T]
+    failed: Callable[[Exception], T]
+
+
+class Jobs(Generic[T]):
+    """A queue of loads, a queue of stores, and the threads that empty them. Any thread may call anything."""
+
+    def __init__(self, name: str, *, threads: int = 2, max_store_pages: int = 4096) -> None:
+        """``max_store_pages``: pages that may wait to be stored. The threads start with the first job."""
+        self._name = name
+        self._limit = threads
+        self._max_store_pages = max_store_pages
+        self._changed = Condition()
+        self._queues: dict[Kind, deque[_Job[T]]] = {"load": deque(), "store": deque()}
+        self._results: deque[T] = deque()
+        self._threads = 0
+        self._idle = 0
+        self._stopping = False
+
+    def submit(self, kind: Kind, pages: int, work: Callable[[], T], failed: Callable[[Exception], T]) -> bool:
+        """Have it done; False if too much waits already, or nothing is done any more: then neither is called.
+
+        ``failed(error)`` is the result if ``work`` raises.
+        """
+        with self._changed:
+            waiting = sum(job.pages for job in self._queues["store"])
+            if self._stopping or (kind == "store" and waiting and waiting + pages > self._max_store_pages):
+                return False
+            self._queues[kind].append(_Job(pages, work, failed))
+            if self._idle or self._threads == self._limit:
+                self._changed.notify_all()
+                return True
+            self._threads += 1
+            start_thread(f"{self._name}-{self._threads}", self._run)
+            return True
+
+    def report(self, result: T) -> None:
+        """A result of something that no thread has to do."""
+        self._results.append(result)
+
+    def finished(self) -> list[T]:
+        """The results since the last call."""
+        found = []
+        while self._results:
+            found.append(self._results.popleft())
+        return found
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything is waiting, under way, or not fetched."""
+        with self._changed:
+            return bool(self._results) or not self._quiet()
+
+    def wait_idle(self) -> None:
+        """Wait until everything submitted is done."""
+        with self._changed:
+            self._changed.wait_for(self._quiet)
+
+    def stop(self) -> None:
+        """Do what was submitted, and end the threads."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._threads)
+
+    def _quiet(self) -> bool:
+        """Whether nothing waits and nothing is under way (lock held)."""
+        return not any(self._queues.values()) and self._idle == self._threads
+
+    def _run(self) -> None:
+        """A thread."""
+        while (job := self._next()) is not None:
+            try:
+                result = job.work()
+            except Exception as error:  # noqa: BLE001 - the engine is told
+                result = job.failed(error)
+            self._results.append(result)
+            del job
+
+    def _next(self) -> _Job[T] | None:
+        """The next job; None at the end."""
+        with self._changed:
+            self._idle += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._stopping or any(self._queues.values()))
+            self._idle -= 1
+            for queue in self._queues.values():
+                if queue:
+                    return queue.popleft()
+            self._threads -= 1
+            self._changed.notify_all()
+            return None

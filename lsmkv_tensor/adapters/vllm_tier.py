@@ -1,0 +1,382 @@
+"""vLLM: a secondary tier of its offloading connector in a page store.
+
+::
+
+    --kv-transfer-config '{"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": {
+        "spec_name": "TieringOffloadingSpec", "cpu_bytes_to_use": 10737418240, "blocks_per_chunk": 16,
+        "secondary_tiers": [{"type": "LsmkvTier", "module_path": "lsmkv_tensor.adapters.vllm_tier",
+                             "path": "/nvme/kv", "max_bytes": 1000000000000}]}}'
+
+Written for vLLM 0.33. Every call comes from the scheduler and returns at once: transfers are done by threads of the tier, between
+the primary tier's memory and the disk; what is stored is asked for in the background, together for a whole step. A load delivers
+each page that is whole, wherever the bad one stands; a key that could not be loaded is a miss until its request has ended, or the
+request would ask for ever.
+
+A page is a chunk of the primary tier; its key is vLLM's block hash with the number of the cache group. The namespace holds what
+vLLM's own file tier folds into its path (model, dtype, groups, parallel sizes and rank), and the chunk's size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields as fields_of
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lsmkv.env.clock import SystemClock
+from lsmkv_tensor.adapters.holding import Conflict, Holding
+from lsmkv_tensor.adapters.jobs import Jobs
+from lsmkv_tensor.adapters.verdicts import Verdicts
+from lsmkv_tensor.adapters.versions import require_version
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.spans import PageSpans
+
+if TYPE_CHECKING:
+    Base: TypeAlias = Any
+else:
+    try:
+        from vllm.v1.kv_offload.tiering.base import SecondaryTierManager as Base
+    except ImportError:
+        Base = object
+
+__all__ = ["LsmkvTier"]
+
+Spec: TypeAlias = Any
+"""vLLM's ``OffloadingSpec``."""
+Request: TypeAlias = Any
+"""vLLM's ``ReqContext``."""
+Job: TypeAlias = Any
+"""vLLM's ``TransferJob``."""
+Result: TypeAlias = Any
+"""vLLM's ``JobResult``."""
+
+IO_TIMEOUT_S = 30.0
+"""Nothing waits for a transfer but its request; a disk that hangs longer is left alone."""
+_STORE_OPTIONS = frozenset(f.name for f in fields_of(StoreOptions)) - {"fs", "clock", "rng", "scheduler", "capacity_bytes"}
+_SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
+
+_log = logging.getLogger(__name__)
+
+
+class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is installed
+    """vLLM's tier over a page store; made by vLLM. Its calls come one at a time, from the thread that has vLLM's lock.
+
+    ``path``: directory under which each engine has its own. ``max_bytes``: capacity of each. ``on_conflict``, ``conflict_wait_s``: what
+    to do when that directory cannot be had (:mod:`lsmkv_tensor.adapters.holding`). ``threads``: that move pages.
+    ``max_store_pages``: pages that may wait to be stored; more are refused, and vLLM's back-pressure hears of it.
+    ``revision``: what the model's name does not tell. Anything else is a field of StoreOptions.
+
+    Raises InvalidArgumentError, ImportError (another version of vLLM).
+
+    I/O: as ``PageStore.open``.
+    """
+
+    def __init__(
+        self,
+        offloading_spec: Spec,
+        primary_kv_view: memoryview,
+        tier_type: str,
+        backpressure_detector: object = None,
+        *,
+        path: str,
+        max_bytes: int,
+        locality: str | None = None,
+        revision: str | None = None,
+        on_conflict: Conflict = "wait",
+        conflict_wait_s: float = 5.0,
+        threads: int = 2,
+        max_store_pages: int = 4096,
+        **options: Any,  # noqa: ANN401  # fields of StoreOptions
+    ) -> None:
+        if Base is not object:
+            require_version("vllm", "0.33", "0.34")
+            super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
+        self.tier_type = tier_type
+        self.locality = _vllm_locality(locality)
+        unknown = sorted(set(options) - _STORE_OPTIONS - _SEAMS)
+        if unknown:
+            msg = f"LsmkvTier has no setting {unknown[0]!r}; besides its own there are {', '.join(sorted(_STORE_OPTIONS))}"
+            raise InvalidArgumentError(msg)
+        chosen = StoreOptions(**{"io_timeout_s": IO_TIMEOUT_S, **options, "capacity_bytes": max_bytes})
+        self._clock = chosen.clock or SystemClock()
+        self._memory = _Memory(primary_kv_view)
+        config = offloading_spec.config
+        member = f"rank{config.parallel.rank}-dp{config.parallel.data_parallel_index}"
+        self.holding = Holding(path, member, chosen, on_conflict=on_conflict, wait_s=conflict_wait_s)
+        self._view = self.holding.view(namespace_fields(offloading_spec, revision), self._memory.page_bytes)
+        self._jobs: Jobs[tuple[str, Any]] = Jobs("lsmkv-vllm", threads=threads, max_store_pages=max_store_pages)
+        self._verdicts = Verdicts()
+        self._loads: dict[int, list[bytes]] = {}
+        self._results: list[Result] = []
+        self.counts = dict.fromkeys(_METRICS, 0)
+        """What happened so far, by the names of the metrics."""
+        self._told = dict(self.counts)
+
+    # asking
+
+    def lookup(self, key: bytes, req_context: Request) -> Any:  # noqa: ANN401  # vLLM's LookupResult
+        """HIT, MISS, or RETRY at the next step. I/O: none here."""
+        self._collect()
+        known = self._verdicts.look(bytes(key), req_context.req_id)
+        return _lookup_result("RETRY" if known is None else "HIT" if known else "MISS")
+
+    def on_schedule_end(self, context: object = None) -> None:
+        """Have the keys of this step asked for. I/O: in the background, as ``Namespace.contains``."""
+        del context
+        self._collect()
+        keys = self._verdicts.take()
+        if keys:
+            ask = lambda: ("asked", (keys, self._held(keys)))  # noqa: E731  # one line says it
+            if not self._jobs.submit("load", len(keys), ask, lambda _: ("asked", (keys, [False] * len(keys)))):
+                self._verdicts.learn(keys, [False] * len(keys))
+
+    def on_new_request(self, req_context: Request) -> Any:  # noqa: ANN401  # vLLM's RequestOffloadingContext
+        """No wishes of its own."""
+        del req_context
+        return _request_context()
+
+    def on_request_finished(self, req_context: Request) -> None:
+        """What is known of its keys may be forgotten."""
+        self._verdicts.finished(req_context.req_id)
+
+    def touch(self, keys: Collection[bytes], req_context: Request) -> None:
+        """They were used in a tier above. I/O: in the background, as ``Namespace.contains_prefix``."""
+        chain = _in_order(keys, range(len(keys)), req_context)[0]
+        reader = self._view().reader
+        if chain and reader is not None:
+            self._jobs.submit("load", len(chain), lambda: ("touched", reader.contains_prefix(chain)), lambda _: ("touched", 0))
+
+    # transfers
+
+    def submit_store(self, job_metadata: Job) -> None:
+        """Store chunks of the primary tier that are not there yet. I/O: in the background, as ``Namespace.put_many``."""
+        keys, chunks = _in_order(job_metadata.keys, job_metadata.chunk_ids, job_metadata.req_context)
+        job = job_metadata.job_id
+
+        def store() -> tuple[str, Any]:
+            """How many are there now."""
+            began = self._clock.monotonic()
+            writer = self._view().writer if self.holding.claim() else None
+            if writer is None:
+                return "declined", (job, len(keys))
+            unwanted: set[int] = set()
+            parents = [None, *keys[:-1]]
+            flags = writer.put_many(keys, self._memory.spans(chunks), parents, wait=True, unwanted=unwanted)
+            return "stored", (job, keys, flags, unwanted, self._clock.monotonic() - began)
+
+        if not self._jobs.submit("store", len(keys), store, lambda error: ("failed", (job, len(keys), error))):
+            self._jobs.report(("failed", (job, len(keys), None)))
+
+    def submit_load(self, job_metadata: Job) -> None:
+        """Load chunks into the primary tier. I/O: in the background, as ``Namespace.get_into``."""
+        keys, chunks = list(map(bytes, job_metadata.keys)), [int(chunk) for chunk in job_metadata.chunk_ids]
+        job = job_metadata.job_id
+
+        def load() -> tuple[str, Any]:
+            """Which came."""
+            began = self._clock.monotonic()
+            reader = self._view().reader
+            flags = [False] * len(keys) if reader is None else reader.get_into(keys, self._memory.spans(chunks))
+            return "loaded", (job, keys, flags, self._clock.monotonic() - began)
+
+        def failed(_: Exception | None) -> tuple[str, Any]:
+            """None came."""
+            return "loaded", (job, keys, [False] * len(keys), 0.0)
+
+        if not self._jobs.submit("load", len(keys), load, failed):
+            self._jobs.report(failed(None))
+
+    def get_finished_jobs(self) -> Iterable[Result]:
+        """The results since the last call. I/O: none."""
+        self._collect()
+        found, self._results = self._results, []
+        return found
+
+    def has_pending_work(self) -> bool:
+        """Whether a transfer is under way or not told yet."""
+        return bool(self._results) or self._jobs.pending
+
+    def drain_jobs(self) -> None:
+        """Wait until every transfer has ended: after that nothing touches the primary tier. I/O: theirs."""
+        self._jobs.wait_idle()
+        self._collect()
+
+    def shutdown(self) -> None:
+        """End what was submitted, the threads, and the store. I/O: as ``PageStore.close``."""
+        self._jobs.stop()
+        self._collect()
+        self.holding.close()
+
+    # what vLLM reports
+
+    @classmethod
+    def build_metric_definitions(cls, extra_config: Mapping[str, Any]) -> dict[str, Any]:
+        """The tier's counters, as vLLM's ``OffloadingCounterMetadata``."""
+        del extra_config
+        from vllm.v1.kv_offload.base import OffloadingCounterMetadata  # noqa: PLC0415  # only vLLM asks
+
+        return {f"vllm:lsmkv_{name}": OffloadingCounterMetadata(documentation=text) for name, text in _METRICS.items()}
+
+    def get_stats(self) -> Any:  # noqa: ANN401  # vLLM's OffloadingConnectorStats
+        """What the counters gained since the last call; None if nothing. I/O: none."""
+        gained = {name: n - self._told[name] for name, n in self.counts.items() if n != self._told[name]}
+        if not gained or Base is object:
+            return None
+        from vllm.distributed.kv_transfer.kv_connector.v1.offloading.metrics import (  # noqa: PLC0415  # only with vLLM
+            OffloadingConnectorStats,
+        )
+
+        self._told.update(self.counts)
+        stats = OffloadingConnectorStats()
+        for name, n in gained.items():
+            stats.increase_counter(f"vllm:lsmkv_{name}", n)
+        return stats
+
+    # helpers
+
+    def _held(self, keys: Sequence[bytes]) -> list[bool]:
+        """Which pages are there."""
+        reader = self._view().reader
+        return [False] * len(keys) if reader is None else [bool(flag) for flag in reader.contains(keys)]
+
+    def _collect(self) -> None:
+        """Take what the threads have done."""
+        for kind, what in self._jobs.finished():
+            if kind == "asked":
+                self._verdicts.learn(*what)
+            elif kind == "stored":
+                self._note_stored(*what)
+            elif kind == "loaded":
+                self._note_loaded(*what)
+            elif kind == "declined":
+                self.counts["declined_pages"] += what[1]
+                self._results.append(_job_result(what[0], success=False))
+            elif kind == "failed":
+                self.counts["failed_pages"] += what[1]
+                self._results.append(_job_result(what[0], success=False))
+                if what[2] is not None:
+                    _log.warning("lsmkv: storing %d pages failed: %s: %s", what[1], type(what[2]).__name__, what[2])
+
+    def _note_stored(self, job: int, keys: list[bytes], flags: list[bool], unwanted: set[int], seconds: float) -> None:
+        """Pages were offered."""
+        self._verdicts.stored(key for key, flag in zip(keys, flags, strict=True) if flag)
+        self.counts["stored_pages"] += sum(flags)
+        self.counts["declined_pages"] += len(unwanted)
+        self.counts["failed_pages"] += len(flags) - sum(flags) - len(unwanted)
+        moved = sum(flags) * self._memory.page_bytes
+        self._results.append(_job_result(job, success=sum(flags) + len(unwanted) == len(flags), seconds=seconds, moved=moved))
+
+    def _note_loaded(self, job: int, keys: list[bytes], flags: list[bool], seconds: float) -> None:
+        """Pages were asked for; each that came counts, whatever became of those before it."""
+        came = [key for key, flag in zip(keys, flags, strict=True) if flag]
+        self._verdicts.miss(key for key, flag in zip(keys, flags, strict=True) if not flag)
+        self.counts["loaded_pages"] += len(came)
+        self.counts["missing_pages"] += len(keys) - len(came)
+        moved, whole = len(came) * self._memory.page_bytes, len(came) == len(keys)
+        self._results.append(
+            _job_result(job, success=whole, keys=None if whole or not came else tuple(came), seconds=seconds, moved=moved)
+        )
+
+
+class _Memory:
+    """The primary tier's memory: chunks of equal size, one after the other."""
+
+    def __init__(self, view: memoryview) -> None:
+        if view.ndim != 2 or view.strides is None or view.readonly:
+            msg = f"the primary tier's view must be writable and have two dimensions, not {view.ndim}"
+            raise InvalidArgumentError(msg)
+        self._array = np.frombuffer(view, np.uint8) if view.c_contiguous else np.asarray(view).view(np.uint8)
+        self.page_bytes = int(view.strides[0])
+        self._base = int(self._array.ctypes.data)
+
+    def spans(self, chunks: Sequence[int]) -> PageSpans:
+        """The memory of these chunks."""
+        at = np.array(chunks, np.uint64) * np.uint64(self.page_bytes) + np.uint64(self._base)
+        return PageSpans(at[:, None], np.array([self.page_bytes], np.int64), self._array)
+
+
+def namespace_fields(spec: Spec, revision: str | None) -> dict[str, object]:
+    """What gives a chunk's bytes their meaning: what vLLM's file tier folds into its path."""
+    config, parallel = spec.config, spec.config.parallel
+    portable = parallel.is_parallelism_agnostic or config.replicated_layout
+    sizes = {
+        "tp": parallel.tp_size,
+        "pp": parallel.pp_size,
+        "pcp": parallel.pcp_size,
+        "dcp": parallel.dcp_size,
+        "rank": parallel.rank,
+    }
+    return {
+        "engine": "vllm",
+        "model": config.model.name,
+        "dtype": str(config.model.dtype),
+        "revision": revision,
+        "tokens_per_hash": config.cache.tokens_per_hash,
+        "blocks_per_chunk": config.cache.blocks_per_chunk,
+        "page_tokens": config.cache.tokens_per_hash * config.cache.blocks_per_chunk,
+        "groups": [[group.tokens_per_block, list(group.layer_names)] for group in config.groups],
+        "parallel": None if portable else sizes,
+        "replicated": bool(config.replicated_layout),
+        "canonical": config.kv_cache_layout if config.canonical_layout else None,
+    }
+
+
+def _in_order(keys: Collection[bytes], chunks: Iterable[int], request: Request) -> tuple[list[bytes], list[int]]:
+    """Keys and chunks as the request's tokens come, where it says so: then each page's parent is the one before it."""
+    pairs = [(bytes(key), int(chunk)) for key, chunk in zip(keys, chunks, strict=True)]
+    position = getattr(request, "get_offload_key_position", None)
+    if position is not None:
+        pairs.sort(key=lambda pair: (pair[0][-4:], position(pair[0]) or 0))
+    return [key for key, _ in pairs], [chunk for _, chunk in pairs]
+
+
+def _vllm_locality(name: str | None) -> Any:  # noqa: ANN401  # vLLM's Locality
+    """Where the storage is, as vLLM's tier filter has it."""
+    if name is None or Base is object:
+        return name
+    from vllm.v1.kv_offload.base import Locality  # noqa: PLC0415  # only with vLLM
+
+    return Locality(name)
+
+
+def _lookup_result(name: str) -> Any:  # noqa: ANN401  # vLLM's LookupResult
+    """VLLM's verdict of this name; without vLLM the name."""
+    if Base is object:
+        return name
+    from vllm.v1.kv_offload.base import LookupResult  # noqa: PLC0415  # only with vLLM
+
+    return LookupResult[name]
+
+
+def _request_context() -> Any:  # noqa: ANN401  # vLLM's RequestOffloadingContext
+    """VLLM's record without wishes."""
+    if Base is object:
+        return None
+    from vllm.v1.kv_offload.base import RequestOffloadingContext  # noqa: PLC0415  # only with vLLM
+
+    return RequestOffloadingContext()
+
+
+def _job_result(
+    job: int, *, success: bool, keys: tuple[bytes, ...] | None = None, seconds: float | None = None, moved: int | None = None
+) -> Any:  # noqa: ANN401  # vLLM's JobResult
+    """VLLM's record of a transfer; without vLLM a dict of the same fields."""
+    found = {"job_id": job, "success": success, "successful_keys": keys, "transfer_time": seconds, "transfer_bytes": moved}
+    if Base is object:
+        return found
+    from vllm.v1.kv_offload.tiering.base import JobResult  # noqa: PLC0415  # only with vLLM
+
+    return JobResult(**found)
+
+
+_METRICS = {
+    "stored_pages": "Chunks offered that are stored now.",
+    "loaded_pages": "Chunks loaded into the primary tier.",
+    "missing_pages": "Chunks of loads that were absent, damaged or late.",
+    "declined_pages": "Chunks that admission did not want, or that a follower cannot store.",
+    "failed_pages": "Chunks that found no space, no place in the queue, or a disk that failed.",
+}
+"""The tier's own counters."""

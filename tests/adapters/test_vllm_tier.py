@@ -1,0 +1,275 @@
+"""The vLLM tier on a disk in memory, driven as vLLM's tiering manager drives it; `make test-vllm` does it with the real one."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lsmkv.env.rng import seeded
+from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
+from lsmkv_tensor.adapters.jobs import Jobs
+from lsmkv_tensor.adapters.verdicts import Verdicts
+from lsmkv_tensor.adapters.vllm_tier import LsmkvTier
+from lsmkv_tensor.errors import InvalidArgumentError
+
+CHUNK, CHUNKS = 5000, 24
+SEGMENT, INDEX = 64 << 10, 512 << 10
+
+
+@dataclass
+class Request:
+    """What is used of vLLM's ReqContext."""
+
+    req_id: str
+    positions: dict = field(default_factory=dict)
+
+    def get_offload_key_position(self, key):
+        return self.positions.get(key)
+
+
+def key(i, group=0):
+    return hashlib.sha256(b"block %d" % i).digest() + group.to_bytes(4, "big")
+
+
+def content(i):
+    return np.random.default_rng(i).integers(0, 256, CHUNK, dtype=np.uint8)
+
+
+def spec(model="m", rank=0, portable=False):
+    parallel = {"rank": rank, "tp_size": 2, "pp_size": 1, "pcp_size": 1, "dcp_size": 1, "data_parallel_index": 0}
+    config = SimpleNamespace(
+        model=SimpleNamespace(name=model, dtype="bfloat16"),
+        cache=SimpleNamespace(tokens_per_hash=16, blocks_per_chunk=1),
+        groups=[SimpleNamespace(tokens_per_block=16, layer_names=("l0",))],
+        parallel=SimpleNamespace(**parallel, is_parallelism_agnostic=portable),
+        replicated_layout=False,
+        canonical_layout=False,
+        kv_cache_layout=None,
+    )
+    return SimpleNamespace(config=config)
+
+
+class Machine:
+    """A disk, and tiers on it with a primary tier's memory each."""
+
+    def __init__(self):
+        self.fs = FaultFileSystem(MemoryFileSystem())
+        self.clock = ManualClock()
+        self.tiers = []
+        self.job = 0
+
+    def start(self, config=None, **settings):
+        memory = np.zeros((CHUNKS, CHUNK), np.uint8)
+        fixed = {"path": "/kv", "max_bytes": INDEX + 8192 + 6 * SEGMENT, "segment_bytes": SEGMENT, "index_bytes": INDEX}
+        fixed |= {"fs": self.fs, "clock": self.clock, "rng": seeded(1), "scheduler": ManualScheduler()}
+        fixed |= {"io_timeout_s": None, "conflict_wait_s": 0.0}
+        tier = LsmkvTier(config or spec(), memoryview(memory), "LsmkvTier", None, **{**fixed, **settings})
+        tier.memory = memory
+        self.tiers.append(tier)
+        return tier
+
+    def transfer(self, tier, submit, ids, chunks, request=None):
+        self.job += 1
+        request = request if request is not None else Request("r")
+        submit(SimpleNamespace(job_id=self.job, keys=[key(i) for i in ids], chunk_ids=np.array(chunks), req_context=request))
+        tier.drain_jobs()
+        (result,) = tier.get_finished_jobs()
+        assert result["job_id"] == self.job
+        return result
+
+    def store(self, tier, ids, request=None):
+        for chunk, i in enumerate(ids):
+            tier.memory[chunk] = content(i)
+        return self.transfer(tier, tier.submit_store, ids, range(len(ids)), request)
+
+    def load(self, tier, ids):
+        tier.memory[:] = 0
+        result = self.transfer(tier, tier.submit_load, ids, range(len(ids)))
+        keys = [key(i) for i in ids] if result["success"] else list(result["successful_keys"] or ())
+        for chunk, i in enumerate(ids):
+            if key(i) in keys:
+                assert np.array_equal(tier.memory[chunk], content(i))
+        return result
+
+    def look(self, tier, ids, request="r"):
+        """The verdicts at the next step."""
+        asked = Request(request)
+        first = [tier.lookup(key(i), asked) for i in ids]
+        tier.on_schedule_end()
+        tier.drain_jobs()
+        return first, [tier.lookup(key(i), asked) for i in ids]
+
+    def close(self):
+        self.fs.clear()
+        for tier in self.tiers:
+            tier.shutdown()
+
+
+@pytest.fixture
+def machine():
+    found = Machine()
+    yield found
+    found.close()
+
+
+def test_chunks_are_stored_and_loaded_again_after_a_restart(machine):
+    tier = machine.start()
+    assert machine.store(tier, range(8)) | {"transfer_time": None} == {
+        "job_id": 1,
+        "success": True,
+        "successful_keys": None,
+        "transfer_time": None,
+        "transfer_bytes": 8 * CHUNK,
+    }
+    tier.shutdown()
+    tier = machine.start()
+    assert machine.load(tier, range(8))["success"]
+    assert not tier.has_pending_work()
+
+
+def test_a_load_keeps_each_page_that_is_whole(machine):
+    tier = machine.start()
+    machine.store(tier, [0, 1, 3, 5])
+    result = machine.load(tier, range(6))
+    assert (result["success"], result["successful_keys"]) == (False, tuple(key(i) for i in (0, 1, 3, 5)))
+    assert (tier.counts["loaded_pages"], tier.counts["missing_pages"]) == (4, 2)
+
+
+def test_verdicts_come_a_step_later_and_a_failed_load_is_a_miss_while_its_request_lives(machine):
+    tier = machine.start()
+    machine.store(tier, [0, 1])
+    first, then = machine.look(tier, [0, 1, 2])
+    assert (first, then) == (["RETRY"] * 3, ["HIT", "HIT", "MISS"])
+    tier._view().writer.delete_many([key(1)])
+    machine.load(tier, [0, 1])
+    assert [tier.lookup(key(i), Request("r")) for i in range(2)] == ["HIT", "MISS"]
+    tier.on_request_finished(Request("r"))
+    assert len(tier._verdicts) == 0
+    machine.store(tier, [1])
+    assert machine.look(tier, [1], "another")[1] == ["HIT"]
+
+
+def test_what_was_a_miss_and_is_stored_is_a_hit(machine):
+    tier = machine.start()
+    machine.look(tier, [4])
+    machine.store(tier, [4])
+    assert tier.lookup(key(4), Request("r")) == "HIT"
+
+
+def test_parents_follow_the_requests_positions(machine):
+    tier = machine.start()
+    request = Request("r", {key(i): 16 * (i + 1) for i in range(4)})
+    machine.store(tier, [2, 0, 3, 1], request)
+    writer = tier._view().writer
+    parents = writer.parents([key(i) for i in range(4)])
+    assert [p is None for p in parents] == [True, False, False, False]
+    assert machine.load(tier, [0, 1, 2, 3])["success"]
+
+
+def test_groups_are_keys_of_their_own(machine):
+    tier = machine.start()
+    machine.store(tier, [0])
+    assert list(tier._view().reader.contains([key(0), key(0, group=1)])) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("other", "found"), [(spec("n"), False), (spec(rank=1), False), (spec(portable=True), False), (spec(), True)]
+)
+def test_only_the_same_bytes_are_shared(machine, other, found):
+    tier = machine.start()
+    machine.store(tier, [0])
+    assert machine.load(machine.start(other, on_conflict="fresh"), [0])["success"] is found
+
+
+def test_a_failing_disk_fails_jobs_and_nothing_else(machine):
+    tier = machine.start(breaker_failures=0)
+    machine.fs.add(FailOp("pwritev", path="*.seg"))
+    assert not machine.store(tier, [0, 1])["success"]
+    assert tier.counts["failed_pages"] == 2
+    machine.fs.clear()
+    tier = machine.start(on_conflict="fresh")
+    machine.store(tier, [0])
+    machine.fs.add(FailOp("preadv"))
+    machine.fs.add(FailOp("pread"))
+    assert not machine.load(tier, [0])["success"]
+
+
+def test_what_admission_does_not_want_is_no_failure(machine):
+    tier = machine.start(admission="second")
+    assert machine.store(tier, [0, 1])["success"]
+    assert (tier.counts["declined_pages"], tier.counts["failed_pages"]) == (2, 0)
+
+
+def test_a_second_engine_follows_and_stores_nothing(machine):
+    first, second = machine.start(), machine.start()
+    machine.store(first, [0])
+    assert second.holding.state == "following"
+    assert machine.load(second, [0])["success"]
+    assert not machine.store(second, [1])["success"]
+    assert second.counts["declined_pages"] == 1
+    first.shutdown()
+    machine.clock.advance(2)
+    assert machine.store(second, [1])["success"]
+
+
+def test_settings_are_named_when_they_are_wrong(machine):
+    with pytest.raises(InvalidArgumentError, match="no setting 'capacity'"):
+        machine.start(capacity=5)
+    with pytest.raises(InvalidArgumentError, match="two dimensions"):
+        LsmkvTier(spec(), memoryview(bytearray(8)), "t", path="/kv2", max_bytes=1 << 20)
+
+
+def test_touching_is_heard_by_retention(machine):
+    tier = machine.start()
+    machine.store(tier, [0, 1])
+    tier.touch([key(0), key(1)], Request("r"))
+    tier.drain_jobs()
+    assert list(tier.get_finished_jobs()) == []
+
+
+# their parts
+
+
+def test_jobs_refuse_stores_beyond_what_may_wait_and_never_a_first():
+    jobs = Jobs("lsmkv-test", threads=1, max_store_pages=10)
+    done = []
+    assert jobs.submit("store", 100, lambda: done.append("large"), lambda _: None)
+    jobs.wait_idle()
+    assert done == ["large"]
+    with jobs._changed:  # nobody takes one while this is held
+        jobs._threads, jobs._idle = 1, 0
+    assert jobs.submit("store", 6, lambda: 1, lambda _: 0)
+    assert not jobs.submit("store", 6, lambda: 1, lambda _: 0)
+    assert jobs.submit("load", 600, lambda: 2, lambda _: 0)
+    with jobs._changed:
+        jobs._threads, jobs._idle = 1, 1
+        jobs._changed.notify_all()
+    jobs.stop()
+    assert sorted(r for r in jobs.finished() if r is not None) == [1, 2]
+    assert not jobs.submit("load", 1, lambda: 3, lambda _: 0)
+
+
+def test_a_job_that_raises_is_told():
+    jobs = Jobs("lsmkv-test")
+    jobs.submit("load", 1, lambda: 1 / 0, lambda error: type(error).__name__)
+    jobs.wait_idle()
+    assert jobs.finished() == ["ZeroDivisionError"]
+    jobs.stop()
+
+
+def test_verdicts_of_keys_nobody_wants_any_more_are_forgotten_when_they_come():
+    verdicts = Verdicts()
+    assert verdicts.look(b"k", "r") is None
+    assert verdicts.take() == [b"k"]
+    verdicts.finished("r")
+    assert verdicts.look(b"k", "s") is None
+    assert verdicts.take() == []
+    verdicts.learn([b"k"], [True])
+    assert verdicts.look(b"k", "s") is True
+    verdicts.finished("s")
+    assert len(verdicts) == 0
