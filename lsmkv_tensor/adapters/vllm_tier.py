@@ -64,9 +64,9 @@ _log = logging.getLogger(__name__)
 class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is installed
     """vLLM's tier over a page store; made by vLLM. Its calls come one at a time, from the thread that has vLLM's lock.
 
-    ``path``: directory under which each engine has its own. ``max_bytes``: capacity of each. ``on_conflict``, ``conflict_wait_s``: what
-    to do when that directory cannot be had (:mod:`lsmkv_tensor.adapters.holding`). ``threads``: that move pages.
-    ``max_store_pages``: pages that may wait to be stored; more are refused, and vLLM's back-pressure hears of it.
+    ``path``: directory under which each engine has its own. ``max_bytes``: capacity of each. ``on_conflict``,
+    ``conflict_wait_s``: what to do when that directory cannot be had (:mod:`lsmkv_tensor.adapters.holding`). ``threads``: that
+    move pages. ``max_store_pages``: pages that may wait to be stored; more are refused, and vLLM's back-pressure hears of it.
     ``revision``: what the model's name does not tell. Anything else is a field of StoreOptions.
 
     Raises InvalidArgumentError, ImportError (another version of vLLM).
