@@ -24,7 +24,7 @@ from lsmkv_tensor.vlog.direct import Readable
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.pieces import Trouble, Verdict, Want, advise, cut, read_piece
+from lsmkv_tensor.vlog.pieces import HINT_BYTES, Trouble, Verdict, Want, advise, cut, read_piece
 from lsmkv_tensor.vlog.straight import lines_of, parts_of, read_part
 
 __all__ = ["PageReader", "read_pages"]
@@ -169,8 +169,9 @@ class PageReader:
                 except OSError:
                     bad += range(line.start, line.stop)
                     continue
-                if len(cuts) > 1 or len(found.lines) > 1:
-                    file.advise("willneed", place.offset, (line.stop - line.start) * place.length)
+                nbytes = (line.stop - line.start) * place.length
+                if (len(cuts) > 1 or len(found.lines) > 1) and nbytes <= HINT_BYTES:
+                    file.advise("willneed", place.offset, nbytes)
                 parts += [partial(read_part, file, cut, keys, targets, found) for cut in cuts]
             shared = len(parts) > 1 and len(keys) * found.page_bytes >= PARALLEL_BYTES
             for some in self._crew.run(parts) if shared else [part() for part in parts]:

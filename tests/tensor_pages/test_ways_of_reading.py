@@ -13,7 +13,7 @@ from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.spans import PageSpans
 from lsmkv_tensor.vlog.layout import BLOCK, NO_PARENT, Place
-from lsmkv_tensor.vlog.pieces import PIECE_BYTES, Want, advise, cut
+from lsmkv_tensor.vlog.pieces import HINT_BYTES, PIECE_BYTES, Want, advise, cut
 
 WAYS = [{"direct_io": "always"}, {"direct_io": "off"}, {"keep_cached": False}, {"direct_io": "off", "keep_cached": False}]
 PATIENCE_S = 30
@@ -178,6 +178,8 @@ def test_the_kernel_hears_of_every_stretch_before_it_is_read():
         ((1, 2, 3), 1 << 20, []),  # one piece: reading it is hint enough
         ((1, 2, 3), BLOCK, [("willneed", 1, 3 * BLOCK)]),
         ((1, 2, 50, 51, 99), 1 << 20, [("willneed", 50, 2 * BLOCK), ("willneed", 99, BLOCK)]),
+        (range(HINT_BYTES // BLOCK), 1 << 20, [("willneed", 0, HINT_BYTES)]),
+        (range(HINT_BYTES // BLOCK + 1), 1 << 20, []),  # its own read-ahead does better
     ):
         file = Heard()
         advise(file, cut(wants(*blocks), most))
