@@ -60,9 +60,12 @@ def prefixed_rows(prefix: bytes, keys: Sequence[bytes]) -> KeyRows:
 
 def parent_rows(keys: KeyRows, parents: Sequence[bytes]) -> KeyRows:
     """The index keys of the parents (28 bytes each) of these pages; a row of zeros where there is none."""
+    joined = b"".join(parents)
+    if joined.count(0) == len(joined):  # the usual case of engines that name no parents
+        return np.zeros((len(keys), 4), np.uint64)
     prefixes = keys.view(np.uint8).reshape(len(keys), INDEX_KEY_BYTES)
     rows = np.zeros((len(keys), INDEX_KEY_BYTES), np.uint8)
-    rows[:, 4:] = np.frombuffer(b"".join(parents), np.uint8).reshape(len(keys), len(NO_PARENT))
+    rows[:, 4:] = np.frombuffer(joined, np.uint8).reshape(len(keys), len(NO_PARENT))
     some = rows.any(axis=1)
     rows[some, :4] = prefixes[some, :4]
     return rows.view(np.uint64)
@@ -157,11 +160,11 @@ class Residents:
         self.ranked[slots] = False
         self.count += n
         self._place(_tags(rows), slots)
-        tags = _tags(parents)
-        some = parents.any(axis=1)
-        self.parent_tags[slots] = np.where(some, np.maximum(tags, 1), 0)
         self.parents[slots] = NONE
+        self.parent_tags[slots] = 0
+        some = parents.any(axis=1)
         if some.any():
+            self.parent_tags[slots[some]] = _tags(parents[some])
             self.parents[slots[some]] = self.find(parents[some])
         return slots
 

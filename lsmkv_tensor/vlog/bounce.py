@@ -33,9 +33,13 @@ def may_be_direct(spans: Sequence[memoryview]) -> bool:
 
     Only the kernel knows what the device needs of memory (EINVAL: more than this), so the rest is left to it.
     """
-    if any(len(span) % SECTOR for span in spans):
+    lengths = set(map(len, spans))  # few: pages of one size, and a header
+    if any(length % SECTOR for length in lengths):
         return False
-    address: int = np.frombuffer(spans[-1], np.uint8).__array_interface__["data"][0]
+    last = spans[-1]
+    if not last.readonly:
+        return not ctypes.addressof(ctypes.c_char.from_buffer(last)) % SECTOR if len(last) else True
+    address: int = np.frombuffer(last, np.uint8).__array_interface__["data"][0]
     return address % SECTOR == 0
 
 
