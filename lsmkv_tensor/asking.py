@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
-from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
+from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
 from lsmkv_tensor.retention.touches import ASK
 from lsmkv_tensor.runtime import StoreGate
-from lsmkv_tensor.runtime.waterfall import Cause
+from lsmkv_tensor.runtime.waterfall import Cause, Defer, at_once
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.sharing.shared import Everywhere, leading
 from lsmkv_tensor.vlog.log import ValueLog
@@ -94,7 +94,7 @@ class Asking:
         if isinstance(found, str):
             fall.refused("ask", len(keys), found, self._tokens)
             return 0
-        fall.prefix(len(keys), found, self._tokens, lambda a, b: self.index_keys(keys[a:b]), self._still_there)
+        fall.prefix(len(keys), found, self._tokens, lambda a, b: self.index_keys(keys[a:b]), self._still_there, self._defer)
         return found
 
     # helpers
@@ -110,6 +110,11 @@ class Asking:
         if self._gate.is_shut:
             raise ClosedError(self._gate.what)
         return self.services.shielded(kind, self._log.counters, call if kind == "write" else inside, otherwise)
+
+    @property
+    def _defer(self) -> Defer:
+        """What keeps losses that a sibling's next look will tell of."""
+        return at_once if self._everywhere is None else self._everywhere.defer
 
     def _still_there(self, index_keys: list[bytes]) -> Iterable[bool]:
         """Which of the pages behind a missing one are there."""
@@ -149,5 +154,4 @@ class Asking:
 
     def index_keys(self, keys: Sequence[PageKey]) -> list[bytes]:
         """Namespace number and 28-byte page key, as the index has them."""
-        prefix = self._prefix
-        return [prefix + key for key in page_keys(keys)]
+        return index_keys(self._prefix, keys)

@@ -120,6 +120,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("free_segments", "Segments that hold nothing."),
     _gauge("disks", "Disks it was opened with."),
     _gauge("failed_disks", "Disks that are left out: their pages are misses."),
+    _gauge("disks_left_alone", "Disks, of several, from which reads failed in a row: tried again after a back-off."),
     _gauge("namespaces", "Registered namespaces."),
     _gauge("pinned_bytes", "Bytes of pages that may not be evicted now."),
     # where hits are lost
@@ -159,6 +160,7 @@ CATALOGUE: tuple[Metric, ...] = (
     # leaving
     _count("deleted_pages", "Pages that their owners deleted."),
     _count("evicted_pages", "Pages evicted to make room."),
+    _count("untold_uses", "Uses of pages that the eviction policy never heard of, nearly: too many waited."),
     _count("recycled_segments", "Segments emptied and made free."),
     _count("callback_errors", "Eviction callbacks that raised."),
     _count("gc_runs", "Collections of garbage."),

@@ -7,7 +7,6 @@ no directory and changes nothing. How it follows and what it promises: :mod:`lsm
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
 from types import TracebackType
@@ -22,11 +21,10 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import seeded
 from lsmkv_tensor.errors import ReadOnlyError
-from lsmkv_tensor.keys.flat import flat_key
-from lsmkv_tensor.namespaces import PageKey
+from lsmkv_tensor.keys.given import PageKey, PageKeys, page_keys
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStoreStats
-from lsmkv_tensor.registry import NamespaceInfo, canonical
+from lsmkv_tensor.registry import Described, NamespaceInfo, canonical
 from lsmkv_tensor.retention.notify import EvictCallback
 from lsmkv_tensor.runtime import CallGate, Health, StoreGate
 from lsmkv_tensor.services import Services
@@ -87,7 +85,7 @@ class PageFollower:
         """The namespaces of all stores, each once, numbered from 1 in the order of their digests. I/O: a scan of each index."""
         with self._gate:
             texts = sorted(self._siblings.namespaces(), key=lambda text: hashlib.sha256(text).digest())
-            return [_info(number, text) for number, text in enumerate(texts, 1)]
+            return [NamespaceInfo.of(number, text) for number, text in enumerate(texts, 1)]
 
     def stats(self) -> PageStoreStats:
         """As of a store, so that who reads statistics need not care: ``sharing`` says it all, what only a writer has is 0.
@@ -142,34 +140,24 @@ class PageFollower:
         self.close()
 
 
-class FollowedNamespace:
+class FollowedNamespace(Described):
     """A view of everybody's pages of one namespace. Made by :meth:`PageFollower.namespace`; any thread may call anything.
 
     It has the calls of :class:`lsmkv_tensor.namespaces.Namespace`; those that write raise ReadOnlyError.
     """
 
     def __init__(self, text: bytes, gate: CallGate, siblings: Siblings, services: Services) -> None:
-        self.info = _info(0, text)
+        self.info = NamespaceInfo.of(0, text)
         """As of a registered one; the number is 0: each store has its own."""
         self.services = services
         self._path = siblings.root
         self._gate = gate
         self._reader = SiblingReader(siblings, text)
 
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of its canonical fields, 32 bytes: its identity."""
-        return self.info.digest
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page."""
-        return self.info.page_bytes
-
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:  # noqa: ARG002 - nothing waits here
         """Which pages somebody holds. I/O: index blocks, most often cached; a look at every store if one is missing."""
         with self._gate:
-            return self._reader.contains(list(map(flat_key, keys)))
+            return self._reader.contains(page_keys(keys))
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on somebody holds, without a gap; 0 if that is not known by the deadline.
@@ -186,9 +174,10 @@ class FollowedNamespace:
 
     def _prefix(self, keys: Sequence[PageKey], prefetch: bool) -> int:
         """:meth:`contains_prefix` without a deadline."""
-        known = leading(lambda part: self._reader.contains(list(map(flat_key, keys[part]))), len(keys))
+        several = PageKeys(keys)
+        known = leading(lambda part: self._reader.contains(several[part]), len(keys))
         if prefetch and known:
-            self._reader.prefetch(list(map(flat_key, keys[:known])))
+            self._reader.prefetch(page_keys(keys[:known]))
         return known
 
     def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
@@ -202,7 +191,7 @@ class FollowedNamespace:
         until = services.until(deadline_s)
         with self._gate:
             views = page_views(buffers, len(keys), self.page_bytes, writable=True)
-            wanted = list(map(flat_key, keys))
+            wanted = page_keys(keys)
             began = services.clock.monotonic()
             if until is None:
                 flags = self._reader.deliver(wanted, views)
@@ -248,9 +237,3 @@ class FollowedNamespace:
     def write_records(self, *_: object) -> None:
         """ReadOnlyError."""
         raise ReadOnlyError(self._path, "write_records")
-
-
-def _info(number: int, text: bytes) -> NamespaceInfo:
-    """What the canonical text of a namespace says."""
-    document = json.loads(text)
-    return NamespaceInfo(number, hashlib.sha256(text).digest(), document["fields"], document["page_bytes"], ())

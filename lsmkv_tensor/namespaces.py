@@ -16,7 +16,7 @@ from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey
 from lsmkv_tensor.passage import Passage, telling
-from lsmkv_tensor.registry import NamespaceInfo
+from lsmkv_tensor.registry import Described, NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import READ, STORE
@@ -42,7 +42,7 @@ ENCODE_BYTES = 1 << 20
 """Bytes of pages that one thread encodes at a time."""
 
 
-class Namespace(Passage, SmallRecords, Asking):
+class Namespace(Passage, SmallRecords, Asking, Described):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -75,16 +75,6 @@ class Namespace(Passage, SmallRecords, Asking):
     def number(self) -> int:
         """The number that begins its keys."""
         return self.info.number
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of its canonical fields, 32 bytes: its identity."""
-        return self.info.digest
-
-    @property
-    def page_bytes(self) -> int:
-        """Bytes of one page."""
-        return self.info.page_bytes
 
     @property
     def codec(self) -> str:
@@ -211,7 +201,7 @@ class Namespace(Passage, SmallRecords, Asking):
         if isinstance(found, str):
             self.services.waterfall.refused("get", len(keys), found, self._tokens)
             return [False] * len(keys)
-        self.services.waterfall.pages(index_keys, found, why, self._tokens)
+        self.services.waterfall.pages(index_keys, found, why, self._tokens, self._defer)
         return found
 
     def _get(
@@ -324,16 +314,18 @@ class Namespace(Passage, SmallRecords, Asking):
     ) -> list[bool]:
         """Read pages from segments, by that moment if there is one; the store learns how long it took."""
         services = self.services
-        began, errors = services.clock.monotonic(), self._log.counters.read_errors
+        counters = self._log.counters
+        began, errors, alone = services.clock.monotonic(), counters.read_errors, counters.alone
         if until is None:
             flags = self._source.get_into(index_keys, views)
         else:
             flags, late = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
             services.late_pages += late
             why.update(dict.fromkeys(positions[len(positions) - late :], "late"))
-        if self._log.counters.read_errors > errors:
+        if counters.read_errors > errors or counters.alone > alone:
             stored = self._there(index_keys).tolist()
-            why.update((i, "corrupt") for i, there, flag in zip(positions, stored, flags, strict=True) if there and not flag)
+            cause: Cause = "corrupt" if counters.read_errors > errors else "breaker"
+            why.update((i, cause) for i, there, flag in zip(positions, stored, flags, strict=True) if there and not flag)
         whole = all(flags)
         self._log.touch(READ, index_keys if whole else [key for key, flag in zip(index_keys, flags, strict=True) if flag])
         if flags and whole:

@@ -16,11 +16,12 @@ from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.env.fs import FileSystem, make_durable_dir
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import Rng, seeded
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, io_failed
+from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, NoSpaceError, io_failed
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.retention.quota import Quota, divide
 from lsmkv_tensor.vlog.disks import open_disks
 from lsmkv_tensor.vlog.files import IoModes, SegmentFiles
+from lsmkv_tensor.vlog.relief import give_room
 from lsmkv_tensor.vlog.stamp import Stamp, direct_io_works, read_stamp, upgraded, write_stamp
 
 __all__ = ["Parts", "checked_paths", "close_parts", "open_parts"]
@@ -39,9 +40,26 @@ class Parts(NamedTuple):
 def open_parts(path: str, options: StoreOptions, further: Sequence[str] = ()) -> Parts:
     """Open the directory ``path``, creating it if there is none, with the disks it knows and those of ``further`` directories.
 
+    On a full disk segments are given up until it can be opened, as many as the index's share has room for.
     Errors and I/O as :meth:`PageStore.open`.
     """
     fs: FileSystem = options.fs if options.fs is not None else PosixFileSystem()
+    given = 0
+    while True:
+        try:
+            return _open_parts(fs, path, options, further)
+        except NoSpaceError:
+            stamp = read_stamp(fs, path)
+            if stamp is None:
+                raise
+            quota = divide(options.capacity_bytes, stamp.segment_bytes, options.index_bytes)
+            if given * stamp.segment_bytes > quota.index_bytes or not give_room(fs, path):
+                raise
+            given += 1
+
+
+def _open_parts(fs: FileSystem, path: str, options: StoreOptions, further: Sequence[str]) -> Parts:
+    """:func:`open_parts`, once."""
     rng = options.rng if options.rng is not None else seeded()
     stamp = read_stamp(fs, path)
     wanted = stamp.segment_bytes if stamp is not None else options.segment_bytes

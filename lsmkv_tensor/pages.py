@@ -28,7 +28,6 @@ from lsmkv_tensor.opening import Parts, checked_paths, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo
-from lsmkv_tensor.retention import keepsake
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.terms import checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate
@@ -54,15 +53,18 @@ class PageStore(Standing):
         self._notifier = Notifier()
         self._gate = StoreGate(f"page store {path}")
         self._views: WeakSet[Namespace] = WeakSet()
+        self._failed_syncs = {}
         self._in_child = False
         self._upkeep = Upkeep(self._notifier, self._gate, services.options.gc_bytes_per_s)
         self._notifier.watch = lambda keys: services.waterfall.fates.note(keys, "evicted")
         self._build(parts)
-        self._keeper.remembered = keepsake.take(parts.fs, path, services.options.eviction)
         self._upkeep.on_error = services.background_failed
         start_upkeep(self._upkeep, services.workers)
-        recover = WeakMethod(self._recover)  # a worker that held it would keep a store that nobody closed open for ever
-        services.watch_disk(lambda: found() if (found := recover()) is not None else None)
+        recover, tried = WeakMethod(self._recover), WeakMethod(self._try_disk)  # held, they would keep a store open for ever
+        services.watch_disk(
+            lambda: found() if (found := recover()) is not None else None,
+            lambda disk: found(disk) if (found := tried()) is not None else None,
+        )
         watch_forks(self)
 
     @classmethod
@@ -228,6 +230,7 @@ class PageStore(Standing):
                 segments_max=self._quota.segments,
                 disks=len(self._files.disks.homes),
                 failed_disks=len(self._files.disks.failed),
+                disks_left_alone=len(self._services.disk_breakers.errors()),
                 sealed_segments=sum(s.state == SEALED for s in segments),
                 free_segments=sum(s.state == FREE for s in segments),
                 direct_io=self._files.modes.direct_writes,
@@ -262,6 +265,7 @@ class PageStore(Standing):
                 gc_read_bytes=c.gc_read_bytes,
                 gc_dropped_pages=c.gc_dropped_pages,
                 pinned_bytes=self._keeper.pinned_bytes,
+                untold_uses=self._keeper.touches.lost,
                 callback_errors=self._notifier.errors,
                 sharing=None if self._services.siblings is None else self._services.siblings.stats(),
             )

@@ -35,6 +35,8 @@ class PageStoreStats:
     """Directories that hold segments, or should."""
     failed_disks: int
     """Those that were missing at opening or have failed since: their pages are misses, and nothing is written there."""
+    disks_left_alone: int
+    """Disks, of several, from which reads failed in a row: their pages are misses until the disk is well when it is tried."""
     sealed_segments: int
     free_segments: int
     direct_io: bool
@@ -85,6 +87,8 @@ class PageStoreStats:
     """Pages given up because the segment they were in was reclaimed."""
     pinned_bytes: int
     """Bytes of pages that may not be evicted now: pinned, or held by a put on its way."""
+    untold_uses: int
+    """Uses of pages that the eviction policy never heard of, nearly: too many waited to be told to it."""
     waterfall: Mapping[str, Asked]
     """Tokens asked for, found, and lost by cause: "ask" of probes, "get" of reads."""
     times: Mapping[str, Times]

@@ -26,6 +26,8 @@ class StoredPage(NamedTuple):
     """The key of the page before it, or zeros."""
     codec: int
     payload: memoryview
+    end: int = 0
+    """The minute (:func:`~lsmkv_tensor.vlog.layout.minute_of`) from which on it does not exist; 0: never."""
 
 
 @contextmanager
@@ -58,12 +60,16 @@ class Passage:
         with self._gate:
             found = self._reader.payloads([self._prefix + key for key in keys])
         return [
-            None if page is None else StoredPage(key, page[0].parent, page[0].codec, page[1])
+            None if page is None else StoredPage(key, page[0].parent, page[0].codec, page[1], page[0].expiry)
             for key, page in zip(keys, found, strict=True)
         ]
 
+    def over(self, page: StoredPage) -> bool:
+        """Whether a page would have ended before it is stored. I/O: none."""
+        return self._ttl_s is None and 0 < page.end <= self._log.minute()
+
     def put_stored(self, stored: Sequence[StoredPage], *, records: Mapping[bytes, bytes | None] | None = None) -> list[bool]:
-        """Store pages of distinct keys that are in their stored form already.
+        """Store pages of distinct keys that are in their stored form already. They end when this view says, else when they say.
 
         Verdicts, records and errors as :meth:`Namespace.put_many`.
 
@@ -72,14 +78,16 @@ class Passage:
         I/O: as :meth:`Namespace.put_many`.
         """
         beside: dict[bytes, bytes | None] = {self._records + key: value for key, value in (records or {}).items()}
-        pages = []
-        for page in stored:
-            key, spans = self._prefix + page.key, [page.payload]
-            pages.append(Page(key, page.parent, len(page.payload), page.codec, payload_check(key, spans), spans))
         with self._telling_poison(), telling(self._log, self._notifier), self._gate:
-            if self._ttl_s is not None and pages:
-                end = self._log.terms.end(self._ttl_s)
-                pages = [page._replace(kind=page.kind | end << 8) for page in pages]
+            own = None if self._ttl_s is None else self._log.terms.end(self._ttl_s)
+            pages: list[Page] = []
+            ends = False
+            for page in stored:
+                key, spans, end = self._prefix + page.key, [page.payload], page.end if own is None else own
+                kind = page.codec | end << 8
+                pages.append(Page(key, page.parent, len(page.payload), kind, payload_check(key, spans), spans))
+                ends |= end > 0
+            if ends:
                 beside |= self._log.terms.expires(self.info.number)
             flags, evicted = self._log.put(pages, beside, page_bytes=self.info.page_bytes)
         gone = set(evicted)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.ranges import RANGE_PAGES, NamespaceSize, Told, drop_pages, drop_records, measure
 from lsmkv_tensor.vlog.reserved import HIGHEST, NAMES, NAMESPACES, RECORDS, number_key, number_of
 
-__all__ = ["NamespaceInfo", "Registry", "canonical"]
+__all__ = ["Described", "NamespaceInfo", "Registry", "canonical"]
 
 
 MAX_FIELDS_BYTES = 64 << 10
@@ -41,6 +41,28 @@ class NamespaceInfo(NamedTuple):
     names: tuple[str, ...]
     size: NamespaceSize | None = None
     """What it holds, where that was asked for."""
+
+    @classmethod
+    def of(cls, number: int, text: bytes, names: Iterable[str] = ()) -> NamespaceInfo:
+        """What the canonical text of a namespace says. Pure."""
+        document = json.loads(text)
+        return cls(number, hashlib.sha256(text).digest(), document["fields"], document["page_bytes"], tuple(sorted(names)))
+
+
+class Described:
+    """What a view of a namespace says of it."""
+
+    info: NamespaceInfo
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of its canonical fields, 32 bytes: its identity."""
+        return self.info.digest
+
+    @property
+    def page_bytes(self) -> int:
+        """Bytes of one page."""
+        return self.info.page_bytes
 
 
 def canonical(fields: Mapping[str, object], page_bytes: int) -> bytes:
@@ -232,10 +254,7 @@ class Registry:
 
     def _info(self, number: int) -> NamespaceInfo:
         """What is registered under a number."""
-        text = self._texts[number]
-        document = json.loads(text)
-        names = tuple(sorted(n for n, at in self._names.items() if at == number))
-        return NamespaceInfo(number, hashlib.sha256(text).digest(), document["fields"], document["page_bytes"], names)
+        return NamespaceInfo.of(number, self._texts[number], (name for name, at in self._names.items() if at == number))
 
 
 def _differences(stored: bytes, asked: bytes) -> dict[str, tuple[object, object]]:

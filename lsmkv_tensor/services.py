@@ -18,6 +18,7 @@ from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.runtime.breaker import Breaker
 from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.crew import Crew, threads_for
+from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
 from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write, never
@@ -51,11 +52,14 @@ class Services:
         self.workers = Workers(self.options.scheduler)
         self.staging = StagingPool(max(KEEP_BYTES, self.options.put_queue_bytes))
         self.breaker = Breaker(self.clock, self.options.breaker_failures)
+        self.disk_breakers = DiskBreakers(self.clock, self.options.breaker_failures)
         self.puts = self._start_puts()
         self._shape: tuple[State, float] = ("ok", self.clock.now())
         self.crew = Crew(threads_for(self.options.read_threads, own_disk=self.options.fs is None) - 1)
         self.loads = LoadEstimate()
         self.waterfall = Waterfall()
+        if siblings is not None:
+            siblings.on_settled = lambda losses, lagged: self.waterfall.settle(losses, lagged=lagged)
         self.times = CallTimes(("ask", "read", "write"))
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
@@ -172,16 +176,24 @@ class Services:
         if declined:
             fates.note(declined, "declined")
 
-    def watch_disk(self, recover: Callable[[], Exception | None]) -> None:
-        """Have a worker try the disk while the breaker is open; it is started when it is first needed."""
+    def watch_disk(self, recover: Callable[[], Exception | None], try_disk: Callable[[int], Exception | None]) -> None:
+        """Have a worker try the disk while the breaker is open; it is started when it is first needed.
+
+        ``try_disk``: what is wrong with one of several disks, by number.
+        """
 
         def step() -> bool:
             """One attempt, if one is due; there is no more until it is woken."""
+            self.disk_breakers.attempt(try_disk)
             if self.breaker.attempt(recover) and self.puts is not None:
                 self.puts.wake()
             return False
 
-        self.breaker.wake = lambda after_s: self.workers.ensure("lsmkv-breaker", step).wake(after_s)
+        def wake(after_s: float) -> None:
+            """Have it step after so many seconds."""
+            self.workers.ensure("lsmkv-breaker", step).wake(after_s)
+
+        self.breaker.wake = self.disk_breakers.wake = wake
 
     def health(self, *, closed: bool, poison: Exception | None) -> Health:
         """The store's health; ``poison``: what forbids writing and nobody mends."""
@@ -190,6 +202,7 @@ class Services:
             reasons.append(f"the disk is left alone after failures in a row: {breaker.error}")
         if breaker.poisoned or poison is not None:
             reasons.append(f"puts are declined until the store is reopened: {poison or breaker.error}")
+        reasons += [f"one of several disks is left alone: {error}" for error in self.disk_breakers.errors().values()]
         if self.attempts.left:
             reasons.append(f"{self.attempts.left} reads hang")
         if self.puts is not None and self.puts.full:
@@ -270,6 +283,7 @@ class Services:
         """In a forked child: nothing runs here."""
         self.workers.forked()
         self.breaker.forked()
+        self.disk_breakers.forked()
         self.waterfall.forked()
         self.times.forked()
         if self.puts is not None:
@@ -300,4 +314,4 @@ class Services:
 
 def _progress(kind: str, counters: Counters) -> tuple[int, int]:
     """Failures and successes of this kind that were counted so far, those included that cost a caller pages and no exception."""
-    return (counters.write_errors, counters.put_pages) if kind == "write" else (counters.read_errors, counters.hits)
+    return (counters.write_errors, counters.put_pages) if kind == "write" else (counters.read_failures, counters.hits)

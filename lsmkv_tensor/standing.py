@@ -19,6 +19,7 @@ from lsmkv_tensor.retention import keepsake
 from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.names import load_admission, load_eviction
+from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.quota import Quota
 from lsmkv_tensor.retention.terms import Terms
 from lsmkv_tensor.runtime import StoreGate, try_disk
@@ -47,8 +48,11 @@ class Standing:
     path: str
     _services: Services
     _gate: StoreGate
+    _notifier: Notifier
     _views: WeakSet[Namespace]
     _upkeep: Upkeep
+    _failed_syncs: dict[int, int]
+    """Segments of which a sync failed (:attr:`Space.failed_syncs`): what an index that takes no writes must not forget."""
     _parts: Parts
     _db: DB
     _files: SegmentFiles
@@ -63,8 +67,8 @@ class Standing:
     _collector: Collector
     _registry: Registry
 
-    def _build(self, parts: Parts) -> None:
-        """Everything that stands on an open index; again after it was reopened."""
+    def _build(self, parts: Parts, earlier: Keeper | None = None) -> None:
+        """Everything that stands on an open index; again after it was reopened, where ``earlier`` kept the pages before."""
         services = self._services
         self._parts = parts
         db, files, quota, stamp, fs = parts.db, parts.files, parts.quota, parts.stamp, parts.fs
@@ -80,25 +84,45 @@ class Standing:
         policy = load_eviction(services.options.eviction)(quota.page_bytes)
         self._terms = Terms(db, services.clock, services.options.idle_after_s)
         self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
+        if earlier is not None:
+            self._keeper.take_over(earlier)
+        else:
+            self._keeper.remembered = keepsake.take(fs, self.path, services.options.eviction)
         floor = services.options.min_free_bytes
-        self._space = Space(db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor)
+        self._space = Space(
+            db, files, self._writer, liveness, quota, stamp.store_id, self._keeper, floor, self._failed_syncs
+        )  # fmt: skip
         self._log = ValueLog(db, self._space, liveness, self._writer, self._keeper, self._terms)
         self._log.counters.lost = self._space.load()
         self._log.side_by_side = services.crew.run
-        self._reader = PageReader(self._log, files, services.crew)
+        breakers = services.disk_breakers if len(files.disks.homes) > 1 and services.breaker.enabled else None
+        self._reader = PageReader(self._log, files, services.crew, breakers)
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
         admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
         self._log.gatekeeper = Gatekeeper(admission, services.clock, partial(self._log.seen, quota.page_bytes))
         self._registry = Registry(self._log, db.path)
+        self._collector.rescue()
         self._upkeep.serve(self._log, self._collector)
 
     def _recover(self) -> Exception | None:
         """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.
 
-        Calls that come meanwhile wait. I/O: a small file written and read; closes and opens the index.
+        Calls that come meanwhile wait; owners are told afterwards of pages that were given up. I/O: a small file written and
+        read; closes and opens the index, and writes pages again of which a sync failed.
         """
+        error = self._reopen()
+        if error is None:
+            self._notifier.deliver(self._log.take_evicted())
+        return error
+
+    def _try_disk(self, disk: int) -> Exception | None:
+        """What is wrong with one of several disks, by number. I/O: as :func:`try_disk`."""
+        return try_disk(self._parts.fs, self._files.disks.homes[disk])
+
+    def _reopen(self) -> Exception | None:
+        """:meth:`_recover` without telling anybody."""
         services, parts = self._services, self._parts
         error = try_disk(parts.fs, join(self.path, "vlog"))
         if error is not None or not services.breaker.poisoned:
@@ -109,12 +133,11 @@ class Standing:
         try:
             close_parts(parts)
             counters, quotas = self._log.counters, self._terms.quotas
-            remembered = self._keeper.memories() if self._keeper.filled else self._keeper.remembered
-            self._build(open_parts(self.path, services.options))
+            self._build(open_parts(self.path, services.options), self._keeper)
             counters.lost += self._log.counters.lost
+            self._space.evicted[:0] = before[0].take_evicted()
             self._log.counters = counters
             self._terms.quotas.update(quotas)
-            self._keeper.remembered = remembered
             registered = {info.number for info in self._registry.listed()}
             for view in list(self._views):
                 view.rebind(self._log, self._reader)

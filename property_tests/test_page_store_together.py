@@ -113,7 +113,7 @@ class TogetherMachine(RuleBasedStateMachine):
             **given,
         )
         self.pinned.clear()
-        self.recoveries = 0
+        self.recoveries = self.attempts = 0
         self.evicting: set[tuple[int, int]] = set()
         self.store = PageStore.open(self.paths, options=options, member="a")
         self.spaces = {n: self.view(n) for n in SIZES}
@@ -133,7 +133,8 @@ class TogetherMachine(RuleBasedStateMachine):
     def evicted(self, n, keys):
         gone = {i for i in range(KEYS) if key(i) in set(keys)}
         for pair in [(n, i) for i in gone]:
-            assert pair not in self.pinned or self.all_ended(pair), f"pinned page {pair} was evicted"
+            reopening = self.store.health().attempts != self.attempts  # what could not be written again goes, pinned or not
+            assert pair not in self.pinned or self.all_ended(pair) or reopening, f"pinned page {pair} was evicted"
             self.pinned.discard(pair)
             self.synced.discard(pair)
             if not self.changes["put_queue_bytes"] and (*pair, self.versions.get(pair, 0) - 1) not in self.ends:
@@ -155,14 +156,15 @@ class TogetherMachine(RuleBasedStateMachine):
         self.since[pair] = self.since.get(pair, set()) | set(versions)
 
     def after(self):
-        """A store that reopened itself is as after a crash of the process."""
-        recoveries = self.store.health().recoveries
-        if recoveries != self.recoveries:
-            self.recoveries = recoveries
+        """A store that reopened itself is as after a crash of the process, but that pins live on."""
+        health = self.store.health()
+        self.attempts = health.attempts
+        if health.recoveries != self.recoveries:
+            self.recoveries = health.recoveries
             self.rolled_back()
+            self.pinned -= {(n, i) for n in SIZES for i in set(range(KEYS)) - self.present(n)}
 
     def rolled_back(self):
-        self.pinned.clear()
         for pair, versions in self.since.items():
             self.could[pair] = set(versions)
 

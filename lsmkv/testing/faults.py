@@ -13,6 +13,9 @@ Operations are called by the names of the methods: ``open rename unlink link mkd
 free_bytes lock`` of the file system (``stat`` is its ``size``) and ``pread preadv pwritev sync truncate allocate size close``
 of files. Paths are shell patterns, matched against the whole path and against its last part; a rename or link matches by
 either of its paths. Calls are counted per rule from the moment it is added.
+
+A ``sync`` that fails on a disk in memory loses what it should have written, as Linux does: readers still see it, the next sync
+succeeds, and a power cut takes it away. What was synced before stays.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from typing import Literal, TypeAlias
 from lsmkv.env.fs import Advice, Buffer, File, FileLock, FileSystem
 from lsmkv.env.rng import Rng, seeded
 from lsmkv.env.sync import Event, RLock
+from lsmkv.testing.memfile import MemoryFile
 from lsmkv.testing.memtree import os_error
 
 __all__ = ["FailOp", "FaultFileSystem", "FlipByte", "Hang", "Rule", "ShortWrite"]
@@ -261,7 +265,12 @@ class _FaultFile:
 
     def sync(self) -> None:
         """See :class:`lsmkv.env.fs.File`."""
-        self._faults.strike("sync", self.path)
+        try:
+            self._faults.strike("sync", self.path)
+        except OSError:
+            if isinstance(self._inner, MemoryFile):
+                self._inner.forsake()
+            raise
         self._inner.sync()
 
     def truncate(self, size: int) -> None:

@@ -1,9 +1,10 @@
 """One file of the in-memory disk: what a reader sees now, and what a power cut would leave.
 
 Three things are kept: the contents readers see (the page cache), the contents that are durable, and the changes between the
-two in order. A sync applies the changes to the durable contents. A power cut applies some of them: each write survives, is
-lost, survives in part, or leaves only the longer file behind it (zeros where data should be), each on its own, because
-neither file system nor drive promises an order between two syncs. Truncation and reservation survive or are lost.
+two in order. A sync applies the changes to the durable contents. A sync that fails forgets them, as kernels do, which call the
+pages clean: readers go on seeing what was written, and no later sync writes it. A power cut applies some of them: each write
+survives, is lost, survives in part, or leaves only the longer file behind it (zeros where data should be), each on its own,
+because neither file system nor drive promises an order between two syncs. Truncation and reservation survive or are lost.
 """
 
 from __future__ import annotations
@@ -81,6 +82,12 @@ class MemoryData:
             else:
                 _put(self._durable, at, written)
         self._pending.clear()
+
+    def forsake(self) -> None:
+        """A sync failed: what was written since the last good one stays visible and is never made durable, but for its size."""
+        sizes: list[tuple[int, bytes | None]] = [(at, None) for at, written in self._pending if written is None]
+        if self._pending:
+            self._pending = [*sizes, (len(self.data), None)]
 
     @property
     def unsynced(self) -> int:

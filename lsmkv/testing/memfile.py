@@ -76,6 +76,12 @@ class MemoryFile:
         with self._guard:
             data.sync()
 
+    def forsake(self) -> None:
+        """What a sync that fails does to the contents: what was written stays visible, and no later sync makes it durable."""
+        with self._guard:
+            if self._data is not None:
+                self._data.forsake()
+
     def truncate(self, size: int) -> None:
         """Cut, or extend by a hole that costs no space."""
         data = self._begin("truncate", writing=True, refused=errno.EINVAL)

@@ -11,7 +11,10 @@ from typing import Any
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.trace.rows import Row
 
-__all__ = ["draw", "need_matplotlib"]
+__all__ = ["curves", "draw", "need_matplotlib"]
+
+MARKERS = "osD^vPX<>"
+"""One for each curve beside its colour: they must be told apart in print, and by everybody."""
 
 
 def need_matplotlib() -> Any:  # noqa: ANN401 - an optional package that has no types here
@@ -22,26 +25,39 @@ def need_matplotlib() -> Any:  # noqa: ANN401 - an optional package that has no 
         raise InvalidArgumentError("drawing (--png) needs matplotlib: pip install 'lsmkv[plot]'") from error
 
 
-def draw(rows: Sequence[Row], ideal: float, file: Path) -> None:
-    """Write the picture; its kind follows the name (.png, .svg). InvalidArgumentError without matplotlib.
+def curves(rows: Sequence[Row], ideal: float) -> Any:  # noqa: ANN401 - as above
+    """The figure: a curve for each policy, the best at the largest capacity first in the legend. InvalidArgumentError.
 
-    ``ideal``: the hit rate of an endless cache. I/O: writes one file.
+    ``ideal``: the hit rate of an endless cache; it bounds the store only where no cache upstream takes hits away. I/O: none.
     """
     figures = need_matplotlib()
-    curves: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    points: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
-        curves[row.eviction, row.admission].append((100 * row.capacity_share, row.hit_rate))
+        points[row.eviction, row.admission].append((100 * row.capacity_share, row.hit_rate))
     figure = figures.Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    for (eviction, admission), points in curves.items():
+    upstream = max((row.upstream_blocks for row in rows), default=0)
+    if not upstream:
+        axes.axhline(ideal, color="grey", linestyle=":", label=f"endless cache ({ideal:.1%})")
+    by_last = sorted(points.items(), key=lambda item: -max(item[1])[1])
+    for at, ((eviction, admission), found) in enumerate(by_last):
         name = eviction if admission == "all" else f"{eviction} + {admission}"
-        axes.plot(*zip(*sorted(points), strict=True), marker="o", markersize=4, label=name)
-    if not any(row.upstream_blocks for row in rows):
-        axes.axhline(ideal, color="grey", linestyle=":", label="endless cache")
+        axes.plot(*zip(*sorted(found), strict=True), marker=MARKERS[at % len(MARKERS)], markersize=5, label=name)
+    shares = sorted({100 * row.capacity_share for row in rows})
     axes.set_xscale("log")
-    axes.set_xlabel("capacity, % of distinct blocks")
-    axes.set_ylabel("hit rate")
+    axes.set_xticks(shares, labels=[f"{share:.2g} %" for share in shares])
+    axes.minorticks_off()
+    axes.set_xlabel("capacity, % of all distinct blocks")
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    axes.set_ylabel("hits, % of the blocks asked for")
+    behind = f", behind a cache of {upstream:,} blocks" if upstream else ""
+    axes.set_title(f"{rows[0].requests:,} requests, {rows[0].references:,} blocks{behind}", fontsize=10)
     axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(file, dpi=100, metadata={"Date": None} if file.suffix == ".svg" else None)
+    axes.legend(fontsize=9)
+    return figure
+
+
+def draw(rows: Sequence[Row], ideal: float, file: Path) -> None:
+    """Write the picture; its kind follows the name (.png, .svg). Errors as :func:`curves`. I/O: writes one file."""
+    curves(rows, ideal).savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)

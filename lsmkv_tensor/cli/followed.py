@@ -67,7 +67,7 @@ class FollowedPages:
                 break
             for want in self._sound(wants):
                 place, (memory,) = want.place, want.spans
-                found[want.position] = StoredPage(keys[want.position], place.parent, place.codec, memory)
+                found[want.position] = StoredPage(keys[want.position], place.parent, place.codec, memory, place.expiry)
         return [found.get(i) for i in range(len(keys))]
 
     def _sound(self, wants: list[Want]) -> Iterator[Want]:

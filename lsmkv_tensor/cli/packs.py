@@ -132,6 +132,11 @@ def _tell(report: ImportReport) -> None:
     for problem in report.problems:
         typer.echo(problem, err=True)
     told = [f"{report.pages:,} pages stored, {human_bytes(report.bytes)}"]
-    counts = (("there already", report.present), ("not stored for lack of room", report.declined), ("damaged", report.damaged))
+    counts = (
+        ("there already", report.present),
+        ("ended meanwhile", report.ended),
+        ("not stored for lack of room", report.declined),
+        ("damaged", report.damaged),
+    )
     told += [f"{count:,} {what}" for what, count in counts if count]
     typer.echo("; ".join(told) + ("" if report.complete else "; the pack was cut short"))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from posixpath import join
 
 import lsmkv
@@ -78,11 +76,7 @@ def namespaces_of(index: lsmkv.Snapshot) -> list[NamespaceInfo]:
     found = []
     for key, text in index.scan(prefix=NAMESPACES):
         number = number_of(NAMESPACES, key)
-        document = json.loads(text)
-        digest = hashlib.sha256(text).digest()
-        found.append(
-            NamespaceInfo(number, digest, document["fields"], document["page_bytes"], tuple(sorted(names.get(number, ()))))
-        )
+        found.append(NamespaceInfo.of(number, text, names.get(number, ())))
     return found
 
 

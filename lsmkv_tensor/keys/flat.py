@@ -22,7 +22,7 @@ KEY_BYTES = 28
 """Bytes of a page key inside its namespace; the index puts the 4-byte namespace number in front."""
 
 
-def flat_key(key: bytes | str) -> bytes:
+def flat_key(key: bytes | bytearray | str) -> bytes:
     """The 28-byte key of an engine's page key.
 
     Bytes of a digest's length (28, 32, 48 or 64), and hexadecimal text of one, give their first 28 bytes: a digest has the
@@ -32,8 +32,10 @@ def flat_key(key: bytes | str) -> bytes:
     if isinstance(key, str):
         digest = _from_hex(key)
         return digest if digest is not None else hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
-    if not isinstance(key, bytes):
-        msg = f"page key must be bytes or str, not {type(key).__name__}"
+    if isinstance(key, bytearray):
+        key = bytes(key)
+    elif not isinstance(key, bytes):
+        msg = f"page key must be bytes, a bytearray or str, not {type(key).__name__}"
         raise InvalidArgumentError(msg)
     return key[:KEY_BYTES] if len(key) in DIGEST_BYTES else hashlib.sha256(key).digest()[:KEY_BYTES]
 

@@ -235,7 +235,7 @@ class _Writer:
     def _page(self, page: StoredPage) -> list[bytes | memoryview]:
         """A page's item and payload."""
         check = payload_sum(self._digest, page.key, page.payload)
-        item = Item(PAGE, len(page.payload), self._sequence, page.key, page.parent, page.codec, check)
+        item = Item(PAGE, len(page.payload), self._sequence, page.key, page.parent, page.codec, check, page.end)
         self._sequence += 1
         return [pack_item(item, self._digest), page.payload]
 

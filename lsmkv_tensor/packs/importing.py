@@ -59,6 +59,8 @@ class ImportReport:
     """Pages newly stored."""
     present: int = 0
     """Pages that were there already."""
+    ended: int = 0
+    """Pages whose time was over (``ttl_s`` where they were stored); they were left out."""
     declined: int = 0
     """Sound pages that the store had no room for, or could not write."""
     damaged: int = 0
@@ -73,7 +75,7 @@ class ImportReport:
 
     @property
     def ok(self) -> bool:
-        """Whether everything in the pack is in the store now."""
+        """Whether everything in the pack that has not ended is in the store now."""
         return self.complete and not self.damaged and not self.declined
 
     def problem(self, offset: int, what: str) -> None:
@@ -101,9 +103,9 @@ def import_pack(
 ) -> ImportReport:
     """Put the pages of the pack at ``path`` into a store, durably, under the namespace they come from.
 
-    ``only``: the digest of the one namespace that is wanted. ``ttl_s``: seconds that the pages exist; None: until they are
-    evicted (when they end elsewhere does not travel). ``lock``: held around each batch. ``progress`` is called with the
-    bytes of the pack read since its last call. Damaged items are left out, counted and told in the report.
+    ``only``: the digest of the one namespace that is wanted. ``ttl_s``: seconds that the pages exist; None: they end when they
+    would have where they come from, and those that have ended are left out. ``lock``: held around each batch. ``progress`` is
+    called with the bytes of the pack read since its last call. Damaged items are left out, counted and told in the report.
 
     Raises CorruptionError (no pack, or a damaged header: nothing is imported), FormatTooNewError, NamespaceMismatchError (its
     name belongs to another namespace here), InvalidArgumentError (another namespace than ``only``; pages larger than this
@@ -243,7 +245,7 @@ class _Reader:
         if not fits or len(payload) > self._page_bytes:
             self._refuse(self._at, f"page {item.key.hex()} of {len(payload)} bytes, codec {item.codec}, cannot be read here")
             return
-        part.pages[item.key] = StoredPage(item.key, item.parent, item.codec, memoryview(payload))
+        part.pages[item.key] = StoredPage(item.key, item.parent, item.codec, memoryview(payload), item.end)
 
     def _record(self, part: _Part, payload: bytes) -> None:
         """Take a record, unless it cannot be one of this namespace."""
@@ -261,7 +263,8 @@ class _Reader:
 
 def _put(namespace: Namespace, part: _Part, report: ImportReport) -> None:
     """Store a part."""
-    stored = list(part.pages.values())
+    stored = [page for page in part.pages.values() if not namespace.over(page)]
+    report.ended += len(part.pages) - len(stored)
     there = namespace.contains([page.key for page in stored]).tolist()
     flags = namespace.put_stored(stored, records=part.records)
     report.records += len(part.records)

@@ -8,14 +8,15 @@ A header, then items one behind the other, nothing aligned, little endian::
     12  bytes of the fields u32    4                 8  sequence u64: 0, 1, 2 ...                      8
     16  bytes of the names u32     4                16  page key                                      28
     20  zero                       4                44  parent's key, or zeros                        28
-    24  digest of the namespace   32                72  codec u8, zero 7                               8
+    24  digest of the namespace   32                72  codec u8, end u24, zero 4                      8
     56  check u64                  8                80  check of the payload u64                       8
     64  fields: canonical JSON, names: JSON array   88  check of these 96 bytes u64                    8
 
 The digest is the SHA-256 of the fields, the namespace's identity. The header's check is xxh3-64 of header and texts with the
 check taken as zero. An item's check is seeded by the digest, its payload's by digest and page key: an item of another pack, or
 a page under another key, never passes. A record's payload is ``key length u32 | key | value``. The end has the number of
-items before it as its sequence; a pack without an end was cut short. This module packs and unpacks; it does no I/O.
+items before it as its sequence; a pack without an end was cut short. A page's end is the minute, counted from the start of
+2020, from which on it does not exist; 0: never, as in all packs of version 1. This module packs and unpacks; it does no I/O.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ __all__ = [
     "unpack_record",
 ]
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 HEAD_BYTES = 64
 ITEM_BYTES = 96
 
@@ -66,7 +67,7 @@ MAX_TEXT_BYTES = 1 << 20
 _MAGIC = b"LSMKVPAK"
 _HEAD = struct.Struct("<8sIIII32sQ")
 _HEAD_CHECK_AT = 56
-_ITEM = struct.Struct("<4sIQ28s28sB7xQQ")
+_ITEM = struct.Struct("<4sIQ28s28sI4xQQ")
 _ITEM_CHECK_AT = 88
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -95,6 +96,8 @@ class Item(NamedTuple):
     parent: bytes
     codec: int
     payload_sum: int
+    end: int = 0
+    """The minute from which on the page does not exist; 0: never."""
 
 
 def pack_header(header: PackHeader) -> bytes:
@@ -133,7 +136,8 @@ def unpack_header(raw: bytes, path: str) -> PackHeader:
 
 def pack_item(item: Item, digest: bytes) -> bytes:
     """The fixed part."""
-    raw = _ITEM.pack(*item, 0)
+    kind, length, sequence, key, parent, codec, check, end = item
+    raw = _ITEM.pack(kind, length, sequence, key, parent, codec | end << 8, check, 0)
     return raw[:_ITEM_CHECK_AT] + _U64.pack(xxh3_64_intdigest(raw, _seed(digest)))
 
 
@@ -141,10 +145,10 @@ def unpack_item(raw: bytes, digest: bytes) -> Item | None:
     """The fixed part of an item, None if these 96 bytes are none of this pack's namespace."""
     if len(raw) != ITEM_BYTES or raw[:4] not in (PAGE, RECORD, END):
         return None
-    *fields, check = _ITEM.unpack(raw)
+    kind, length, sequence, key, parent, form, payload_check, check = _ITEM.unpack(raw)
     if xxh3_64_intdigest(raw[:_ITEM_CHECK_AT] + bytes(8), _seed(digest)) != check:
         return None
-    return Item(*fields)
+    return Item(kind, length, sequence, key, parent, form & 0xFF, payload_check, form >> 8)
 
 
 def payload_sum(digest: bytes, key: bytes, payload: bytes | memoryview) -> int:

@@ -13,7 +13,7 @@ Not safe for several threads but for :attr:`touches`: used under the commit lock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
@@ -66,6 +66,8 @@ class Keeper:
         """While filling: generation and block of each slot."""
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
+        self._pins_due: dict[bytes, int] = {}
+        """Pins of an earlier life, until all pages are known."""
         self.remembered: bytes | None = None
         """What the policy saved in an earlier life, until it is told of all pages."""
         self._idle = idle
@@ -115,6 +117,8 @@ class Keeper:
         slots = slots[np.argsort(self._births[slots], kind="stable")]
         self._births = np.zeros(0, np.uint64)
         self.filled = True
+        due, self._pins_due = self._pins_due, {}
+        self._pin_again(due)
         if self.remembered is not None and isinstance(self.policy, Remembering):
             with suppress(CorruptionError, FormatTooNewError):  # then by age
                 self.policy.load(self.remembered)
@@ -183,6 +187,8 @@ class Keeper:
 
     def forget(self, keys: Sequence[bytes], *, evicted: bool) -> None:
         """:meth:`gone` for pages that may not be known yet."""
+        for key in keys if self._pins_due else ():
+            self._pins_due.pop(key, None)
         self.gone(self.find(keys), evicted=evicted)
 
     def moved(self, keys: Sequence[bytes], segment: int) -> None:
@@ -248,8 +254,30 @@ class Keeper:
         slots = self.find(keys)
         self._pin(slots[self.table.pins[slots] < MAX_PINS])
 
+    def pins(self) -> dict[bytes, int]:
+        """How often each page is pinned, by index key; those that are not are left out."""
+        slots = self.table.slots()
+        slots = slots[self.table.pins[slots] > 0]
+        return self._pins_due | dict(zip(self.keys(slots), self.table.pins[slots].tolist(), strict=True))
+
+    def take_over(self, earlier: Keeper) -> None:
+        """Go on where the keeper of an earlier life stopped: its pins, memories and counts. Before this one is filled."""
+        assert not self.filled
+        self.remembered = earlier.memories() if earlier.filled else earlier.remembered
+        self.touches.lost = earlier.touches.lost
+        self._pins_due = earlier.pins()
+
+    def _pin_again(self, pins: Mapping[bytes, int]) -> None:
+        """Pin those of these pages that are there, so many times each."""
+        for key, count in pins.items():
+            slots = self.find([key])
+            self._pin(slots)
+            self.table.pins[slots] = count
+
     def let_go(self, keys: Sequence[bytes]) -> None:
-        """Undo :meth:`hold`. A page that was deleted meanwhile is passed over."""
+        """Undo :meth:`hold`, or a pin. A page that was deleted meanwhile is passed over. I/O: :meth:`fill`, after a reopening."""
+        if self._pins_due:
+            self.fill()
         slots = self.find(keys)
         self._unpin(slots[self.table.pins[slots] > 0])
 

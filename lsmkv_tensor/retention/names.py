@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
@@ -46,11 +47,28 @@ def _load(text: str, kind: str, known: Mapping[str, Callable[..., Any]], methods
     name, *pairs = text.split(",")
     name = name.strip()
     parameters = _parameters(text, kind, pairs)
+    given = 1 if kind == "eviction" else 2
     found = _imported(name, kind, methods) if ":" in name else known.get(name.lower().replace("_", "-"))
     if found is None:
         names = ", ".join(sorted(known))
         raise InvalidArgumentError(f"no {kind} policy is called {name!r} (known: {names}{', ' if names else ''}or module:Class)")
+    _check_settings(found, f"{kind} policy {text!r}", parameters, given)
     return partial(_make, found, f"{kind} policy {text!r}", parameters)
+
+
+def _check_settings(build: Callable[..., Any], what: str, parameters: Mapping[str, object], given: int) -> None:
+    """InvalidArgumentError for parameters that the class does not take, or only among the first ``given``, the store's own."""
+    try:
+        takes = list(inspect.signature(build).parameters.values())
+    except (TypeError, ValueError):  # a class that Python cannot look into says itself what it takes
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in takes):
+        return
+    settings = [one.name for one in takes[given:] if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    unknown = [name for name in parameters if name not in settings]
+    if unknown:
+        known = f"its settings are {', '.join(settings)}" if settings else "it has no settings"
+        raise InvalidArgumentError(f"{what}: there is no setting {', '.join(map(repr, unknown))} ({known})")
 
 
 def _make(build: Callable[..., Any], what: str, parameters: Mapping[str, object], *given: object) -> object:

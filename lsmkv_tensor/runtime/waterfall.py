@@ -14,13 +14,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["CAUSES", "FATES", "Asked", "Cause", "Fates", "Waterfall"]
+__all__ = ["CAUSES", "FATES", "Asked", "Cause", "Defer", "Fates", "Loss", "Waterfall", "at_once"]
 
-Cause: TypeAlias = Literal["never_offered", "declined", "evicted", "dropped", "orphaned", "corrupt", "late", "breaker"]
+Cause: TypeAlias = Literal[
+    "never_offered", "declined", "evicted", "dropped", "orphaned", "corrupt", "late", "breaker", "follower_lag"
+]
 CAUSES: Mapping[Cause, str] = {
     "never_offered": "nobody stored it, or it was lost so long ago that this is forgotten",
     "declined": "it was offered, and not admitted, or found no space, no place in the queue, or a disk that failed",
@@ -30,9 +32,29 @@ CAUSES: Mapping[Cause, str] = {
     "corrupt": "it could not be read: its bytes failed the check, or the disk did",
     "late": "the deadline passed",
     "breaker": "the disk was left alone after failures",
+    "follower_lag": "a sibling had it already, and this process had not looked yet",
 }
 FATES = 1 << 16
 """Pages whose fate is remembered, about 150 bytes each."""
+
+
+class Loss(NamedTuple):
+    """A page that was told missing, until it is known whether a sibling had it."""
+
+    call: Literal["ask", "get"]
+    cause: Cause
+    """What it was lost to if none had."""
+    tokens: int
+
+
+Defer: TypeAlias = Callable[[Sequence[bytes], Sequence[Loss]], Sequence[bool]]
+"""Takes losses of pages, by index key, that are to be settled later; which it took."""
+
+
+def at_once(keys: Sequence[bytes], losses: Sequence[Loss]) -> list[bool]:
+    """Nobody is followed: what is lost is known at once."""
+    assert len(keys) == len(losses)
+    return [False] * len(keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,33 +126,47 @@ class Waterfall:
         tokens: int,
         keys: Callable[[int, int], list[bytes]],
         there: Callable[[list[bytes]], Iterable[bool]],
+        defer: Defer = at_once,
     ) -> None:
         """A prefix of so many pages was asked for; its first ``known`` pages, of so many tokens each, are there.
 
         ``keys`` gives the index keys of a part; ``there`` says which are there, and is asked only where one was lost.
         """
-        lost: Counter[str] = Counter()
-        if known < pages:
-            first = self.fates.of(keys(known, known + 1)[0])
-            lost[first] = 1
-            if first == "never_offered":
-                lost[first] = pages - known
-            elif known + 1 < pages:
-                rest = keys(known + 1, pages)
-                lost.update("orphaned" if stored else self.fates.of(key) for key, stored in zip(rest, there(rest), strict=True))
-        self._count("ask", pages, known, lost, tokens)
+        if known == pages:
+            self._count("ask", pages, Counter(), tokens)
+            return
+        first = keys(known, known + 1)
+        fate = self.fates.of(first[0])
+        late = defer(first, [Loss("ask", fate, tokens)])[0]
+        if fate == "never_offered" and not late:
+            self._count("ask", known, Counter({fate: pages - known}), tokens)
+            return
+        lost: Counter[Cause] = Counter() if late else Counter({fate: 1})
+        rest = keys(known + 1, pages)
+        causes: list[Cause] = [
+            "orphaned" if stored else self.fates.of(key) for key, stored in zip(rest, there(rest), strict=True)
+        ]
+        self._at_once("ask", rest, causes, tokens, defer, lost)
+        self._count("ask", known, lost, tokens)
 
-    def pages(self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int) -> None:
+    def pages(
+        self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int, defer: Defer = at_once
+    ) -> None:
         """Pages were asked for; ``why`` says what the call itself knows of some that it did not deliver."""
-        lost: Counter[str] = Counter()
-        hits = sum(flags)
-        if hits < len(flags):
-            lost.update(why[i] if i in why else self.fates.of(keys[i]) for i, flag in enumerate(flags) if not flag)
-        self._count("get", len(keys), hits, lost, tokens)
+        lost: Counter[Cause] = Counter(why[i] for i, flag in enumerate(flags) if not flag and i in why)
+        if not all(flags):
+            open_ = [key for i, (key, flag) in enumerate(zip(keys, flags, strict=True)) if not flag and i not in why]
+            self._at_once("get", open_, [self.fates.of(key) for key in open_], tokens, defer, lost)
+        self._count("get", sum(flags), lost, tokens)
+
+    def settle(self, losses: Iterable[Loss], *, lagged: bool) -> None:
+        """It is known now whether a sibling had these pages."""
+        for loss in losses:
+            self._count(loss.call, 0, Counter({"follower_lag" if lagged else loss.cause: 1}), loss.tokens)
 
     def refused(self, call: Literal["ask", "get"], pages: int, cause: Cause, tokens: int) -> None:
         """A call was answered without the disk."""
-        self._count(call, pages, 0, Counter({cause: pages}), tokens)
+        self._count(call, 0, Counter({cause: pages}), tokens)
 
     def told(self) -> dict[str, Asked]:
         """The account, by kind of call."""
@@ -145,11 +181,24 @@ class Waterfall:
         self._lock = Lock()
         self.fates.forked()
 
-    def _count(self, call: str, pages: int, hits: int, lost: Counter[str], tokens: int) -> None:
-        """Add one call."""
-        assert hits + lost.total() == pages
+    @staticmethod
+    def _at_once(
+        call: Literal["ask", "get"],
+        keys: Sequence[bytes],
+        causes: Sequence[Cause],
+        tokens: int,
+        defer: Defer,
+        lost: Counter[Cause],
+    ) -> None:
+        """Add to ``lost`` those pages of these causes that need not wait for a sibling's word."""
+        if keys:
+            taken = defer(keys, [Loss(call, cause, tokens) for cause in causes])
+            lost.update(cause for cause, later in zip(causes, taken, strict=True) if not later)
+
+    def _count(self, call: str, hits: int, lost: Mapping[Cause, int], tokens: int) -> None:
+        """Add one call's pages."""
         with self._lock:
-            self._asked[call] += pages * tokens
+            self._asked[call] += (hits + sum(lost.values())) * tokens
             self._hits[call] += hits * tokens
             account = self._lost[call]
             for cause, count in lost.items():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from posixpath import join
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import BusyError, CorruptionError, LsmError
+from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.lag import Missed
 from lsmkv_tensor.sharing.options import Sharing
 from lsmkv_tensor.sharing.segments import OpenSegments
@@ -30,6 +31,9 @@ from lsmkv_tensor.vlog.stamp import read_stamp
 __all__ = ["FollowedStore", "index_keys"]
 
 T = TypeVar("T")
+
+Settle: TypeAlias = Callable[[bytes, bytes, Sequence[Loss], bool], None]
+"""Namespace, page key, what was lost with it, and whether the sibling had it."""
 
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -56,6 +60,8 @@ class FollowedStore:
         self._numbers: dict[bytes, int] = {}
         self._absent: dict[bytes, int] = {}  # namespaces that it has not, and the sequence number up to which that is known
         self.missed = Missed()
+        self.settle: Settle = _nobody
+        """Told of every page that was told missing and that a look has found to be there, or not."""
         self._opened = 0
         self._opened_s = self._looked_s = self._retry_s = float("-inf")
         self._pause_s = FIRST_PAUSE_S
@@ -91,8 +97,11 @@ class FollowedStore:
             self._looked_s = max(now, self._looked_s)
             self._looks += 1
             self._news += news
-        if news:
-            self.lag_misses += sum(int(self.contains(text, keys).sum()) for text, keys in self.missed.take())
+        for text, missed in self.missed.take():
+            had = self.contains(text, list(missed)).tolist() if news else [False] * len(missed)
+            self.lag_misses += sum(had)
+            for (key, losses), lagged in zip(missed.items(), had, strict=True):
+                self.settle(text, key, losses, lagged)
         return True
 
     def _open(self, now: float) -> bool:
@@ -233,6 +242,11 @@ class FollowedStore:
         self.missed.forked()
         self._index = None
         self._segments.forked()
+
+
+def _nobody(text: bytes, key: bytes, losses: Sequence[Loss], lagged: bool) -> None:
+    """Nobody keeps an account."""
+    del text, key, losses, lagged
 
 
 def index_keys(number: int, keys: Sequence[bytes]) -> list[bytes]:

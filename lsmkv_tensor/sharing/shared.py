@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.registry import NamespaceInfo, canonical
 from lsmkv_tensor.retention.touches import READ
+from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.siblings import Siblings
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
@@ -125,6 +126,10 @@ class Everywhere:
         """Have the kernel read these pages ahead, wherever they are. I/O: index lookups; hints."""
         self._reader.prefetch(keys)
         self._siblings.prefetch(self._text, [key[4:] for key in keys])
+
+    def defer(self, keys: Sequence[bytes], losses: Sequence[Loss]) -> list[bool]:
+        """Losses of pages that a sibling may have had; which are counted later. I/O: none."""
+        return self._siblings.defer(self._text, [key[4:] for key in keys], losses)
 
     def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
         """Add one call's pages to the counters of the store."""

@@ -23,6 +23,7 @@ from lsmkv.env.sync import Lock, current_thread_id
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv_tensor.errors import InvalidArgumentError, LsmError
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.members import is_member, member_path, members
 from lsmkv_tensor.sharing.options import Sharing
 from lsmkv_tensor.sharing.sibling import Sibling
@@ -56,6 +57,8 @@ class Siblings:
         self._prefixes: dict[bytes, bytes] = {}
         self._listings = 0
         self._hits = self._misses = self._held = self._lag = self._heard = 0
+        self.on_settled: Callable[[Sequence[Loss], bool], None] = _nobody
+        """Told of losses that :meth:`defer` took: whether a sibling had these pages."""
         self.look()
 
     @property
@@ -164,27 +167,26 @@ class Siblings:
         """Ask siblings until everything is found, in the two passes of the module docstring."""
         waiting: Sequence[int] = range(len(keys))
         asked: dict[Sibling, tuple[int, int]] = {}
-        behind: list[Sibling] = []
+        seen: set[Sibling] = set()
         sharing = self.sharing
         self._discover(sharing.discover_s)
         for age_s in (sharing.refresh_s, sharing.miss_refresh_s):
             for sibling in self._followed:
                 if not waiting:
                     return
-                looked = sibling.look(age_s)
+                if sibling.look(age_s):
+                    seen.add(sibling)
                 shown = sibling.shown  # before asking: what comes later is asked again
                 if sibling not in asked or asked[sibling] != shown:
                     found = ask(sibling, waiting)
                     waiting = [i for i, here in zip(waiting, found, strict=True) if not here]
                     if any(found):
                         self._first_next_time(sibling)
-                if sibling in asked and not looked:
-                    behind.append(sibling)
                 asked[sibling] = shown
             if waiting:
                 self._discover(min(sharing.refresh_s, sharing.discover_s))
         if lost and waiting:
-            for sibling in behind:
+            for sibling in asked.keys() - seen:
                 sibling.missed.note(text, [keys[i] for i in waiting])
 
     def _first_next_time(self, sibling: Sibling) -> None:
@@ -193,6 +195,18 @@ class Siblings:
             with self._lock:
                 if sibling in self._followed:
                     self._followed = (sibling, *(s for s in self._followed if s is not sibling))
+
+    def defer(self, text: bytes, keys: Sequence[bytes], losses: Sequence[Loss]) -> list[bool]:
+        """Keep losses of pages until it is known whether a sibling had them; False: that is known now. I/O: none."""
+        behind = [sibling for sibling in self._followed if sibling.missed.waits]
+        if not behind:
+            return [False] * len(keys)
+        return [any(s.missed.defer(text, key, [loss]) for s in behind) for key, loss in zip(keys, losses, strict=True)]
+
+    def _settle(self, text: bytes, key: bytes, losses: Sequence[Loss], lagged: bool) -> None:
+        """A sibling had this page, or not: then another one may."""
+        if losses and (lagged or not any(s.missed.defer(text, key, losses) for s in self._followed if s.missed.waits)):
+            self.on_settled(losses, lagged)
 
     # who they are
 
@@ -224,10 +238,17 @@ class Siblings:
         for sibling in kept:
             sibling.forget_unused()
         new = [Sibling(n, self._path(n), self._fs, self._clock, self._rng, self.sharing) for n in names - {s.name for s in kept}]
+        for sibling in new:
+            sibling.settle = self._settle
         with self._lock:
-            self._lag += sum(s.lag_misses for s in self._followed if s not in kept)
+            gone = [s for s in self._followed if s not in kept]
+            self._lag += sum(s.lag_misses for s in gone)
             in_order = [s for s in self._followed if s in kept]
             self._followed = (*in_order, *sorted(new, key=lambda sibling: sibling.name))
+        for sibling in gone:
+            for text, missed in sibling.missed.take():
+                for key, losses in missed.items():
+                    self._settle(text, key, losses, lagged=False)
 
     def _names(self) -> set[str]:
         """Names of those to follow; "" for the root itself."""
@@ -275,6 +296,11 @@ class Siblings:
         followed, self._followed = self._followed, ()
         for sibling in followed:
             sibling.forked()
+
+
+def _nobody(losses: Sequence[Loss], lagged: bool) -> None:
+    """Nobody keeps an account."""
+    del losses, lagged
 
 
 def _thread_of(name: str, thread: int) -> int:

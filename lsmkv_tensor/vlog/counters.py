@@ -23,6 +23,10 @@ class Counters:
     """Frames and commits of puts that failed, a full disk apart."""
     read_errors: int = 0
     """Pages not delivered because reading failed."""
+    read_failures: int = 0
+    """Part of it that the store's breaker hears of: several disks have breakers of their own."""
+    alone: int = 0
+    """Pages not delivered because their disk, one of several, is left alone."""
     put_pages: int = 0
     """Pages newly stored."""
     present_pages: int = 0

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lsmkv.env.fs import File, FileSystem
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.errors import io_failed
+from lsmkv_tensor.errors import IOFailedError, io_failed
 from lsmkv_tensor.vlog.direct import DirectReads, PassingReads, Readable
 from lsmkv_tensor.vlog.disks import DISK_SHIFT, Disks
 from lsmkv_tensor.vlog.staging import StagingPool
@@ -55,7 +55,8 @@ class SegmentFiles:
         self._readers: OrderedDict[int, Readable] = OrderedDict()
         self._lock = Lock()
         self._writer: tuple[int, File] | None = None
-        self._new_names: set[str] = set()
+        self._new_names = {home for disk, home in disks.homes.items() if disk not in disks.failed}
+        """Directories with names that may not be durable; whoever had the store before may have ended before it synced them."""
 
     @property
     def modes(self) -> IoModes:
@@ -124,9 +125,17 @@ class SegmentFiles:
             raise io_failed(op, path, error) from error
 
     def sync_names(self) -> None:
-        """Make the names of new files durable. OSError. I/O: one directory sync if there are any, on several disks one each."""
+        """Make the names of new files durable. OSError.
+
+        I/O: a directory sync a disk after files were made there, and once after opening.
+        """
         while self._new_names:
-            self._fs.sync_dir(self._new_names.pop())
+            home = self._new_names.pop()
+            try:
+                self._fs.sync_dir(home)
+            except OSError:
+                self._new_names.add(home)
+                raise
 
     def restore_length(self, number: int) -> None:
         """Reserve all blocks of a file that a crash left short. Errors as :meth:`create`. I/O: one fallocate."""
@@ -214,6 +223,10 @@ class SegmentFiles:
             self.reader(number).advise("dontneed")
         except OSError:
             return
+
+    def read_failure(self, disk: int) -> IOFailedError:
+        """What is said of a disk from which pages could not be read."""
+        return IOFailedError("reading pages", self.disks.homes[disk])
 
     def close(self) -> None:
         """Let go of everything."""

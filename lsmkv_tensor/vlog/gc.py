@@ -201,6 +201,26 @@ class Collector:
             done = self._reclaim(pick, work, must=need)
             return self._done(work, "one segment a step" if done else f"no room for the survivors of {pick.segment.number}")
 
+    def rescue(self) -> None:
+        """Write again, elsewhere, what lives in segments of which a sync failed.
+
+        What finds no room, or cannot be read, is given up, pinned or not. Before the store is open for business: nobody reads.
+        Errors as the engine's ``write``.
+
+        I/O: as :meth:`run` for each such segment; none without one.
+        """
+        space, work = self._log.space, _Work()
+        if not space.failed_syncs:
+            return
+        self._log.keeper.fill()
+        for segment in [s for s in space.segments.values() if space.sync_failed(s)]:
+            self._reclaim(Pick(segment, np.empty(0, np.int64), segment.live_bytes), work, must=True)
+            with self._log.lock:
+                if space.sync_failed(segment):
+                    self._drop(self._log.keeper.in_segment(segment.number), work)
+        space.forget_failed_syncs()
+        self._done(work, "")
+
     def _pick(self, credit: int) -> Pick | None:
         """The victim when room is needed and ``credit`` bytes may be moved (lock held)."""
         keeper = self._log.keeper

@@ -33,7 +33,19 @@ QUOTA_RELIEF = 64
 class _Put:
     """A call that stores pages, on its way."""
 
-    __slots__ = ("blocked", "held", "judged", "pages", "records", "refused", "stored", "stored_bytes", "stored_pages", "todo")
+    __slots__ = (
+        "blocked",
+        "ended",
+        "held",
+        "judged",
+        "pages",
+        "records",
+        "refused",
+        "stored",
+        "stored_bytes",
+        "stored_pages",
+        "todo",
+    )
 
     def __init__(self, pages: Sequence[Page], records: Mapping[bytes, bytes | None]) -> None:
         self.pages = pages
@@ -44,6 +56,8 @@ class _Put:
         self.stored: list[bytes] = []
         self.held: list[bytes] = []
         """Stored by this call, and not to be evicted until it ends."""
+        self.ended: list[tuple[bytes, int]] = []
+        """(index key, bytes) of pages that had ended and made way for these."""
         self.blocked = False
         """It stopped for want of a free segment."""
         self.judged = False
@@ -103,16 +117,18 @@ class ValueLog(Changes):
                 if len(call.todo) == before:
                     break
         finally:
+            todo = {*call.todo, *call.refused}
             with self.lock:
                 self.keeper.let_go(call.held)
                 self._count(call, page_bytes)
-        todo = {*call.todo, *call.refused}
+                if call.ended:  # what had ended and is there again is not gone: its owner would be told of the page that is there
+                    stored = {page.key for i, page in enumerate(pages) if i not in todo}
+                    self.space.evicted += [page for page in call.ended if page[0] not in stored]
         if refused is not None:
             refused += [pages[i].key for i in call.refused]
         now = self.space.evicted
         gone = evicted[told:] if now is evicted else evicted[told:] + now  # somebody else may have taken the first list
-        stored = {page.key for i, page in enumerate(pages) if i not in todo}  # what had ended and is there again is not gone
-        return [i not in todo for i in range(len(pages))], [key for key, _ in gone if key not in stored]
+        return [i not in todo for i in range(len(pages))], [key for key, _ in gone]
 
     def _room_made(self) -> bool:
         """Have segments reclaimed; False if that did not help. PoisonedError."""
@@ -144,7 +160,7 @@ class ValueLog(Changes):
         call.blocked = False
         try:
             if call.todo and self.may_expire(pages[0].key):
-                self._forget_ended([pages[i].key for i in call.todo])
+                call.ended += self._forget_ended([pages[i].key for i in call.todo])
             while call.todo or call.records:
                 now = self._frame([pages[i].length for i in call.todo], call)
                 if call.todo and not now:
@@ -186,10 +202,15 @@ class ValueLog(Changes):
         call.todo = [i for i, flag in zip(call.todo, flags, strict=True) if flag]
         self.counters.refused_pages += len(call.refused)
 
-    def _forget_ended(self, keys: Sequence[bytes]) -> None:
-        """Pages that have ended are absent to everybody, but the index and the counts still have them."""
+    def _forget_ended(self, keys: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Pages that have ended are absent to everybody, but the index and the counts still have them; which they were."""
         self.keeper.fill()
+        evicted = self.space.evicted
+        before = len(evicted)
         self.evict(self.keeper.find(keys))
+        ended = evicted[before:]
+        del evicted[before:]
+        return ended
 
     def _within_quota(self, lengths: Sequence[int], call: _Put) -> int:
         """How many of the pages their namespace's quota has room for, after evicting its coldest ones."""

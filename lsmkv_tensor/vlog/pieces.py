@@ -19,8 +19,9 @@ from lsmkv_tensor.vlog.layout import BLOCK, Place, payload_check
 
 __all__ = ["HINT_BYTES", "PIECE_BYTES", "Piece", "Trouble", "Verdict", "Want", "advise", "cut", "read_piece"]
 
-Verdict: TypeAlias = Literal["ok", "bad", "error", "gone"]
-"""Delivered; bytes missing or failing the check; the file system failed; the segment is in another generation."""
+Verdict: TypeAlias = Literal["ok", "bad", "error", "gone", "alone"]
+"""Delivered; bytes missing or failing the check; the file system failed; the segment is in another generation; its disk is left
+alone."""
 
 MAX_GAP = 4 * BLOCK
 """Bytes between two pages (a frame header, a dead small page) that are read and thrown away rather than skipped."""

@@ -20,7 +20,9 @@ from operator import itemgetter
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import RAW, decode, is_known
 from lsmkv_tensor.runtime.crew import Crew
+from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
 from lsmkv_tensor.vlog.direct import Readable
+from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
@@ -44,7 +46,9 @@ ATTEMPTS = 4
 class PageReader:
     """Delivers pages of one store. Any number of threads."""
 
-    def __init__(self, log: ValueLog, files: SegmentFiles, crew: Crew) -> None:
+    def __init__(self, log: ValueLog, files: SegmentFiles, crew: Crew, breakers: DiskBreakers | None = None) -> None:
+        """``breakers``: of several disks; None: there is one, and its failures are the store's."""
+        self._breakers = breakers
         self._log = log
         self._files = files
         self._crew = crew
@@ -68,7 +72,7 @@ class PageReader:
         positions = self._straight(keys, values, targets, delivered)
         places = self._log.valid([values[i] for i in positions]) if positions else []
         gone_at: dict[int, Place] = {}
-        errors = 0
+        errors = alone = 0
         for _ in range(ATTEMPTS):
             if not positions:
                 break
@@ -79,6 +83,8 @@ class PageReader:
                 delivered[i] = verdict == "ok"
                 if verdict == "error":
                     errors += 1
+                elif verdict == "alone":
+                    alone += 1
                 elif verdict == "gone":
                     if gone_at.get(i) == want.place:
                         self._log.forget_gone(want.key, want.place)
@@ -88,9 +94,11 @@ class PageReader:
                     again.append(i)
             positions = again
             places = self._log.current_places([keys[i] for i in positions])
-        if errors:
+        if errors or alone:
             with self._count_lock:
                 self._log.counters.read_errors += errors
+                self._log.counters.alone += alone
+                self._log.counters.read_failures += errors if self._breakers is None else 0
         return delivered
 
     def prefetch(self, keys: Sequence[bytes]) -> None:
@@ -132,7 +140,7 @@ class PageReader:
                 found[i] = (place, memory)
             for want, verdict in self._read([Want(i, keys[i], p, [memory]) for i, p, memory in own]):
                 found[want.position] = None
-                if verdict != "error":
+                if verdict not in ("error", "alone"):
                     todo.append(want.position)
             if not todo:
                 break
@@ -156,10 +164,12 @@ class PageReader:
         bad: list[int] = []
         held: list[int] = []
         parts: list[Callable[[], list[int]]] = []
+        breakers = self._breakers
         try:
             for line in found.lines:
                 place = line.place
-                if not self._log.space.acquire(place):
+                alone = breakers is not None and breakers.alone(place.segment >> DISK_SHIFT)
+                if alone or not self._log.space.acquire(place):
                     bad += range(line.start, line.stop)
                     continue
                 held.append(place.segment)
@@ -179,6 +189,8 @@ class PageReader:
         finally:
             for number in held:
                 self._log.space.release(number)
+        if breakers is not None and not bad:
+            breakers.note({line.place.segment >> DISK_SHIFT for line in found.lines}, {})
         for i in here:
             delivered[i] = True
         left = [here[i] for i in bad]
@@ -219,9 +231,16 @@ class PageReader:
         held: list[int] = []
         troubles: list[Trouble] = []
         parts: list[Callable[[], list[Trouble]]] = []
+        breakers = self._breakers
+        disks: set[int] = set()
         try:
             for members in _by_segment(wants):
                 place = members[0].place
+                if breakers is not None:
+                    if breakers.alone(place.segment >> DISK_SHIFT):
+                        troubles += [(want, "alone") for want in members]
+                        continue
+                    disks.add(place.segment >> DISK_SHIFT)
                 if not self._log.space.acquire(place):
                     troubles += [(want, "gone") for want in members]
                     continue
@@ -241,6 +260,9 @@ class PageReader:
                 self._log.space.release(number)
         for some in found:
             troubles += some
+        if breakers is not None:
+            failed = {want.place.segment >> DISK_SHIFT for want, verdict in troubles if verdict == "error"}
+            breakers.note(disks, {disk: self._files.read_failure(disk) for disk in failed})
         return troubles
 
     def _second_look(self, want: Want, target: Sequence[memoryview]) -> Verdict:

@@ -8,6 +8,7 @@
     0 0 0 0 'H'                                         -> the highest namespace number ever given, once one was dropped
     0 0 0 0 'U' | namespace number u32 BE               -> when it was last opened (lsmkv_tensor/retention/terms.py)
     0 0 0 0 'D' | disk number u32 BE                    -> path of its directory, UTF-8 (lsmkv_tensor/vlog/disks.py)
+    0 0 0 0 'F' | segment u32 BE                        -> generation of which a sync failed u32 LE (lsmkv_tensor/vlog/space.py)
     0 0 0 0 'R' | namespace number u32 BE | caller's key -> caller's small record
 """
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 __all__ = [
     "DISKS",
+    "FAILED_SYNCS",
     "HIGHEST",
     "NAMES",
     "NAMESPACES",
@@ -35,6 +37,7 @@ HIGHEST = RESERVED + b"H"
 USES = RESERVED + b"U"
 RECORDS = RESERVED + b"R"
 DISKS = RESERVED + b"D"
+FAILED_SYNCS = RESERVED + b"F"
 
 
 def number_key(prefix: bytes, number: int) -> bytes:

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lsmkv import DB, WriteBatch
-from lsmkv.env.sync import Condition, Lock
-from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError, PoisonedError, io_failed
+from lsmkv.env.sync import Condition
+from lsmkv_tensor.errors import CorruptionError, IOFailedError, NoSpaceError
 from lsmkv_tensor.retention.fifo import oldest_sealed
 from lsmkv_tensor.retention.keeper import Keeper
 from lsmkv_tensor.retention.quota import Quota
@@ -22,6 +22,7 @@ from lsmkv_tensor.vlog.inhabitants import Inhabitants
 from lsmkv_tensor.vlog.layout import BLOCK, Place, unpack_segment_header
 from lsmkv_tensor.vlog.liveness import Change, Liveness
 from lsmkv_tensor.vlog.segment import ACTIVE, FREE, SEALED, Segment
+from lsmkv_tensor.vlog.syncing import Syncing
 from lsmkv_tensor.vlog.writer import FrameWriter
 
 __all__ = ["AHEAD_FROM", "DELETE_BATCH", "Space"]
@@ -32,7 +33,7 @@ AHEAD_FROM = 16
 """Segments from which on one is kept free ahead of need."""
 
 
-class Space:
+class Space(Syncing):
     """Allocates, seals, empties and recycles segments within a quota."""
 
     def __init__(
@@ -45,9 +46,9 @@ class Space:
         store_id: bytes,
         keeper: Keeper,
         floor_bytes: int = 0,
+        failed_syncs: dict[int, int] | None = None,
     ) -> None:
-        self._db = db
-        self._files = files
+        super().__init__(db, files, failed_syncs)
         self._writer = writer
         self._liveness = liveness
         self._quota = quota
@@ -56,7 +57,6 @@ class Space:
         self._floor_bytes = floor_bytes
         self._generation = 0
         self._released = Condition()
-        self._sync_lock = Lock()
         self.active: Segment | None = None
         """Where fresh pages go."""
         self.survivors: Segment | None = None
@@ -65,13 +65,11 @@ class Space:
         """Called when fresh pages go to another segment, with the lock held."""
         self.fresh_bytes = 0
         """Bytes of frames that callers' pages were written in."""
-        self.poison: PoisonedError | None = None
         self.evicted: list[tuple[bytes, int]] = []
         """(index key, bytes) of pages evicted and not yet told to anybody."""
         self.evicted_pages = 0
         self.evicted_bytes = 0
         self.recycled = 0
-        self.syncs = 0
 
     @property
     def segments(self) -> dict[int, Segment]:
@@ -106,8 +104,9 @@ class Space:
                 self._files.unlink(segment.number)
                 self._liveness.forget(segment)
         self._generation = max((s.generation for s in self.segments.values()), default=0)
+        self.load_failed_syncs()
         active = [s for s in self.segments.values() if s.state == ACTIVE]
-        self.active = max(active, key=lambda s: s.generation, default=None)
+        self.active = max((s for s in active if not self.sync_failed(s)), key=lambda s: s.generation, default=None)
         for segment in active:
             segment.dirty = True  # by whom it was written last time, and whether that was synced, is not known
             if segment is not self.active:
@@ -254,33 +253,6 @@ class Space:
             self._writer.seal(segment)
         finally:
             self.sync_segment(segment)
-
-    def sync_segment(self, segment: Segment) -> None:
-        """Make a segment durable. A failure poisons: what is on disk is then unknown, and asking again would lie.
-
-        Needs no commit lock; syncs go one after the other, so a segment found clean is on disk.
-
-        I/O: one fdatasync if it was written to; one directory sync after segments were created.
-        """
-        path = self._files.path(segment.number)
-        with self._sync_lock:
-            if not segment.dirty:
-                return
-            try:
-                file = self._files.writer(segment.number)
-            except OSError as error:  # nothing was asked of the disk: it may be asked again
-                op = "opening a segment to sync it"
-                raise io_failed(op, path, error) from error
-            segment.dirty = False
-            try:
-                self._files.sync_names()
-                file.sync()
-                self._files.synced(file)
-                self.syncs += 1
-            except OSError as error:
-                op = "syncing a segment"
-                self.poison = self.poison or PoisonedError(path, io_failed(op, path, error))
-                raise self.poison from error
 
     def _start(self, segment: Segment) -> None:
         """Begin a new generation of a free segment. IOFailedError: it stays free."""

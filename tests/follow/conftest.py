@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import pytest
 
 import lsmkv
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing.memfs import MemoryFileSystem
+from tests.turns import Turns
 
 PATH = "/db"
 COUNT = b"n"
 """Every commit writes its number under this key: so what a follower shows says which prefix of the commits it is."""
 
 
-class Killed(BaseException):
-    """The writer's process is gone."""
-
-
-class Stage:
+class Stage(Turns):
     """A store on a disk in memory, its writer, and the contents after each commit."""
 
     def __init__(self, fs: MemoryFileSystem | None = None, **settings: object) -> None:
-        self.fs = fs or MemoryFileSystem()
+        super().__init__(fs or MemoryFileSystem(), aside=False)
         self.settings: dict[str, object] = {
             "memtable_bytes": 2048,
             "table_bytes": 2048,
@@ -37,45 +31,7 @@ class Stage:
         }
         self.history: list[dict[bytes, bytes]] = [{}]
         self.acknowledged = 0
-        self.calls = 0
-        self.dead = False
-        self.kill_at: int | None = None
-        self.on_call: Callable[[str, str], None] = lambda op, path: None
-        self.meanwhile: Callable[[], object] | None = None
-        """What the writer does before a follower's next call."""
-        self.fs.on_op = self._call
-        self._aside = False
         self.db: lsmkv.DB | None = None
-
-    def _call(self, op: str, path: str) -> None:
-        """Before each call of the writer: its death, or somebody else's turn."""
-        if self._aside:
-            if self.meanwhile is not None:
-                self._writers_turn()
-            return
-        if self.dead:
-            raise Killed
-        self.calls += 1
-        if self.calls == self.kill_at:
-            self.dead = True
-            raise Killed
-        with self.aside():
-            self.on_call(op, path)
-
-    def _writers_turn(self) -> None:
-        """In the middle of somebody else's work the writer does a piece of its own."""
-        work, self.meanwhile = self.meanwhile, None
-        with self.aside(False):
-            self.meanwhile = work()  # what it will do before the call after this one
-
-    @contextmanager
-    def aside(self, aside: bool = True) -> Iterator[None]:
-        """Somebody who is not the writer uses the disk."""
-        before, self._aside = self._aside, aside
-        try:
-            yield
-        finally:
-            self._aside = before
 
     def open(self, **overrides: object) -> lsmkv.DB:
         """Open the store for writing."""

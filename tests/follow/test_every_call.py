@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 import lsmkv
-from tests.follow.conftest import Killed, Stage, Witness
+from tests.follow.conftest import Stage, Witness
+from tests.turns import Killed
 
 
 def writing(stage: Stage, commits: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -60,8 +61,33 @@ def test_a_name_that_leads_nowhere_is_refused_with_the_reason(name: str, said: s
 
 
 def test_parameters_that_a_class_does_not_take_are_refused(module: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="unexpected keyword argument 'colour'"):
-        load_eviction(f"{module}:Mine,colour=1")(100)
+    with pytest.raises(InvalidArgumentError, match=r"there is no setting 'colour' \(its settings are power\)"):
+        load_eviction(f"{module}:Mine,colour=1")
+    with pytest.raises(InvalidArgumentError, match="there is no setting 'capacity_bytes'"):
+        load_eviction(f"{module}:Mine,capacity_bytes=1")
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "said"),
+    [
+        (
+            load_eviction,
+            "mq,foo=3",
+            "eviction policy 'mq,foo=3': there is no setting 'foo' (its settings are lifetime, ghosts, queues)",
+        ),
+        (load_eviction, "lru,foo=3,bar=4", "there is no setting 'foo', 'bar' (its settings are ghosts)"),
+        (
+            load_admission,
+            "adaptive,foo=3",
+            "admission policy 'adaptive,foo=3': there is no setting 'foo' (its settings are regret)",
+        ),
+        (load_admission, "all,foo=3", "there is no setting 'foo' (it has no settings)"),
+        (load_admission, "second,write_bytes_per_day=3", "there is no setting 'write_bytes_per_day' (it has no settings)"),
+    ],
+)
+def test_a_setting_that_there_is_not_is_named_beside_those_there_are(load, name: str, said: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=re.escape(said)):
+        load(name)
 
 
 def test_admitting_all_admits_all() -> None:

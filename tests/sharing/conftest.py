@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -18,16 +17,13 @@ from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.sharing import Sharing
+from tests.turns import Turns
 
 ROOT = "/root"
 SEGMENT = 64 << 10
 INDEX = 512 << 10
 PAGE = 5000
 FIELDS = {"model": "m"}
-
-
-class Killed(BaseException):
-    """The writer's process is gone."""
 
 
 def key(i: int) -> bytes:
@@ -92,59 +88,28 @@ class Root:
             store.close()
 
 
-class Stage(Root):
+class Stage(Root, Turns):
     """One writer, and whoever looks meanwhile."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        self.dead = False
-        self.kill_at: int | None = None
-        self.on_call: Callable[[str, str], None] = lambda op, path: None
-        self.meanwhile: Callable[[], object] | None = None
-        self.fs.on_op = self._call
-        self._aside = True
+        Root.__init__(self)
+        Turns.__init__(self, self.fs, aside=True)
         self.namespace: Namespace | None = None
         self.left: set[int] = set()
         self.salts: dict[int, set[int]] = {}
         """Contents that each page may have, now or before what the writer is doing took effect."""
         self.ever: dict[int, set[int]] = {}
 
-    def _call(self, op: str, path: str) -> None:
-        if self._aside:
-            work, self.meanwhile = self.meanwhile, None
-            if work is not None:
-                with self.writing():
-                    self.meanwhile = work()
-            return
-        if self.dead:
-            raise Killed
-        self.calls += 1
-        if self.calls == self.kill_at:
-            self.dead = True
-            raise Killed
-        with self.writing(False):
-            self.on_call(op, path)
-
-    @contextmanager
-    def writing(self, writing: bool = True) -> Iterator[None]:
-        """The writer uses the disk; else somebody who is not the writer."""
-        before, self._aside = self._aside, not writing
-        try:
-            yield
-        finally:
-            self._aside = before
-
     def begin(self, **changes: object) -> None:
         """Open the writer's store."""
-        with self.writing():
+        with self.aside(False):
             self.writer = self.open("writer", sharing=Sharing(follow=()), **changes)
             self.namespace = self.writer.namespace(FIELDS, PAGE)
 
     def end(self) -> None:
         self.left = self.named()
         self.namespace = None
-        with self.writing():
+        with self.aside(False):
             self.writer.close()
 
     def die(self) -> None:
@@ -159,11 +124,11 @@ class Stage(Root):
         for i in ids:
             self.salts.setdefault(i, set()).add(salt)
             self.ever.setdefault(i, set()).add(salt)
-        with self.writing():
+        with self.aside(False):
             return put(self.namespace, ids, salt)
 
     def delete(self, ids: Iterable[int]) -> None:
-        with self.writing():
+        with self.aside(False):
             self.namespace.delete_many(keys(ids))
         for i in ids:
             self.salts.pop(i, None)

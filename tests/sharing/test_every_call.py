@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.sharing.conftest import Killed, Stage, Witness
+from tests.sharing.conftest import Stage, Witness
+from tests.turns import Killed
 
 
 def puts(stage: Stage) -> None:
@@ -31,14 +32,14 @@ def collections(stage: Stage) -> None:
     for start in range(0, 48, 12):
         stage.put(range(start, start + 12))
         stage.delete(range(start + 1, start + 12, 2))
-        with stage.writing():
+        with stage.aside(False):
             stage.writer.gc(max_live=0.9)
 
 
 def syncs(stage: Stage) -> None:
     for start in range(0, 20, 5):
         stage.put(range(start, start + 5))
-        with stage.writing():
+        with stage.aside(False):
             stage.writer.sync()
 
 
@@ -46,7 +47,7 @@ def upkeep(stage: Stage) -> None:
     """The index writes tables and merges them."""
     for start in range(0, 30, 6):
         stage.put(range(start, start + 6))
-        with stage.writing():
+        with stage.aside(False):
             stage.writer._db.flush()
             stage.writer._db.compact()
 

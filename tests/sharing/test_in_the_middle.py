@@ -17,7 +17,7 @@ def collect(stage: Stage) -> None:
     ids = range(1000, 1004)
     stage.put(ids)
     stage.delete(ids)
-    with stage.writing():
+    with stage.aside(False):
         stage.writer._log.space.seal()
         stage.writer.gc(max_live=0.9)
 
@@ -30,7 +30,7 @@ def replace(stage: Stage) -> None:
 
 
 def merge(stage: Stage) -> None:
-    with stage.writing():
+    with stage.aside(False):
         stage.writer._db.flush()
         stage.writer._db.compact()
 

@@ -110,6 +110,53 @@ def test_new_pages_are_found_on_a_miss_whatever_the_clock_says(root: Root) -> No
         assert read(b, [i]) == {i: page(i)}
 
 
+def test_lag_is_a_cause_of_lost_tokens(root: Root) -> None:
+    second = root.open("b", sharing=Sharing(miss_refresh_s=10.0, refresh_s=10.0))
+    first, third = root.open("a"), root.open("c")
+    a, b, c = (store.namespace(FIELDS | {"page_tokens": 16}, PAGE) for store in (first, second, third))
+
+    def account(call: str) -> tuple[int, int, dict[str, int]]:
+        told = second.stats().waterfall[call]
+        assert told.asked_tokens == told.hit_tokens + sum(told.lost_tokens.values())
+        return told.asked_tokens, told.hit_tokens, {cause: n for cause, n in told.lost_tokens.items() if n}
+
+    root.clock.advance(10.0)
+    read(b, [90])
+    assert account("get") == (16, 0, {"never_offered": 16})
+    root.clock.advance(1.0)
+    put(a, range(3))
+    put(c, [3])
+    assert read(b, range(6)) == {}
+    assert b.contains_prefix(keys(range(6))) == 0
+    assert account("get") == (16, 0, {"never_offered": 16})  # what of the rest is not known yet
+    assert account("ask") == (0, 0, {})
+    root.clock.advance(10.0)
+    assert set(read(b, range(4))) == {0, 1, 2, 3}
+    lost = {"never_offered": 16 * 3, "follower_lag": 16 * 4}
+    assert account("get") == (16 * (1 + 6 + 4), 16 * 4, lost)
+    assert account("ask") == (16 * 6, 0, {"never_offered": 16 * 2, "follower_lag": 16 * 4})
+    assert second.stats().sharing.lag_misses == 4
+
+
+def test_who_goes_away_had_nothing(root: Root) -> None:
+    second = root.open("b", sharing=Sharing(miss_refresh_s=10.0, refresh_s=10.0))
+    first, b = root.open("a"), second.namespace(FIELDS, PAGE)
+    root.clock.advance(10.0)
+    read(b, [0])
+    root.clock.advance(1.0)
+    assert read(b, range(3)) == {}
+    assert second.stats().waterfall["get"].asked_tokens == 1
+    root.stores.remove(first)
+    first.close()
+    for name in root.fs.listdir("/root/a"):
+        if not root.fs.isdir(f"/root/a/{name}"):
+            root.fs.unlink(f"/root/a/{name}")
+    root.clock.advance(100.0)
+    read(b, [0])
+    told = second.stats().waterfall["get"]
+    assert (told.asked_tokens, told.lost_tokens["never_offered"]) == (5, 5)
+
+
 def test_lag_that_is_allowed_is_counted(root: Root) -> None:
     second = root.open("b", sharing=Sharing(miss_refresh_s=10.0, refresh_s=10.0))
     a, b = root.open("a").namespace(FIELDS, PAGE), second.namespace(FIELDS, PAGE)

@@ -30,7 +30,7 @@ def test_text_that_is_not_hexadecimal_is_hashed(text):
     assert flat_key(text) == hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:KEY_BYTES]
 
 
-@pytest.mark.parametrize("key", [None, 5, bytearray(28)])
+@pytest.mark.parametrize("key", [None, 5, memoryview(bytes(28))])
 def test_only_bytes_and_text_are_keys(key):
     with pytest.raises(InvalidArgumentError, match=type(key).__name__):
         flat_key(key)
