@@ -1,6 +1,7 @@
 """What an operation costs, by arithmetic alone: filter memory, lookups, scans, writes, space.
 
-Nothing here does I/O or reads a clock: the same functions serve the engine, the simulator and the controller.
+Nothing here reads a clock, and nothing does I/O but to keep the prices of the machine (:mod:`lsmkv.cost.pricefile`): the same
+functions serve the engine, the simulator and the controller.
 
 The engine needs little of it, so each name is imported when it is first asked for; ``__init__.pyi`` has them all for tools.
 """
