@@ -34,6 +34,18 @@ def test_with_absent_keys_only_it_is_monkeys_allocation() -> None:
     assert forms.mixed_fprs(entries, runs, 1e6, 1) == cost.monkey_fprs(entries, runs, 1e6)
 
 
+@given(levels, st.floats(0, 1))
+def test_how_often_runs_are_asked_in_vain_is_what_enumerating_finds(tree, zero) -> None:
+    """Every run, newest first, and every other one that may hold the key."""
+    sizes = [(level, n / r) for level, (n, r) in enumerate(tree) for _ in range(r)]
+    total = sum(n for _, n in sizes)
+    vain = [0.0] * len(tree)
+    for at, (level, _) in enumerate(sizes):
+        vain[level] += zero + (1 - zero) * sum(n for _, n in sizes[at + 1 :]) / total
+    means = [asked / runs for asked, (_, runs) in zip(vain, tree, strict=True)]
+    assert forms.asked_shares([n for n, _ in tree], [r for _, r in tree], zero) == pytest.approx(means, abs=1e-9)
+
+
 def test_what_is_never_asked_in_vain_gets_no_bits() -> None:
     assert forms.mixed_fprs([1e3, 1e4], [1, 1], 1e5, 0)[-1] == 1.0
     assert forms.mixed_fprs([1e3], [1], 1e5, 0) == [1.0]
