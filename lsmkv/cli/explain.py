@@ -109,7 +109,9 @@ def _show(path: str, told: Explanation, seconds: Seconds | None) -> None:
     levels = sum(level.runs > 0 for level in told.predicted.levels)
     runs = sum(level.runs for level in told.predicted.levels)
     entries = told.system.entries or 0
-    out.print(f"{path}: {shape_name(told.system.policy)}; {entries:,} entries in {runs} runs on {levels} levels")
+    out.print(
+        f"{path}: {shape_name(told.system.policy)}; {entries:,} entries in {_count(runs, 'run')} on {_count(levels, 'level')}"
+    )
     account = told.measured.account
     if any((account.absent, account.gets.found, account.scans, account.entries)):
         words = ", ".join(f"{share:.1%} {kind.replace('_', ' ')}" for kind, share in zip(KINDS, told.workload.mix, strict=True))
@@ -152,7 +154,7 @@ def _what_if(out: Console, now: Judged, others: tuple[Judged, ...]) -> None:
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("shape", no_wrap=True)
     for name in ("absent", "present", "scan", "update", "mean", "to now", "write", "space"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
     for one in (now, *(other for other in others if other.policy != now.policy)):
         costs = one.blocks.vector if one.seconds is None else tuple(cost * MICRO for cost in one.seconds.vector)
         each = one.per_operation * (1 if one.seconds is None else MICRO)
@@ -168,6 +170,11 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _count(count: int, noun: str) -> str:
+    """So many of something."""
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _error(one: Compared) -> str:

@@ -43,6 +43,7 @@ def test_people_see_both_columns_and_other_shapes(cli, home: Path, store: Path) 
     assert "level 1:" in told.out
     assert "calibrate" in told.out
     assert "…" not in told.out
+    assert "1 runs" not in told.out
     assert all(len(line) < 110 for line in told.out.splitlines()[1:])
 
 
