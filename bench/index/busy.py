@@ -8,6 +8,7 @@ not a figure.
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import threading
 import time
@@ -65,6 +66,8 @@ def child(subject: str, path: str, entries: int, seed: int, window_s: float, pac
     """One run: p99 in microseconds, idle and busy, and the background work of the busy window."""
     peer, batches = open_filled(subject, path, entries, seed, buffer_bytes)
     drawer = Drawer(make_entries(entries, 28, seed), seed)
+    gc.collect()
+    gc.freeze()  # the harness's own lists: a collection that walks them stops every thread for 80 ms
 
     def draw() -> list[bytes]:
         return drawer.keys("uniform", _KEYS)
