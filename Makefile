@@ -64,6 +64,8 @@ docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, REA
 	$(BIN)/python docs/metrics_page.py docs/metrics.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
+	$(BIN)/python docs/lab_tables.py docs/cost-model.md
+	$(BIN)/lsmkv lab curves --plots docs/lab
 	$(BIN)/python docs/lessons/run.py --draw
 	$(BIN)/python -m bench docs
 

@@ -15,7 +15,7 @@ from lsmkv.lab.ablation import ratios_of
 from lsmkv.lab.numbers import count_of
 from lsmkv.lab.scores import Choice, Score, choices, score, seconds
 from lsmkv.lab.tidy import Record, Rows
-from lsmkv.lab.validation import FILTERS, Sizes, grid, plan_cell, run_cell, system_of
+from lsmkv.lab.validation import FILTERS, Sizes, grid, plan_cell, run_cell
 
 __all__ = ["validate"]
 
@@ -57,7 +57,7 @@ def validate(
             found = Rows("validate", tuple(done))
         made = keep(found, csv, plots)
         scores = score(found) + score(seconds(found))
-        chosen = choices(found, grid(ratios), system_of(sizes), sizes.flushes * sizes.flush_entries)
+        chosen = choices(found)
         if as_json:
             told = [one._asdict() | {"reached": one.reached} for one in scores]
             picked = [one._asdict() | {"regret": one.regret} for one in chosen]

@@ -41,7 +41,7 @@ def curves(figures: Sequence[str] | None = None, *, filter_bits_per_key: float =
     I/O: none.
 
     >>> rows = curves(["monkey"])
-    >>> {row["line"] for row in rows} >= {"T=10, optimal", "T=10, uniform"}
+    >>> {row["line"] for row in rows} >= {"optimal, T=10", "uniform"}
     True
     """
     wanted = list(_MAKERS) if figures is None else list(figures)
@@ -70,8 +70,8 @@ def _monkey(bits: float) -> Iterator[Record]:
     for step in range(1, 33):
         at = most * step / 32
         for ratio in (4, 10):
-            yield _point(f"T={ratio}, optimal", at, monkey_zero_lookup(at, ratio, levels), *names)
-            yield _point(f"T={ratio}, uniform", at, uniform_zero_lookup(at, levels), *names)
+            yield _point(f"optimal, T={ratio}", at, monkey_zero_lookup(at, ratio, levels), *names)
+        yield _point("uniform", at, uniform_zero_lookup(at, levels), *names)
 
 
 def _dostoevsky(bits: float) -> Iterator[Record]:

@@ -18,8 +18,7 @@ __all__ = ["draw", "need_matplotlib"]
 Axes: TypeAlias = Any
 """matplotlib has no types here."""
 
-COLOURS = ("#2470b3", "#c8321d", "#2e7d42", "#b4630c", "#6f4fb8", "#857000", "#5d6573", "#b0307d")
-MARKERS = "os^Dv<>P"
+COLOURS = ("#2470b3", "#c8321d", "#2e7d42", "#b4630c", "#6f4fb8", "#857000", "#5d6573", "#b0307d", "#3d2b1f", "#4fb8a8")
 DPI = 80
 
 
@@ -168,7 +167,8 @@ def _curves(rows: Rows, directory: Path) -> list[Path]:
     for name in dict.fromkeys(str(row["figure"]) for row in rows):
         own = [row for row in rows if row["figure"] == name]
         figure, (chart,) = _figure(1, 1, 5.2, 3.6)
-        _lines(chart, own, "x", "y", "line", linewidth=1.1, marker=".", markersize=4)
+        line = "" if own[0].get("size_ratio") is not None else "-"  # trees have whole levels: a line would only zigzag
+        _lines(chart, own, "x", "y", "line", linestyle=line, linewidth=1.1, marker=".", markersize=5)
         for row in own:
             if row.get("size_ratio") is not None:
                 chart.annotate(row["size_ratio"], (row["x"], row["y"]), fontsize=6, xytext=(2, 3), textcoords="offset points")

@@ -11,19 +11,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.cost.choice import best_shape
-from lsmkv.cost.grids import shape_name
-from lsmkv.cost.records import System, Workload
 from lsmkv.lab.named import MIXES
 from lsmkv.lab.tidy import Record
-from lsmkv.policy.base import Policy
+from lsmkv.lab.workload import Mix
 
 __all__ = ["TARGETS", "Choice", "Score", "choices", "score", "seconds", "spearman"]
 
@@ -161,30 +157,32 @@ def seconds(rows: Iterable[Record]) -> list[Record]:
     return told
 
 
-def choices(rows: Iterable[Record], policies: Sequence[Policy], system: System, live_entries: int) -> list[Choice]:
-    """For each of the five mixes, what the model chooses among ``policies`` and what that costs, in blocks, by the steady rows.
+def choices(rows: Iterable[Record], filters: str = "monkey") -> list[Choice]:
+    """For each of the five mixes, what the model chooses among the trees measured and what that costs, in blocks.
 
-    ``system``: as for :func:`lsmkv.cost.best_shape`; filters as it says.
+    By the steady rows of one filter allocation: the tree whose predicted cost per operation is least, beside the one whose
+    measured cost is, both at the same moments. (:func:`lsmkv.cost.best_shape` chooses for all moments of a cycle.)
     """
-    measured: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    costs: dict[str, defaultdict[str, dict[str, float]]] = {"predicted": defaultdict(dict), "measured": defaultdict(dict)}
     for row in rows:
-        if row["phase"] == "steady" and row["filters"] == system.filter_allocation:
-            measured[str(row["policy"])][str(row["cost"])] = _number(row, "measured")
-    here = [policy for policy in policies if shape_name(policy) in measured]
-    found = []
+        if row["phase"] == "steady" and row["filters"] == filters and row["predicted"] is not None:
+            for side, found in costs.items():
+                found[str(row["policy"])][str(row["cost"])] = _number(row, side)
+    if not costs["measured"]:
+        return []
+
+    def blocks(side: str, policy: str, mix: Mix) -> float:
+        """Blocks of an operation of the mix."""
+        at = costs[side][policy]
+        parts = ((mix.absent, "zero_lookup_blocks"), (mix.present, "lookup_blocks"), (mix.scan, "scan_blocks"))
+        return sum(share * at[cost] for share, cost in parts) + mix.overwrite * at["update_blocks"]
+
+    made = []
     for name, workload in MIXES.items():
         mix = workload.phases[0].mix
-        rates = Workload(mix.absent, mix.present, mix.scan, mix.overwrite, live_entries=live_entries)
-        chosen = best_shape(rates, replace(system, entries=live_entries), here).best.name
-
-        def blocks(policy: str, rates: Workload = rates) -> float:
-            """Measured blocks of an operation of the mix."""
-            costs = [measured[policy][cost] for cost in ("zero_lookup_blocks", "lookup_blocks", "scan_blocks", "update_blocks")]
-            return sum(share * cost for share, cost in zip(rates.mix, costs, strict=True))
-
-        best = min(measured, key=blocks)
-        found.append(Choice(name, chosen, blocks(chosen), best, blocks(best)))
-    return found
+        chosen, best = (min((blocks(side, policy, mix), policy) for policy in found)[1] for side, found in costs.items())
+        made.append(Choice(name, chosen, blocks("measured", chosen, mix), best, blocks("measured", best, mix)))
+    return made
 
 
 def _number(row: Record, name: str) -> float:

@@ -36,8 +36,9 @@ CALL = 1_000
 """Keys of one call that writes."""
 
 ASKED, STORED_PER_ASKED = 50, 6_000
-"""Keys of one call that looks up, at most, and keys in the store for each of them: keys of one call that lie in one block share
-its fetch, which the model does not know (a thousand of half a million keys shared a tenth of the fetches)."""
+"""Absent keys of one call, at most, and keys in the store for each of them: keys of one call that lie in one block share its
+fetch, which the model does not know (a thousand of half a million keys shared a tenth of the fetches). Present keys, each of
+which fetches a block, are asked one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,12 +147,12 @@ class Subject:
     def absent(self, births: I64) -> None:
         """Look for keys that were never stored, beside those of ``births``."""
         keys = self.keys(births, absent=True)
-        self._counted("absent", len(keys), lambda: self._ask(keys))
+        self._counted("absent", len(keys), lambda: self._ask(keys, max(1, min(ASKED, self.born // STORED_PER_ASKED))))
 
     def present(self, births: I64) -> None:
         """Look live keys up."""
         keys = self.keys(births)
-        self._counted("present", len(keys), lambda: self._ask(keys))
+        self._counted("present", len(keys), lambda: self._ask(keys, 1))
 
     def batches(self, groups: Sequence[I64]) -> None:
         """Look groups of keys up, each in one call."""
@@ -215,9 +216,8 @@ class Subject:
         self.db.flush()
         self.db.settle()
 
-    def _ask(self, keys: list[bytes]) -> None:
-        """Look keys up, some in each call."""
-        each = max(1, min(ASKED, self.born // STORED_PER_ASKED))
+    def _ask(self, keys: list[bytes], each: int) -> None:
+        """Look keys up, ``each`` in one call."""
         for at in range(0, len(keys), each):
             self.db.contains_many(keys[at : at + each])
 

@@ -2,7 +2,8 @@
 
 For each cell (size ratio, policy, filters) one store takes in all keys, measured twice while it *grows*, the last time with its
 last level half full where the size ratio lets it be; then keys are overwritten at random until the last level has gone round,
-and the *steady* costs are those of a whole last-level cycle, lookups and scans at moments spread over it.
+and the *steady* costs are those of a whole last-level cycle, lookups and scans at moments spread over it, in no step with
+any level.
 
 What is predicted follows from the settings alone: the policy is walked on paper (:mod:`lsmkv.cost.walk`), and
 :func:`lsmkv.cost.predict` counts what that tree costs. It never sees a rate, a count or a byte of the store. When each moment
@@ -20,7 +21,8 @@ import numpy as np
 
 from lsmkv.cost.grids import shape_name
 from lsmkv.cost.model import predict
-from lsmkv.cost.records import System, Workload
+from lsmkv.cost.records import Workload
+from lsmkv.cost.typical import GOLDEN
 from lsmkv.cost.walk import Walk, walks
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.measures import COSTS, Measure, measures, predicted
@@ -34,7 +36,7 @@ from lsmkv.policy.tiered import Tiered
 from lsmkv.testing.memfs import MemoryFileSystem
 from lsmkv.version.shape import TreeShape
 
-__all__ = ["FILTERS", "RATIOS", "Plan", "Sizes", "grid", "plan_cell", "run_cell", "system_of", "validate"]
+__all__ = ["FILTERS", "RATIOS", "Plan", "Sizes", "grid", "plan_cell", "run_cell", "validate"]
 
 RATIOS = (2, 4, 6, 10)
 FILTERS = ("monkey", "uniform")
@@ -54,11 +56,11 @@ class Sizes:
     """Keys. With arrivals of 1,000 a tree of size ratio 10 is half full (543 to base 10), and all have three levels or more."""
     flush_entries: int = 500
     level0_runs: int = 1
-    moments: int = 6
-    absent: int = 30_000
+    moments: int = 10
+    absent: int = 12_000
     """Lookups of absent keys at each moment."""
-    present: int = 4_000
-    scans: int = 300
+    present: int = 3_000
+    scans: int = 200
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming the field."""
@@ -112,11 +114,6 @@ def grid(ratios: Sequence[int] = RATIOS) -> list[Policy]:
     return policies
 
 
-def system_of(sizes: Sizes, filters: str = "monkey") -> System:
-    """What runs the cells, for the cost model to choose a policy."""
-    return Setup(policy=Leveled(10), filters=filters, flush_entries=sizes.flush_entries, level0_runs=sizes.level0_runs).system()
-
-
 def plan_cell(policy: Policy, filters: str, sizes: Sizes, seed: int) -> Plan:
     """When to look at this cell, and what will be seen, from the settings alone. I/O: none."""
     setup = Setup(policy=policy, filters=filters, flush_entries=sizes.flush_entries, level0_runs=sizes.level0_runs, seed=seed)
@@ -137,8 +134,9 @@ def plan_cell(policy: Policy, filters: str, sizes: Sizes, seed: int) -> Plan:
     if not plan.warm or plan.window <= 0:
         raise InvalidArgumentError(f"entries: the last level of {shape_name(policy)} does not go round twice in so few writes")
     for number in range(sizes.moments):
-        flushes = round(plan.window * (number + 0.5) / sizes.moments)
+        flushes = 1 + int((0.5 + number * GOLDEN) % 1 * (plan.window - 1))  # in no step with any level
         plan.steady.append(Moment(flushes, _said(steps[plan.warm + flushes - 1], setup, live)))
+    plan.steady.sort(key=lambda moment: moment.flushes)
     return plan
 
 

@@ -48,7 +48,7 @@ def test_the_classic_figures_say_what_the_papers_say() -> None:
     lookups = {(row["line"], row["x"]): float(str(row["y"])) for row in rows.where(figure="monkey")}
     for ratio in (4, 10):
         for bits in (4.0, 10.0, 16.0):
-            assert lookups[f"T={ratio}, optimal", bits] < lookups[f"T={ratio}, uniform", bits]
+            assert lookups[f"optimal, T={ratio}", bits] < lookups["uniform", bits]
     frontier = rows.where(figure="dostoevsky")
     at_ten = {str(row["line"]): row for row in frontier if row["size_ratio"] == 10}
     assert float(str(at_ten["tiered"]["x"])) < float(str(at_ten["lazy"]["x"])) < float(str(at_ten["leveled"]["x"]))
