@@ -63,6 +63,7 @@ docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, REA
 	$(BIN)/python docs/readme_tree.py README.md
 	$(BIN)/python docs/metrics_page.py docs/metrics.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
+	$(BIN)/python docs/controller_page.py docs/controller.json docs/controller.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
 	$(BIN)/python docs/lab_tables.py docs/cost-model.md
 	$(BIN)/lsmkv lab curves --plots docs/lab

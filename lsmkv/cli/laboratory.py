@@ -11,6 +11,7 @@ import typer
 
 from lsmkv.cli.lab_ablate import ablate
 from lsmkv.cli.lab_curves import curves
+from lsmkv.cli.lab_phases import phases
 from lsmkv.cli.lab_validate import validate
 from lsmkv.cli.lab_workloads import workloads
 from lsmkv.cli.tools import Tools
@@ -22,6 +23,7 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("ablate", ablate),
     ("validate", validate),
     ("curves", curves),
+    ("phases", phases),
 )
 """Names and functions, in the order in which ``--help`` lists them."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from lsmkv.controller.prices import Mix, Prices, ReadCosts, read_costs
@@ -11,7 +11,7 @@ from lsmkv.controller.sizes import SizeTree
 from lsmkv.lab.phases.sequences import TICKS, Sequence
 from lsmkv.policy.geometry import Geometry
 
-__all__ = ["Played", "Strategy", "loaded", "play"]
+__all__ = ["UNIT", "Player", "Strategy", "loaded", "play"]
 
 UNIT = 1_000.0
 """Entries of a memtable in the simulation."""
@@ -26,18 +26,54 @@ class Strategy(Protocol):
 
 
 @dataclass(slots=True)
-class Played:
-    """What a sequence cost, in blocks."""
+class Player:
+    """A tree on its way through a sequence, and what that has cost so far, in blocks."""
 
+    tree: SizeTree
+    prices: Prices
+    operations: float
+    """Of a tick."""
     reads: float = 0.0
-    merges: float = 0.0
-    flushes: float = 0.0
-    by_tick: list[float] = field(default_factory=list)
+    waiting: float = 0.0
+    """Entries in the memtable."""
+    told: float = 0.0
+    """What a strategy knows of the cost."""
+
+    @property
+    def merges(self) -> float:
+        """What merges cost."""
+        return self.tree.merged * self.prices.merged
+
+    @property
+    def flushes(self) -> float:
+        """What flushes cost."""
+        return self.tree.flushed * self.prices.flushed
 
     @property
     def total(self) -> float:
         """All of it."""
         return self.reads + self.merges + self.flushes
+
+    def copy(self) -> Player:
+        """Another one at the same point."""
+        return Player(self.tree.copy(), self.prices, self.operations, self.reads, self.waiting, self.told)
+
+    def run(self, mixes: Iterable[Mix], strategy: Strategy | None = None) -> None:
+        """Go on for as many ticks as there are mixes."""
+        tree, prices, operations = self.tree, self.prices, self.operations
+        seen, costs = -1, ReadCosts(0.0, 0.0, 0.0)
+        for mix in mixes:
+            if tree.changes != seen:
+                seen, costs = tree.changes, read_costs([run.entries for _, run in tree.runs()], prices, tree.live)
+            self.reads += operations * costs.of(mix)
+            self.waiting += operations * mix.writes
+            while self.waiting >= UNIT:
+                self.waiting -= UNIT
+                tree.flush(UNIT)
+            if strategy is not None:
+                cost = self.total
+                strategy.tick(tree, mix.scaled(operations), cost - self.told)
+                self.told = cost
 
 
 def loaded(geometry: Geometry, sequence: Sequence, level0_runs: int = 1) -> SizeTree:
@@ -50,33 +86,8 @@ def loaded(geometry: Geometry, sequence: Sequence, level0_runs: int = 1) -> Size
     return tree
 
 
-def play(
-    sequence: Sequence,
-    tree: SizeTree,
-    prices: Prices,
-    strategy: Strategy | None = None,
-    look: Callable[[int, SizeTree], None] | None = None,
-) -> Played:
-    """Run the sequence; ``look`` is shown the tree before every tick."""
-    played = Played()
-    operations = sequence.arrivals * UNIT / TICKS
-    waiting, told, seen, costs = 0.0, 0.0, -1, ReadCosts(0.0, 0.0, 0.0)
-    for number, mix in enumerate(sequence.mixes()):
-        if look is not None:
-            look(number, tree)
-        before = played.reads + tree.merged * prices.merged
-        if tree.changes != seen:
-            seen, costs = tree.changes, read_costs([run.entries for _, run in tree.runs()], prices, tree.live)
-        played.reads += operations * costs.of(mix)
-        waiting += operations * mix.writes
-        while waiting >= UNIT:
-            waiting -= UNIT
-            tree.flush(UNIT)
-        if strategy is not None:
-            cost = played.reads + tree.merged * prices.merged + tree.flushed * prices.flushed
-            strategy.tick(tree, mix.scaled(operations), cost - told)
-            told = cost
-        played.by_tick.append(played.reads + tree.merged * prices.merged - before)
-    played.merges = tree.merged * prices.merged
-    played.flushes = tree.flushed * prices.flushed
-    return played
+def play(sequence: Sequence, tree: SizeTree, prices: Prices, strategy: Strategy | None = None) -> Player:
+    """Run the whole sequence from ``tree`` on, with what was merged in it before counted."""
+    player = Player(tree, prices, sequence.arrivals * UNIT / TICKS)
+    player.run(sequence.mixes(), strategy)
+    return player
