@@ -22,14 +22,14 @@ def test_a_settled_tree_has_at_most_so_many_runs_a_level(work: ModuleType, ratio
 
 
 def test_an_entry_is_written_once_in_each_level(work: ModuleType) -> None:
-    done = simulate(work.Tiering(4), Writes(entries=40_000, memtable=100))
+    done = simulate(work.Tiering(4), Writes(entries=16_000, memtable=100))
     depth = len(done.tree.levels)
     assert done.last.update_copies <= depth, f"{done.last.update_copies:.2f} copies in {depth} levels"
-    assert done.last.update_copies < simulate(Leveled(4), Writes(entries=40_000, memtable=100)).last.update_copies
+    assert done.last.update_copies < simulate(Leveled(4), Writes(entries=16_000, memtable=100)).last.update_copies
 
 
 def test_every_level_is_used(work: ModuleType) -> None:
-    done = simulate(work.Tiering(4), Writes(entries=40_000, memtable=100))
+    done = simulate(work.Tiering(4), Writes(entries=16_000, memtable=100))
     assert max(len(level) for row in done.rows for level in row.levels[1:]) >= 3
     assert len(done.tree.levels) >= 5
 
