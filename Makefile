@@ -68,6 +68,7 @@ docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, REA
 	$(BIN)/python docs/lab_tables.py docs/cost-model.md
 	$(BIN)/lsmkv lab curves --plots docs/lab
 	$(BIN)/python docs/lessons/run.py --draw
+	$(BIN)/python docs/lessons/run.py --write
 	$(BIN)/python -m bench docs
 
 format: $(VENV)/.set-dev ## let ruff format the code and repair what it can

@@ -50,6 +50,12 @@ class Told:
     block: Block
     printed: str
     problem: str | None
+    failed: bool = False
+
+    @property
+    def can_be_written(self) -> bool:
+        """Whether the page may show what was printed, as it stands: it shows output, all of it, and the block ran to its end."""
+        return self.block.expected is not None and "...\n" not in self.block.expected and not self.failed
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ def play(lesson: Lesson, directory: Path, progress: Callable[[int, int], None] |
                 else:
                     _commands(block.code)
         except Exception as error:
-            told.append(Told(block, out.getvalue(), f"{type(error).__name__}: {error}"))
+            told.append(Told(block, out.getvalue(), f"{type(error).__name__}: {error}", failed=True))
             return told
         printed = "".join(line.rstrip() + "\n" for line in out.getvalue().splitlines())
         told.append(Told(block, printed, _difference(block.expected, printed)))

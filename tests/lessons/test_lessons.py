@@ -119,6 +119,14 @@ def test_wrong_figures_failing_code_and_other_commands_are_found(runner: ModuleT
     assert "exit code" in runner.play(lesson, tmp_path)[0].problem
 
 
+def test_writing_a_page_puts_in_what_was_printed_but_not_what_failed(runner: ModuleType, tmp_path: Path) -> None:
+    failing = "```python\nprint(1)\nx / 0\n```\n\n```text\n2\n```\n"
+    (tmp_path / "README.md").write_text(PAGE.format("old") + PAGE.format("...\nolder") + failing)
+    lesson = runner.Lesson(tmp_path)
+    runner.rewrite(lesson, runner.play(lesson, tmp_path))
+    assert lesson.page == PAGE.format("0.25\nmore") + PAGE.format("...\nolder") + failing
+
+
 MADE_UP = [
     ("01-good", "x = 1", "x = 2", []),
     ("02-wrong-solution", "x = 2", "x = 2", ["fails with solution.py", "no test passes with solution.py"]),
