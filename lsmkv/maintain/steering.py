@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lsmkv.controller.settings import Adaptive
 from lsmkv.controller.told import ControllerStats
+from lsmkv.errors import LsmError
 from lsmkv.live.core import Core
 from lsmkv.policy.base import Task
 from lsmkv.version.shape import TreeShape
@@ -32,6 +34,8 @@ class Steering:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._pilot: Pilot | None = None
+        self._broken: tuple[Adaptive, str] | None = None
+        """The settings with which the controller failed, and how: it is not asked again with these."""
 
     @property
     def active(self) -> bool:
@@ -48,13 +52,23 @@ class Steering:
         """Decide, if a window of operations has passed (compaction lock held). I/O: the journal; a manifest edit for a switch."""
         settings = self._settings
         if settings is None:
-            self._pilot = None
+            self._pilot = self._broken = None
+            return
+        if self._broken is not None and self._broken[0] is settings:
             return
         if self._pilot is None:
             from lsmkv.maintain.pilot import Pilot  # noqa: PLC0415 - most stores have no controller
 
             self._pilot = Pilot(self._core)
-        self._pilot.look(settings)
+        try:
+            self._pilot.look(settings)
+        except LsmError:  # a switch that the disk refused: told and tried again like any other work
+            raise
+        except Exception as error:  # noqa: BLE001 - compactions matter more than a controller that a policy confuses
+            self._broken = (settings, f"it failed and was stopped ({error!r}); db.set_options(controller=...) starts it again")
+            self._core.work.failures += 1
+        else:
+            self._broken = None
 
     def peek(self, shape: TreeShape) -> Task | None:
         """What :meth:`wanted` would give, without the lock. I/O: none."""
@@ -81,6 +95,7 @@ class Steering:
         if settings is None:
             return None
         if self._pilot is not None and self.active:
-            return self._pilot.stats(settings)
+            told = self._pilot.stats(settings)
+            return told if self._broken is None else replace(told, idle=self._broken[1])
         idle = 'the mode is "off"' if settings.mode == "off" else "it has not looked yet"
         return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0.0, 0.0, 0)

@@ -129,6 +129,54 @@ def test_a_policy_that_it_cannot_steer_is_left_alone_and_told(open_db):
             db.set_policy(Tiered(4))
 
 
+class Confused:
+    """A policy of somebody else, whose numbers cannot be asked."""
+
+    @property
+    def geometry(self):
+        raise ZeroDivisionError
+
+    def pick(self, shape):
+        return Leveled(4).pick(shape)
+
+    def describe(self):
+        return {"name": "tests:Confused"}
+
+
+def test_a_controller_that_fails_is_stopped_and_told_and_compactions_go_on(open_db):
+    with open_db(policy=Confused()) as db:
+        fill(db, 2_000)
+        assert runs(db) < 6
+        told = db.stats().controller
+        assert told is not None
+        assert "ZeroDivisionError" in told.idle
+        assert db.stats().background_failures == 1
+        db.set_policy(Tiered(4))
+        db.set_options(controller=lsmkv.Adaptive(size_ratios=(4,)))
+        fill(db, 2_000, seed=9)
+        told = db.stats().controller
+        assert told is not None
+        assert told.idle == ""
+
+
+def test_with_threads_answers_stay_right(tmp_path):
+    rng, oracle = Random(2), {}
+    with lsmkv.open(tmp_path / "db", lsmkv.Options(memtable_bytes=1 << 14, level0_runs=1, controller=lsmkv.Adaptive())) as db:
+        for _ in range(60):
+            pairs = [(rng.randbytes(6), rng.randbytes(20)) for _ in range(100)]
+            db.put_many(pairs)
+            oracle |= dict(pairs)
+        for _ in range(1_000):
+            next(iter(db.scan(start=rng.randbytes(2))), None)
+        assert dict(db.scan()) == oracle
+        db.settle()
+        told = db.stats().controller
+        assert told is not None
+        assert told.windows > 0
+        assert db.stats().last_error == ""
+        db.check()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_store_answers_as_the_oracle_while_its_controller_switches_and_merges(open_db, seed):
     """Metamorphic: the same operations with and without a controller give the same answers, and those of a dict."""
