@@ -20,8 +20,11 @@ TASKS = {
     "page-ticks": "bench.pages.ticks",
     "killed": "bench.index.opening",
     "pages-opening": "bench.pages.opening",
+    "pages-restart": "bench.pages.opening:restart",
+    "pages-memory": "bench.pages.opening:weigh",
+    "pages-reclaiming": "bench.pages.reclaiming",
 }
-"""By name, the module whose ``child(**order)`` does it."""
+"""By name, the module whose ``child(**order)``, or the function named after a colon, does it."""
 
 _KILLED = -9
 
@@ -45,4 +48,5 @@ def ask(task: str, **order: Any) -> Any:
 
 
 if __name__ == "__main__":
-    print(json.dumps(importlib.import_module(TASKS[sys.argv[1]]).child(**json.loads(sys.argv[2]))))
+    where, _, function = TASKS[sys.argv[1]].partition(":")
+    print(json.dumps(getattr(importlib.import_module(where), function or "child")(**json.loads(sys.argv[2]))))

@@ -25,6 +25,7 @@ PEERS = (
     "hicachefile",
     "hicachefile-fanout",
     "safetensors",
+    "safetensors-rocksdb",
     "diskcache",
 )
 """Whole stores, in contrast to bare files: who "the best peer" may be."""
@@ -108,6 +109,8 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
     "page tick max": (_limit("must", 20.0),),
     "p99 busy over idle": (_limit("must", 2.0), _limit("aim", 1.3)),
     "p99 size": (_limit("must", 3.0), _limit("aim", 2.0)),
+    "p99 pages": (_limit("must", 1.3), _limit("aim", 1.1)),
+    "memory a page": (_limit("must", 150.0),),
     "restart": (_limit("must", 500.0),),
     "restart killed": (_limit("must", 3000.0),),
     "delete": (_over("must", 20.0, "hicachefile"), _over("aim", 100.0, "hicachefile")),

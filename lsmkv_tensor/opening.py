@@ -132,6 +132,7 @@ def _index_options(options: StoreOptions, quota: Quota, fs: FileSystem, rng: Rng
         memtable_bytes=min(max(quota.index_bytes // 32, 16 << 10), 16 << 20),
         table_bytes=min(max(quota.index_bytes // 16, 64 << 10), 32 << 20),
         block_cache_bytes=options.block_cache_bytes,
+        hash_column_bytes=options.block_cache_bytes // 2,
         stall_timeout_s=5.0,
         event_log=False,  # it would take bytes of the index's share
         status_interval_s=None,  # as the event log

@@ -4,6 +4,7 @@ from bench.peers.bare import BareLog, BarePreads
 from bench.peers.base import IndexPeer, PagePeer, Peer, Settings, UnavailableError
 from bench.peers.diskcache import DiskCachePages
 from bench.peers.files import HiCacheFanOut, HiCacheFiles, HiCacheScan, HiCacheSyncfs, SafetensorsBatches
+from bench.peers.indexed import SafetensorsRocks
 from bench.peers.lmdb import LmdbIndex, LmdbPages
 from bench.peers.lsmkv import LsmkvFifo, LsmkvFluid, LsmkvIndex, LsmkvLazyLeveling, LsmkvLeveled, LsmkvPages, LsmkvTiered
 from bench.peers.plyvel import PlyvelIndex, PlyvelPages
@@ -56,6 +57,7 @@ PAGE_PEERS: tuple[type[PagePeer], ...] = (
     HiCacheSyncfs,
     HiCacheScan,
     SafetensorsBatches,
+    SafetensorsRocks,
     RocksPages,
     BlobPages,
     LmdbPages,

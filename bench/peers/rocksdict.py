@@ -80,6 +80,15 @@ class RocksIndex(IndexPeer):
             put(key, value)
         self._db.write(batch)
 
+    def change(self, pairs: Pairs, deleted: Sequence[bytes]) -> None:
+        """One WriteBatch of puts and tombstones."""
+        batch = self._rocks.WriteBatch(raw_mode=True)
+        for key, value in pairs:
+            batch.put(key, value)
+        for key in deleted:
+            batch.delete(key)
+        self._db.write(batch)
+
     def get_many(self, keys: list[bytes]) -> Sequence[bytes | None]:
         """The binding's multi_get."""
         found: list[bytes | None] = self._db.get(keys)

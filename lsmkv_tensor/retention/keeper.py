@@ -39,6 +39,9 @@ FILL_PAGES = 4096
 SLICE_KEYS = 512
 """Keys whose use is told to the policy at a time, at least one call's."""
 
+RANK_PAGES = 1 << 16
+"""Pages that the policy is told of at a time when all are known: bounds the memory that telling takes."""
+
 LATE_STEPS = 8
 """Steps of filling that a close does if nobody had a reason to before."""
 
@@ -64,6 +67,7 @@ class Keeper:
         self._cursor: bytes | None = RESERVED + b"\xff"
         self._births = np.zeros(0, np.uint64)
         """While filling: generation and block of each slot."""
+        self._expected = 0
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
         self._pins_due: dict[bytes, int] = {}
@@ -74,10 +78,17 @@ class Keeper:
 
     # filling
 
+    def expect(self, pages: int) -> None:
+        """About so many pages will be found; more or fewer do no harm."""
+        self._expected = pages
+
     def fill_step(self) -> bool:
         """Read some of the index; True while there is more. I/O: a scan of FILL_PAGES index entries."""
         if self.filled:
             return False
+        if self._expected:
+            self.table.reserve(self._expected)
+            self._expected = 0
         start = self._cursor
         entries = list(islice(self._db.scan(start=start), FILL_PAGES))
         pages = [(key, value) for key, value in entries if len(key) == INDEX_KEY_BYTES and len(value) == PLACE_COLUMNS.itemsize]
@@ -123,8 +134,8 @@ class Keeper:
             with suppress(CorruptionError, FormatTooNewError):  # then by age
                 self.policy.load(self.remembered)
         self.remembered = None
-        if len(slots):
-            self._rank(slots)
+        for start in range(0, len(slots), RANK_PAGES):
+            self._rank(slots[start : start + RANK_PAGES])
 
     def memories(self) -> bytes | None:
         """What is worth keeping for the next life; None if the policy remembers nothing."""

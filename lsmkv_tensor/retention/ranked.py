@@ -47,6 +47,8 @@ class Ranked:
         self._pool = Pool(self._slots)
         self._ghosts = Ghosts()
         self._restored: Saved | None = None
+        self._unclaimed = 0
+        """Pages among the restored ones that were not inserted yet."""
         self._bonus = np.zeros(MOST_USES + 1, dtype=np.int64)
         self._time = 0
         self.capacity_pages = 0
@@ -114,11 +116,10 @@ class Ranked:
         """See :class:`Eviction`."""
         if nbytes <= 0 or not self._slots.pages:
             return np.zeros(0, dtype=np.int64)
-        found = self._pool.front(nbytes)
-        if found is None:
-            self._survey(nbytes)
-            found = self._pool.front(nbytes)
-            assert found is not None
+        asked = nbytes
+        while (found := self._pool.front(nbytes)) is None:
+            self._survey(asked)
+            asked *= 2  # the coldest pages may be much smaller than the mean: in the end all of them are in the pool
         return found
 
     # remembering
@@ -135,6 +136,7 @@ class Ranked:
         resident, ghosts, self._time, learned = unpack(saved)
         self.learn(learned)
         self._restored = resident.sorted_by_print()
+        self._unclaimed = len(resident.prints)
         if self._ghost_share:
             self._ghosts.limit = max(self._ghosts.limit, len(ghosts[0]))
             self._ghosts.add(*ghosts)
@@ -142,7 +144,8 @@ class Ranked:
     @property
     def memory_bytes(self) -> int:
         """Bytes of all state that grows with the number of pages."""
-        return self._slots.memory_bytes + self._ghosts.memory_bytes
+        restored = sum(part.nbytes for part in self._restored) if self._restored is not None else 0
+        return self._slots.memory_bytes + self._ghosts.memory_bytes + restored
 
     # helpers
 
@@ -190,4 +193,7 @@ class Ranked:
         known, stamps, uses = self._restored.find(prints)
         self._slots.stamps[pages[known]] = stamps[known]
         self._slots.uses[pages[known]] = uses[known]
+        self._unclaimed -= int(np.count_nonzero(known))
+        if self._unclaimed <= 0:
+            self._restored = None
         return pages[~known], prints[~known]

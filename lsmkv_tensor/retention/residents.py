@@ -86,7 +86,7 @@ class Residents:
         """Bytes of the page; 0: the slot is free."""
         self.segments = np.zeros(size, np.uint32)
         self.expiries = np.zeros(size, np.uint32)
-        self.parents = np.full(size, NONE, np.int32)
+        self.parents = np.zeros(size, np.int32)
         self.parent_tags = np.zeros(size, np.uint32)
         self.pins = np.zeros(size, np.uint16)
         self.ranked = np.zeros(size, np.bool_)
@@ -155,8 +155,8 @@ class Residents:
         self.keys[slots] = rows
         self.lengths[slots] = lengths
         self.segments[slots] = segment
-        self.expiries[slots] = expiry
-        self.pins[slots] = 0
+        if np.any(expiry):
+            self.expiries[slots] = expiry
         self.ranked[slots] = False
         self.count += n
         self._place(_tags(rows), slots)
@@ -168,6 +168,13 @@ class Residents:
             self.parents[slots[some]] = self.find(parents[some])
         return slots
 
+    def reserve(self, pages: int) -> None:
+        """Room for so many pages in all: columns that grow step by step are copied each time, and leave slack behind."""
+        if pages > len(self.lengths):
+            self._grow(pages)
+        if 3 * pages > 2 * len(self._table):
+            self._rehash(pages)
+
     def remove(self, slots: NDArray[np.int64]) -> None:
         """Free these slots."""
         if not len(slots):
@@ -175,6 +182,9 @@ class Residents:
         at = self._where(slots)
         self._table[at] = _DEAD
         self.lengths[slots] = 0
+        for column in (self.expiries, self.pins):  # a free slot has neither
+            if column[slots].any():
+                column[slots] = 0
         self.count -= len(slots)
         stop = self._freed + len(slots)
         if stop > len(self._free):
@@ -265,12 +275,12 @@ class Residents:
         return slots
 
     def _grow(self, size: int) -> None:
-        """Longer columns."""
-        extra = size - len(self.lengths)
-        self.keys = np.concatenate([self.keys, np.zeros((extra, 4), np.uint64)])
-        for name in ("lengths", "segments", "expiries", "parents", "parent_tags", "pins", "ranked"):
-            column = getattr(self, name)
-            setattr(self, name, np.concatenate([column, np.zeros(extra, column.dtype)]))
+        """Longer columns. What was never written takes no memory: pins and expiries of pages that have none."""
+        for name in ("keys", "lengths", "segments", "expiries", "parents", "parent_tags", "pins", "ranked"):
+            old = getattr(self, name)
+            longer = np.zeros((size, *old.shape[1:]), old.dtype)
+            longer[: self._used] = old[: self._used]
+            setattr(self, name, longer)
 
     def _rehash(self, pages: int) -> None:
         """A fresh table with room for so many pages, and half as many again before the next."""

@@ -114,6 +114,8 @@ class Space(Syncing):
         self._shrink()
         if self.active is not None:
             self._resume(self.active, on_disk[self.active.number])
+        most = self._files.segment_bytes // BLOCK  # whatever a damaged record says
+        self._keeper.expect(sum(min(s.pages, most) for s in self.segments.values()))
         return lost
 
     def _resume(self, segment: Segment, size: int) -> None:

@@ -126,7 +126,12 @@ def test_an_interrupt_leaves_no_scratch(suite, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "rows"),
-    [(["keys"], 4), (["pages", "--group", "spans"], 4), (["pages", "--group", "open", "--only", "killed"], 2)],
+    [
+        (["keys"], 4),
+        (["pages", "--group", "spans"], 4),
+        (["pages", "--group", "open", "--only", "killed", "memory"], 3),
+        (["pages", "--group", "scale"], 10),
+    ],
 )
 def test_a_quick_run_of_every_other_part_measures_what_it_promises(arguments, rows, tmp_path, capsys):
     out = tmp_path / "result.json"

@@ -203,3 +203,28 @@ def test_pages_of_changing_sizes_never_take_more_than_the_capacity(name: str) ->
         assert cache._used <= capacity
     assert cache._used > capacity - 64 * 5
     assert cache.counts.evicted > 1000
+
+
+@pytest.mark.parametrize("make", POLICIES)
+def test_victims_are_found_where_the_coldest_pages_are_far_smaller_than_the_mean(make: type[Ranked]) -> None:
+    """A survey that held twice the pages of a mean size was taken for enough; the small ones at the cold end were not."""
+    small, large = 3_000, 3_000
+    policy = make(small + 1_000 * large)
+    insert(policy, np.arange(small))
+    insert(policy, np.arange(small, small + large), size=1_000)
+    wanted = 600_000
+    found = policy.victims(wanted)
+    assert found.tolist() == list(range(small + -(-(wanted - small) // 1_000)))
+
+
+def test_what_a_policy_was_given_back_takes_no_memory_once_every_page_has_its_rank() -> None:
+    """The saved ranks stayed beside the pages until the first eviction: 13 bytes a page in a store that is not full."""
+    n = 100_000
+    before = MultiQueue(n)
+    insert(before, np.arange(n))
+    policy = MultiQueue(n)
+    policy.load(before.save())
+    assert policy.memory_bytes >= 13 * n
+    for start in range(0, n, 10_000):
+        insert(policy, np.arange(start, start + 10_000))
+    assert policy.memory_bytes <= 16 * n

@@ -102,3 +102,30 @@ def test_a_page_takes_at_most_80_bytes():
         part = keys[start : start + 5000]
         table.insert(part, np.full(5000, 65536, np.uint32), 1, np.zeros_like(part))
     assert table.nbytes <= 80 * len(keys)
+
+
+def test_reserved_room_is_not_outgrown_and_keeps_what_is_there():
+    """A store that opens knows how many pages it will find: growing step by step copied them, and left a quarter of slack."""
+    table = Residents()
+    early = store(table, range(100))
+    table.reserve(50_000)
+    room = table.nbytes
+    assert find(table, range(100)) == early.tolist()
+    for start in range(100, 50_000, 5_000):
+        store(table, range(start, min(start + 5_000, 50_000)))
+    assert len(table) == 50_000
+    assert table.nbytes == room
+    assert len(set(find(table, range(50_000)))) == 50_000
+
+
+def test_a_slot_that_is_used_again_has_neither_the_pins_nor_the_end_of_its_last_page():
+    table = Residents()
+    rows = key_rows([key(1), key(2)])
+    slots = table.insert(rows, np.full(2, 4000, np.uint32), 1, parent_rows(rows, [NOBODY] * 2), np.array([7, 0], np.uint32))
+    assert table.expiries[slots].tolist() == [7, 0]
+    table.pins[slots] = 3
+    table.remove(slots)
+    again = store(table, [3, 4])
+    assert sorted(again.tolist()) == sorted(slots.tolist())
+    assert not table.expiries[again].any()
+    assert not table.pins[again].any()
