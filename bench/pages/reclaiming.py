@@ -46,6 +46,7 @@ def child(path: str, window_s: float, capacity_bytes: int) -> dict[str, float]:
 
     pages = np.random.default_rng(1).integers(0, 256, (_BATCH, _PAGE_BYTES), np.uint8)
     spare = np.empty_like(pages)
+    rng = np.random.default_rng(2)
     number = itertools.count(1)
     wanted = _keys(0, capacity_bytes // _PAGE_BYTES // _READ_SHARE)
     options = StoreOptions(capacity_bytes=capacity_bytes, segment_bytes=capacity_bytes // _SEGMENTS, put_queue_bytes=_QUEUE_BYTES)
@@ -58,6 +59,7 @@ def child(path: str, window_s: float, capacity_bytes: int) -> dict[str, float]:
             return _window(
                 lambda key: ns.get_into([key], out)[0],
                 wanted,
+                rng,
                 lambda gone: gone > seconds and (enough() or gone > seconds * _PATIENCE),
             )
 
@@ -93,9 +95,10 @@ def _keys(batch: int, count: int = _BATCH) -> list[bytes]:
     return [b"%020d%08d" % (batch, i) for i in range(count)]
 
 
-def _window(get: Callable[[bytes], bool], keys: list[bytes], enough: Callable[[float], bool]) -> tuple[float, float]:
+def _window(
+    get: Callable[[bytes], bool], keys: list[bytes], rng: np.random.Generator, enough: Callable[[float], bool]
+) -> tuple[float, float]:
     """Microseconds at the 99th percentile of the gets that hit until ``enough(seconds gone)``, and the share that missed."""
-    rng = np.random.default_rng(2)
     taken: list[float] = []
     missed = 0
     start = time.perf_counter()

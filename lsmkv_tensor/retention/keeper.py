@@ -68,6 +68,8 @@ class Keeper:
         self._births = np.zeros(0, np.uint64)
         """While filling: generation and block of each slot."""
         self._expected = 0
+        self._hits: list[Slots] = []
+        self._hit_slots: set[int] = set()
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
         self._pins_due: dict[bytes, int] = {}
@@ -207,17 +209,25 @@ class Keeper:
         self.table.segments[self.find(keys)] = segment
 
     def drain(self) -> None:
-        """Tell the policy what was used since the last time, with all resident ancestors, leaf to root."""
-        while self.drain_some():
-            pass
+        """Tell the policy what was used since the last time, with all resident ancestors, leaf to root.
+
+        What is noted meanwhile waits for the next time: readers may note as fast as this tells.
+        """
+        left = self.touches.notes
+        while left > 0 and (told := self._tell_some()):
+            left -= told
 
     def drain_some(self) -> bool:
         """:meth:`drain`, but only a few; whether there are more. It takes less than a millisecond."""
+        return self._tell_some() > 0 and self.touches.notes > 0
+
+    def _tell_some(self) -> int:
+        """Tell the policy the oldest notes; how many."""
         if not self.filled:
-            return False
+            return 0
         notes = self.touches.take(SLICE_KEYS)
         if not notes:
-            return False
+            return 0
         rows = [prefixed_rows(note.prefix, list(dict.fromkeys(note.keys))) for note in notes]
         found = self.table.find(np.concatenate(rows))
         stops = np.cumsum([len(part) for part in rows])
@@ -225,7 +235,8 @@ class Keeper:
             used = slots[slots >= 0] if note.stored is None else note.stored[:1]
             if len(used):
                 self._used(note, used)
-        return self.touches.more
+        self._tell_hits()
+        return len(notes)
 
     def _used(self, note: Note, slots: Slots) -> None:
         """Tell the policy of one call, which used the pages in these slots or stored pages from this one on."""
@@ -234,10 +245,27 @@ class Keeper:
         used = self.table.with_ancestors(slots, request.seen)
         used = request.fresh(used[self.table.ranked[used]])
         if len(used):
-            self.policy.on_hit(used)
+            self._hit(used)
         if note.stored is not None:
+            self._tell_hits()
             request.seen.update(note.stored.tolist())
             self._rank(note.stored[::-1])
+
+    def _hit(self, slots: Slots) -> None:
+        """Tell the policy that these pages were hit: soon, together with others, as single reads are many."""
+        listed = slots.tolist()
+        if not self._hit_slots.isdisjoint(listed):
+            self._tell_hits()
+        self._hit_slots.update(listed)
+        self._hits.append(slots)
+
+    def _tell_hits(self) -> None:
+        """Tell the policy of the hits that wait, in their order."""
+        if self._hits:
+            hits = np.concatenate(self._hits) if len(self._hits) > 1 else self._hits[0]
+            self._hits.clear()
+            self._hit_slots.clear()
+            self.policy.on_hit(hits)
 
     def _rank(self, slots: Slots) -> None:
         """Tell the policy that these pages are stored."""

@@ -206,6 +206,8 @@ class Residents:
         The first page's ancestors are walked one by one: in a chain all others' are among the slots themselves. A walk ends
         at a slot of ``known``: its ancestors are known too.
         """
+        if len(slots) == 1 and not self.parent_tags[slots[0]]:
+            return slots
         seen = set(slots.tolist())
         strays = {above for above in self._parents_of(slots).tolist() if above >= 0 and above not in seen}
         walked: list[int] = []

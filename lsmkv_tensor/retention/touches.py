@@ -110,9 +110,9 @@ class Touches:
         self._queue.append(Note(current_thread_id(), STORE, b"", (first,), slots))
 
     @property
-    def more(self) -> bool:
-        """Whether notes wait."""
-        return bool(self._queue)
+    def notes(self) -> int:
+        """Notes that wait."""
+        return len(self._queue)
 
     def take(self, most: int) -> list[Note]:
         """The oldest notes, of ``most`` keys together or one note of more; they wait no longer."""

@@ -135,3 +135,26 @@ def test_notes_that_find_no_room_are_counted(monkeypatch):
     notes.note(STORE, [b"k" * 28] * 20, b"0001")
     assert [len(note.keys) for note in notes.take(8)] == [20], "one note of more is taken whole"
     assert notes.waiting == 0
+
+
+def test_choosing_what_goes_ends_though_readers_go_on_noting_what_they_use(world, spying, monkeypatch):
+    """Everything noted was told first, and what was noted meanwhile: beside a busy reader no segment was ever reclaimed."""
+    import test_touches  # noqa: PLC0415 - as above
+
+    store, ns = spying
+    put(world, ns, range(5))
+    settle(store)
+    told = 0
+
+    def hit_and_read(self, pages):
+        nonlocal told
+        told += 1
+        assert told < 1_000, "it waits for the reader to stop"
+        ns.get_into(world.keys([told % 5]), np.zeros((1, SIZE), np.uint8))
+
+    monkeypatch.setattr(test_touches.Spy, "on_hit", hit_and_read)
+    assert world.read(ns, [0])
+    for start in range(5, 5 + 8 * PER_SEGMENT, PER_SEGMENT):
+        assert all(put(world, ns, range(start, start + PER_SEGMENT)))
+    assert store.stats().evicted_pages
+    assert told
