@@ -30,7 +30,7 @@ _BATCH = 64
 _GETS = 2_000
 _HELD = 1_000
 """Pages that lie in memory."""
-_EFFORT = Effort(9, least_rounds=5, budget_s=30)
+_EFFORT, _QUICK_EFFORT = Effort(9, least_rounds=5, budget_s=30), Effort(2, least_rounds=1, budget_s=1)
 
 
 @dataclass(slots=True)
@@ -123,7 +123,9 @@ def _measure(session: Session, stores: dict[int, _Store], names: tuple[str, ...]
         for i in drawn[pages][:_HELD].tolist():
             _timed(opened.ns, opened.keys[i], out)
     work: dict[str, Callable[[], float]] = {OURS: once}
-    row = session.measure(Case(names[0], "p99 pages", "x", "lower", work, group="scale"), _EFFORT)
+    row = session.measure(
+        Case(names[0], "p99 pages", "x", "lower", work, group="scale"), _QUICK_EFFORT if session.request.quick else _EFFORT
+    )
     if row is None:
         return
     rounds = len(row.samples.get(OURS, ()))

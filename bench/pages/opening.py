@@ -28,6 +28,7 @@ _PAGE_BYTES = 512
 _BATCH = 256
 _EFFORT = Effort(5, least_rounds=3, budget_s=40, warmups=0)
 _MEMORY_EFFORT = Effort(3, least_rounds=1, budget_s=60, warmups=0)
+_QUICK_EFFORT = Effort(2, least_rounds=1, budget_s=1, warmups=0)
 _READ_PAGES = 50_000
 """Pages read before the memory is weighed, beside asking for all."""
 
@@ -53,10 +54,12 @@ def run_opening(session: Session) -> None:
             done()
             work = {OURS: _restarting(root, session.request.seed, shape)}
             key = "restart killed" if killed else "restart"
-            session.measure(Case(name, key, "ms", "lower", work, group="open"), _EFFORT)
+            session.measure(Case(name, key, "ms", "lower", work, group="open"), _QUICK_EFFORT if quick else _EFFORT)
             if memory != name:
                 held = {OURS: _weighing(root, session.request.seed, shape)}
-                session.measure(Case(memory, "memory a page", "B", "lower", held, group="open"), _MEMORY_EFFORT)
+                session.measure(
+                    Case(memory, "memory a page", "B", "lower", held, group="open"), _QUICK_EFFORT if quick else _MEMORY_EFFORT
+                )
             shutil.rmtree(root, ignore_errors=True)
 
 

@@ -24,11 +24,12 @@ from lsmkv_tensor.vlog.segment import SEALED, Segment
 
 __all__ = ["MOST_KEPT", "MOVE_SHARE", "Pick", "pick_victim"]
 
-MOVE_SHARE = 0.28
-"""Bytes that reclaiming may move for each byte that callers store: a write amplification of 1.28."""
+MOVE_SHARE = 0.3
+"""Bytes that reclaiming may move for each byte that callers store: a write amplification of 1.3."""
 
-MOST_KEPT = 0.5
-"""Part of a segment that may be moved to free it, at most."""
+MOST_KEPT = 0.7
+"""Part of a segment that may be moved to free it, at most. With half a segment the credit was never used up: what a policy keeps
+for long lies together, and is too much of every segment it lies in."""
 
 BANDS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """Parts of all bytes that count as cold, tried in this order."""

@@ -281,4 +281,9 @@ class ValueLog(Changes):
         self.counters.put_pages += len(pages)
         if pages:
             self.space.fresh_bytes += size
+            if (
+                segment is not None
+                and (room := self.space.room(segment)) <= self.space.ahead_bytes < room + segment.tail - before[0]
+            ):
+                self.space.on_roll()
             self.keeper.stored([page.key for page in pages], np.frombuffer(b"".join(values), PLACE_COLUMNS))

@@ -62,7 +62,9 @@ class Space(Syncing):
         self.survivors: Segment | None = None
         """Where pages go that outlived their segment."""
         self.on_roll: Callable[[], None] = lambda: None
-        """Called when fresh pages go to another segment, with the lock held."""
+        """Called when fresh pages go to another segment, and when that is half full, with the lock held."""
+        self.ahead_bytes = files.segment_bytes // 2
+        """Room left in the active segment from which on the next is needed soon: not before, a free one holds no page."""
         self.fresh_bytes = 0
         """Bytes of frames that callers' pages were written in."""
         self.evicted: list[tuple[bytes, int]] = []
@@ -153,8 +155,9 @@ class Space(Syncing):
         return self.in_use() < self._quota.segments - 1 and self._free() is not None
 
     def short_of_free(self) -> bool:
-        """Whether fresh pages will soon find no segment: in a store of many segments one is kept ahead of need."""
-        ahead = 1 if self._quota.segments >= AHEAD_FROM and not self._below_floor() else 0
+        """Whether fresh pages will soon find no segment: in a store of many one is kept ahead of need, but not long before."""
+        many = self._quota.segments >= AHEAD_FROM and not self._below_floor()
+        ahead = 1 if many and self.room(self.active) <= self.ahead_bytes else 0
         return self._quota.segments - 1 - self.in_use() < ahead
 
     def roll(self) -> bool:

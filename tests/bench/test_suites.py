@@ -129,7 +129,7 @@ def test_an_interrupt_leaves_no_scratch(suite, tmp_path, monkeypatch, capsys):
     [
         (["keys"], 4),
         (["pages", "--group", "spans"], 4),
-        (["pages", "--group", "open", "--only", "killed", "memory"], 3),
+        (["pages", "--group", "open", "--only", "4k pages"], 3),
         (["pages", "--group", "scale"], 10),
     ],
 )
