@@ -78,9 +78,9 @@ class StoreOptions:
     read_threads: int | None = None
     """Threads that read and check the pages of one large call (from 4 MiB on), the caller's own included. 1: no other thread
     reads. None: the processors this process may run on, at most 4; 1 with a file system of your own."""
-    block_cache_bytes: int = 24 << 20
+    block_cache_bytes: int = 16 << 20
     """Bytes of index blocks kept in memory; half as many again may be taken by what finds keys that lie anywhere (hash columns).
-    24 MiB: with it, what a million pages take in memory stays below 150 bytes each."""
+    16 MiB: with it, what a million pages take in memory stays below 150 bytes each."""
 
     # seams
     fs: FileSystem | None = None

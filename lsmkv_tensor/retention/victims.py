@@ -22,20 +22,29 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.vlog.segment import SEALED, Segment
 
-__all__ = ["MOST_KEPT", "MOVE_SHARE", "Pick", "pick_victim"]
+__all__ = ["MOVE_SHARE", "Pick", "most_kept", "pick_victim"]
 
 MOVE_SHARE = 0.3
 """Bytes that reclaiming may move for each byte that callers store: a write amplification of 1.3."""
 
-MOST_KEPT = 0.7
-"""Part of a segment that may be moved to free it, at most. With half a segment the credit was never used up: what a policy keeps
-for long lies together, and is too much of every segment it lies in."""
+MOST_KEPT, FEW_KEPT = 0.7, 0.5
+"""Part of a segment that may be moved to free it, at most; the second in a store of less than MANY segments, where what two
+victims leave must fit one segment or no room is made. In a large one half was too little, and the credit never used up: what a
+policy keeps for long lies together, and is much of every segment it lies in."""
+
+MANY = 16
+"""Segments."""
 
 BANDS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
 """Parts of all bytes that count as cold, tried in this order."""
 
 FIRST_LOOK = 0.2
 """Part of all bytes whose order is asked for first; more only if that is not enough."""
+
+
+def most_kept(segments: int) -> float:
+    """The part of a segment that may be moved to free it, in a store of so many."""
+    return MOST_KEPT if segments >= MANY else FEW_KEPT
 
 
 @dataclass(frozen=True, slots=True)

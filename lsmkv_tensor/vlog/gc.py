@@ -21,7 +21,7 @@ import numpy as np
 
 from lsmkv.env.sync import RLock
 from lsmkv_tensor.retention.keeper import Slots
-from lsmkv_tensor.retention.victims import MOST_KEPT, MOVE_SHARE, Pick, pick_victim
+from lsmkv_tensor.retention.victims import MOVE_SHARE, Pick, most_kept, pick_victim
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
@@ -233,7 +233,7 @@ class Collector:
             keeper.table.segments,
             keeper.used_bytes,
             max(credit, 0),
-            round(MOST_KEPT * self._files.segment_bytes),
+            round(most_kept(len(self._log.space.segments)) * self._files.segment_bytes),
             len(keeper.lapsed(minute)),
         )
 
