@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lsmkv import DB
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
+from lsmkv_tensor.retention.hits import Hits
 from lsmkv_tensor.retention.protocol import Eviction, Remembering
 from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows, prefixed_rows
 from lsmkv_tensor.retention.touches import MAX_WAITING, Note, Touches
@@ -68,8 +69,7 @@ class Keeper:
         self._births = np.zeros(0, np.uint64)
         """While filling: generation and block of each slot."""
         self._expected = 0
-        self._hits: list[Slots] = []
-        self._hit_slots: set[int] = set()
+        self._hits = Hits(policy)
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
         self._pins_due: dict[bytes, int] = {}
@@ -235,7 +235,7 @@ class Keeper:
             used = slots[slots >= 0] if note.stored is None else note.stored[:1]
             if len(used):
                 self._used(note, used)
-        self._tell_hits()
+        self._hits.tell()
         return len(notes)
 
     def _used(self, note: Note, slots: Slots) -> None:
@@ -245,27 +245,11 @@ class Keeper:
         used = self.table.with_ancestors(slots, request.seen)
         used = request.fresh(used[self.table.ranked[used]])
         if len(used):
-            self._hit(used)
+            self._hits.add(used)
         if note.stored is not None:
-            self._tell_hits()
+            self._hits.tell()
             request.seen.update(note.stored.tolist())
             self._rank(note.stored[::-1])
-
-    def _hit(self, slots: Slots) -> None:
-        """Tell the policy that these pages were hit: soon, together with others, as single reads are many."""
-        listed = slots.tolist()
-        if not self._hit_slots.isdisjoint(listed):
-            self._tell_hits()
-        self._hit_slots.update(listed)
-        self._hits.append(slots)
-
-    def _tell_hits(self) -> None:
-        """Tell the policy of the hits that wait, in their order."""
-        if self._hits:
-            hits = np.concatenate(self._hits) if len(self._hits) > 1 else self._hits[0]
-            self._hits.clear()
-            self._hit_slots.clear()
-            self.policy.on_hit(hits)
 
     def _rank(self, slots: Slots) -> None:
         """Tell the policy that these pages are stored."""
