@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
-
 from sketch import Chart, Sketch
 
 from lsmkv import LazyLeveling, Leveled, Tiered
 from lsmkv.controller import Adaptive, Prices
+from lsmkv.controller.prices import Mix
 from lsmkv.controller.sizes import SizeTree
-from lsmkv.lab.phases.play import loaded, play
+from lsmkv.lab.phases.play import Strategy, loaded, play
 from lsmkv.lab.phases.sequences import KINDS, Phase, Sequence
 from lsmkv.lab.phases.strategies import Controlled
 
@@ -18,6 +17,22 @@ SHAPES = [("leveled, T = 10", Leveled(10), 4), ("lazy, T = 4", LazyLeveling(4), 
 MILLION = 1e6
 EVERY = 8
 """Ticks between two points of a line."""
+
+
+class Watched:
+    """Plays a strategy, or none, and writes down what was paid and how many runs there are, tick by tick."""
+
+    def __init__(self, strategy: Strategy | None = None) -> None:
+        self.strategy = strategy
+        self.paid: list[float] = []
+        self.runs: list[float] = []
+
+    def tick(self, tree: SizeTree, done: Mix, blocks: float) -> None:
+        """One tick."""
+        self.paid.append(blocks + (self.paid[-1] if self.paid else 0.0))
+        self.runs.append(float(sum(1 for _ in tree.runs())))
+        if self.strategy is not None:
+            self.strategy.tick(tree, done, blocks)
 
 
 def picture() -> str:
@@ -30,21 +45,18 @@ def picture() -> str:
     top = Chart(sketch, (0, day.ticks), (0, 2.2), ticks, (0, 0.5, 1, 1.5, 2), "", "", area=area)
     _phases(sketch, top, 42)
     for _, shape, colour in SHAPES:
-        played = play(day, loaded(shape.geometry, day), Prices())
-        top.series(_line([sum_ / MILLION for sum_ in accumulate(played.by_tick)]), colour, dots=False)
-    runs: list[float] = []
-
-    def look(_tick: int, tree: SizeTree) -> None:
-        runs.append(float(sum(1 for _ in tree.runs())))
-
-    played = play(day, loaded(Leveled(10).geometry, day), Prices(), Controlled(Adaptive()), look)
-    top.series(_line([sum_ / MILLION for sum_ in accumulate(played.by_tick)]), 3, dots=False)
+        watched = Watched()
+        play(day, loaded(shape.geometry, day), Prices(), watched)
+        top.series(_line([paid / MILLION for paid in watched.paid]), colour, dots=False)
+    watched = Watched(Controlled(Adaptive()))
+    play(day, loaded(Leveled(10).geometry, day), Prices(), watched)
+    top.series(_line([paid / MILLION for paid in watched.paid]), 3, dots=False)
     top.legend([(name, colour) for name, _, colour in SHAPES] + [("the controller", 3)], 604, 90)
     sketch.text(0, 300, "runs of the controller's tree", "b")
     area = (56, 326, 530, 80)
-    most = max(runs) + 1
+    most = max(watched.runs) + 1
     low = Chart(sketch, (0, day.ticks), (0, most), ticks, range(0, int(most), 5), "time, in ticks", "", area=area)
-    low.series(_line(runs), 3, dots=False)
+    low.series(_line(watched.runs), 3, dots=False)
     return sketch.svg()
 
 
