@@ -43,8 +43,9 @@ __all__ = ["BOUNCE_BYTES", "FrameWriter", "Page", "frame_bytes"]
 BOUNCE_BYTES = (8 << 20) + (64 << 10)
 """One batch of 32 pages of 256 KiB and its header."""
 
-APART_BYTES = 1 << 20
-"""Bytes of pages from which on they are summed while they are written."""
+APART_BYTES = 4 << 20
+"""Bytes of pages from which on they are summed while they are written. With fewer a helper that has to wait for a processor costs
+more than it saves: 32 pages of 64 KiB on a busy machine took 6.6 ms with it, 5.3 without."""
 FIRST = 8
 """This part of the pages is written last, with the header."""
 

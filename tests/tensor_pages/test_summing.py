@@ -13,7 +13,7 @@ from lsmkv_tensor.spans import PageSpans
 
 ROOM = {"capacity_bytes": 80 << 20, "segment_bytes": 8 << 20}
 SIZE = 100_000  # no whole number of blocks
-PAGES = range(20)
+PAGES = range(50)
 SEGMENT = "/store/vlog/000001.seg"
 
 
