@@ -11,7 +11,10 @@ page is written straight from the cache's memory and read straight into a new on
 Restored is at most one token less than the prompt: the model must compute the last token itself to have logits to go on from
 (a cache that covers the whole prompt is not refused by transformers, and generates something else).
 
-Only full-attention dynamic caches of one sequence. A sliding window forgets what a page would have to contain, a quantised
+Several prompts at once are one batch: each row restores and saves a prefix of its own. Rows of different lengths are padded on
+the left, and the mask says so. All rows go on in the same column: the row with the least known before it decides in which.
+
+Only full-attention dynamic caches. A sliding window forgets what a page would have to contain, a quantised
 cache is not what was computed, a static one is not this size: :class:`~lsmkv_tensor.errors.UnsupportedCacheError`.
 """
 
@@ -22,11 +25,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lsmkv_tensor.adapters.prompts import Prompts, read_prompts
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError, UnsupportedCacheError
 from lsmkv_tensor.format import PageFormat
-from lsmkv_tensor.keys.tokens import token_ids
 from lsmkv_tensor.spans import PageSpans
 from lsmkv_tensor.store import TensorStore
 from lsmkv_tensor.tensors import new_pages
@@ -80,38 +82,90 @@ class PrefixCache:
             _unsupported(f"{type(model).__name__} is an encoder-decoder: its cache depends on more than these tokens")
         self._check_layers(self._cache_class(config=model.config))
 
-    def restore(self, input_ids: Any) -> Cache:  # noqa: ANN401  # a tensor, an array or a list
-        """A new DynamicCache with as much of the prompt as is stored: whole pages, at most ``len - 1`` tokens.
+    def restore(self, input_ids: Any, attention_mask: Any = None) -> Cache:  # noqa: ANN401  # tensors, arrays or lists
+        """A new DynamicCache with as much of the prompts as is stored: of one prompt whole pages, at most ``len - 1`` tokens.
 
-        ``input_ids``: the whole prompt, [1, n] or [n]. The result is on the model's device; give it to ``model.generate`` or
-        ``model.forward`` together with the *whole* prompt, or the tokens beyond it, as transformers expects.
+        ``input_ids``: whole prompts, [rows, n] or [n]; ``attention_mask``: of the same shape, 0 where a row is padded (on the
+        left); None: nowhere. All rows of the cache have the same columns: as many as every row has stored, padding included
+        (there the cache is 0; the mask hides it). The result is on the model's device; give it to ``model.generate`` or
+        ``model.forward`` together with the *whole* prompts and the mask, or what lies beyond it, as transformers expects.
 
-        I/O: as ``TensorStore.get_batch``.
+        Raises InvalidArgumentError (a mask of another shape, or padding elsewhere). I/O: as ``TensorStore.get_batch``, a row.
         """
-        ids = _sequence(input_ids)[:-1]
-        cache = self._cache_class(config=self.model.config)
-        ids = ids[: self.store.probe(ids)]
-        if not len(ids):
-            return cache
-        layers, two, heads, page_tokens, width = self.store.format.shape
-        pages = len(ids) // page_tokens
-        whole = PageFormat(len(ids), (layers, two, heads, len(ids), width), self.store.format.dtype)
-        memory = new_pages(whole, 1)[0]
-        tokens = self.store.get_into(ids, _spans(list(memory.flatten(0, 1)), pages, page_tokens)) * page_tokens
-        for i, (keys, values) in enumerate(memory[..., :tokens, :].to(self.model.device) if tokens else ()):
-            cache.update(keys[None, :, :0], values[None, :, :0], i)
-            cache.layers[i].keys, cache.layers[i].values = keys[None], values[None]  # update would copy: half of a restore
-        return cache
+        return self._restore(read_prompts(input_ids, attention_mask))
 
-    def save(self, input_ids: Any, cache: Cache) -> int:  # noqa: ANN401  # a tensor, an array or a list
+    def save(self, input_ids: Any, cache: Cache, attention_mask: Any = None) -> int:  # noqa: ANN401  # as restore
         """Store the whole pages of a cache; how many are newly stored.
 
-        ``cache``: the DynamicCache that computing ``input_ids`` ([1, n] or [n]) left behind; its position i belongs to token
-        i. Pages are stored as far as both reach: a cache may lack the last tokens, or go on beyond them.
+        ``cache``: the DynamicCache that computing ``input_ids`` ([rows, n] or [n]) left behind; its column i belongs to the
+        tokens of column i. ``attention_mask``: as for :meth:`restore`. Pages are stored as far as both reach: a cache may lack
+        the last tokens, or go on beyond them.
 
-        Raises UnsupportedCacheError, InvalidArgumentError, PoisonedError, ClosedError. I/O: as ``TensorStore.put_batch``.
+        Raises UnsupportedCacheError, InvalidArgumentError, PoisonedError, ClosedError. I/O: as ``TensorStore.put_batch``, a row.
         """
-        ids = _sequence(input_ids)
+        return self._save(read_prompts(input_ids, attention_mask), cache)
+
+    def generate(self, input_ids: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what model.generate takes and returns
+        """``model.generate`` with the stored prefixes in place of computing them; the whole pages of the answers are saved too.
+
+        ``input_ids``: [rows, n], rows of different lengths padded on the left with an ``attention_mask`` that says so. Takes
+        (a ``streamer``, say) and returns what ``model.generate`` does, except arguments that would make the cache depend on
+        more than the tokens, or hold several answers a prompt: InvalidArgumentError. If the disk fails when saving, that is
+        logged and the answer returned.
+
+        I/O: as :meth:`restore` and :meth:`save`.
+        """
+        prompts = read_prompts(input_ids, kwargs.get("attention_mask"))
+        ends = _check_arguments(self.model, prompts, kwargs)
+        cache = self._restore(prompts)
+        out = self.model.generate(input_ids, past_key_values=cache, **kwargs)
+        try:
+            self._save(prompts.longer(out if hasattr(out, "data_ptr") else out.sequences, ends), cache)
+        except (IOFailedError, BusyError) as error:
+            _log.warning("the KV cache was not saved: %s", error)
+        return out
+
+    # helpers
+
+    def _restore(self, prompts: Prompts) -> Cache:
+        """The cache of these prompts, as far as every one of them is stored."""
+        cache = self._cache_class(config=self.model.config)
+        page_tokens = self.store.format.page_tokens
+        stored = [self.store.probe(ids[:-1]) for ids in prompts.rows]
+        columns = prompts.reach(stored)
+        if columns <= 0:
+            return cache
+        needed = [-(-max(columns - start, 0) // page_tokens) * page_tokens for start in prompts.starts]
+        rows = [self._read(ids[:n]) for ids, n in zip(prompts.rows, needed, strict=True)]
+        columns = min(columns, prompts.reach([row.shape[-2] for row in rows]))
+        if columns <= 0:
+            return cache
+        whole = rows[0][:, :, None] if prompts.alone else self._beside(rows, prompts.starts, columns)
+        for i, (keys, values) in enumerate(whole[..., :columns, :].to(self.model.device)):
+            cache.update(keys[..., :0, :], values[..., :0, :], i)
+            cache.layers[i].keys, cache.layers[i].values = keys, values  # update would copy: half of a restore
+        return cache
+
+    def _read(self, ids: Any) -> Any:  # noqa: ANN401  # whole pages of tokens; a tensor [layers, 2, heads, tokens, width]
+        """Keys and values of these tokens, as many of the first as came."""
+        layers, two, heads, page_tokens, width = self.store.format.shape
+        shape = (layers, two, heads, max(len(ids), page_tokens), width)
+        memory = new_pages(PageFormat(shape[3], shape, self.store.format.dtype), 1)[0]
+        pages = len(ids) // page_tokens
+        came = self.store.get_into(ids, _spans(list(memory.flatten(0, 1)), pages, page_tokens)) if pages else 0
+        return memory[..., : came * page_tokens, :]
+
+    def _beside(self, rows: Sequence[Any], starts: Sequence[int], columns: int) -> Any:  # noqa: ANN401  # a tensor
+        """The rows' keys and values side by side: [layers, 2, rows, heads, columns, width], 0 where a row is padded."""
+        layers, two, heads, _, width = self.store.format.shape
+        whole = rows[0].new_zeros((layers, two, len(rows), heads, columns, width))
+        for i, (row, start) in enumerate(zip(rows, starts, strict=True)):
+            if start < columns:
+                whole[:, :, i, :, start:] = row[..., : columns - start, :]
+        return whole
+
+    def _save(self, prompts: Prompts, cache: Cache) -> int:
+        """Store the whole pages of every row; how many are newly stored."""
         if not isinstance(cache, self._cache_class):
             _unsupported(f"a {type(cache).__name__}: only DynamicCache can be saved")
         if getattr(cache, "offloading", False):
@@ -120,30 +174,15 @@ class PrefixCache:
         tensors = [t for layer in cache.layers if layer.is_initialized for t in (layer.keys, layer.values)]
         if not tensors or not tensors[0].numel():
             return 0
-        self._check_tensors(tensors)
+        self._check_tensors(tensors, len(prompts.rows))
         page_tokens = self.store.format.page_tokens
-        pages = min(len(ids), tensors[0].shape[-2]) // page_tokens
-        if not pages:
-            return 0
-        return self.store.put_batch(ids[: pages * page_tokens], _spans([_rows(t[0]) for t in tensors], pages, page_tokens))
-
-    def generate(self, input_ids: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # what model.generate takes and returns
-        """``model.generate`` with the stored prefix in place of computing it; the whole pages of the answer are saved too.
-
-        ``input_ids``: [1, n]. Takes and returns what ``model.generate`` does, except arguments that would make the cache
-        depend on more than the tokens, or hold several sequences: InvalidArgumentError. If the disk fails when saving, that
-        is logged and the answer returned.
-
-        I/O: as :meth:`restore` and :meth:`save`.
-        """
-        _check_arguments(self.model, _sequence(input_ids), kwargs)
-        cache = self.restore(input_ids)
-        out = self.model.generate(input_ids, past_key_values=cache, **kwargs)
-        try:
-            self.save(out if hasattr(out, "data_ptr") else out.sequences, cache)
-        except (IOFailedError, BusyError) as error:
-            _log.warning("the KV cache was not saved: %s", error)
-        return out
+        saved = 0
+        for i, (ids, start) in enumerate(zip(prompts.rows, prompts.starts, strict=True)):
+            pages = max(min(len(ids), tensors[0].shape[-2] - start), 0) // page_tokens
+            if pages:
+                spans = _spans([_rows(t[i, :, start:]) for t in tensors], pages, page_tokens)
+                saved += self.store.put_batch(ids[: pages * page_tokens], spans)
+        return saved
 
     def _check_layers(self, cache: Cache) -> None:
         """Raise UnsupportedCacheError unless all layers are full-attention ones, as many as pages have."""
@@ -154,16 +193,16 @@ class PrefixCache:
         if len(cache.layers) not in (0, layers):
             _unsupported(f"a cache of {len(cache.layers)} layers, the store's pages have {layers}")
 
-    def _check_tensors(self, tensors: Sequence[Any]) -> None:
-        """Raise UnsupportedCacheError unless keys and values of every layer are what pages hold, for one sequence."""
+    def _check_tensors(self, tensors: Sequence[Any], rows: int) -> None:
+        """Raise UnsupportedCacheError unless keys and values of every layer are what pages hold, for so many sequences."""
         layers, two, heads, _, width = self.store.format.shape
         if len(tensors) != layers * two:
             _unsupported(f"{len(tensors) // 2} of {layers} layers hold anything (do layers share their cache?)")
-        expected = (1, heads, tensors[0].shape[-2], width)
+        expected = (rows, heads, tensors[0].shape[-2], width)
         for i, tensor in enumerate(tensors):
             where = f"layer {i // 2} {'values' if i % 2 else 'keys'}"
             if tuple(tensor.shape) != expected:
-                _unsupported(f"{where}: shape {list(tensor.shape)}, expected {list(expected)} (one sequence)")
+                _unsupported(f"{where}: shape {list(tensor.shape)}, expected {list(expected)} ({rows} sequences)")
             if tensor.dtype != self.store.format.dtype:
                 _unsupported(f"{where}: {tensor.dtype}, the store's pages are {self.store.format.dtype}")
 
@@ -183,19 +222,8 @@ def _rows(tensor: Any) -> Any:  # noqa: ANN401  # a tensor, torch is imported by
     return tensor if tensor.stride()[1:] == (tensor.shape[-1], 1) else tensor.contiguous()
 
 
-def _sequence(input_ids: Any) -> NDArray[np.uint32]:  # noqa: ANN401  # a tensor, an array or a list
-    """The ids of the one sequence."""
-    shape = tuple(getattr(input_ids, "shape", ()))
-    if len(shape) == 2:
-        if shape[0] != 1:
-            msg = f"input_ids has shape {list(shape)}: only one sequence at a time can be restored or saved"
-            raise InvalidArgumentError(msg)
-        input_ids = input_ids[0]
-    return token_ids(input_ids)
-
-
-def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, Any]) -> None:
-    """Refuse what would make the cache something else than a function of the tokens of one sequence."""
+def _check_arguments(model: Model, prompts: Prompts, kwargs: dict[str, Any]) -> list[int]:
+    """Refuse what would make the cache something else than a function of the tokens of each row; the tokens that end one."""
     for name in kwargs.keys() & _REFUSED:
         _refuse_argument(name, "the cache would not be what the tokens alone give")
     config = kwargs.get("generation_config") or model.generation_config
@@ -208,15 +236,14 @@ def _check_arguments(model: Model, ids: NDArray[np.uint32], kwargs: dict[str, An
         _refuse_argument("prompt_lookup_num_tokens", "transformers answers differently from a cache that covers the prompt")
     for name in ("num_beams", "num_return_sequences"):
         if (wanted[name] or 1) != 1:
-            _refuse_argument(f"{name}={wanted[name]}", "only one sequence at a time")
+            _refuse_argument(f"{name}={wanted[name]}", "only one answer a prompt")
     mask, pad = kwargs.get("attention_mask"), wanted["pad_token_id"]
-    ends = np.ravel(() if wanted["eos_token_id"] is None else wanted["eos_token_id"])
-    if mask is not None and not bool((mask == 1).all()):
-        _refuse_argument("attention_mask with zeros", "padding shifts the tokens: pass the prompt without it")
-    if mask is None and pad is not None and pad in ids and pad not in ends:
+    ends: list[int] = np.ravel(() if wanted["eos_token_id"] is None else wanted["eos_token_id"]).tolist()
+    if mask is None and pad is not None and pad not in ends and any(pad in ids for ids in prompts.rows):
         _refuse_argument(
-            f"a prompt with the padding token {pad}", "pass attention_mask=torch.ones_like(input_ids) if it is meant"
+            f"a prompt with the padding token {pad}", "pass an attention_mask: ones where it is meant, zeros where it is padding"
         )
+    return ends
 
 
 def _refuse_argument(name: str, why: str) -> NoReturn:
