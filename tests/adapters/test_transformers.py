@@ -5,8 +5,10 @@ The model is a random Llama of two layers: what matters is whose bytes come back
 
 import copy
 import functools
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -403,6 +405,17 @@ def test_a_failing_disk_does_not_cost_the_answer(prefix_cache, model, monkeypatc
     monkeypatch.setattr(prefix_cache.store, "put_batch", busy)
     assert torch.equal(prefix_cache.generate(PROMPT, max_new_tokens=4, do_sample=False), expected)
     assert "not saved: store is busy: test" in caplog.text
+
+
+def test_the_examples_of_the_page_run(tmp_path, model):
+    page = (Path(__file__).parents[2] / "docs" / "adapters" / "transformers.md").read_text()
+    names = {"path": str(tmp_path), "model": model}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    with names["store"] as store:
+        assert len(names["history"]) == 3 + 3 + 8 + 2 + 8
+        assert names["answers"].shape == (2, 80 + 5 + 4)
+        assert store.probe(names["document"]) == names["known"] == 64
 
 
 def test_the_adapter_loads_without_transformers():
