@@ -6,6 +6,7 @@ truth test, and leave undone meanwhile what can wait.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,4 +23,8 @@ def at_work() -> Iterator[None]:
     try:
         yield
     finally:
-        running.pop()
+        if running:  # in a child forked from inside nothing is left
+            running.pop()
+
+
+os.register_at_fork(after_in_child=running.clear)  # the threads that were at work are not there

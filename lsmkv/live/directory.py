@@ -196,6 +196,7 @@ class Directory:
         self._making: tuple[int, ColumnMaker] | None = None
         self._unfit: set[int] = set()
         self._lock = Lock()
+        self._books = Lock()  # while somebody looks what is left of the budget and takes it; nothing is called under it
         self._waiting: deque[tuple[Counters, Bloom, U64]] = deque()
         self._waiting_keys = 0
 
@@ -213,6 +214,14 @@ class Directory:
     def room(self) -> int:
         """Bytes of the budget that are left; below 0 if it was lowered."""
         return self.budget_bytes - self.taken
+
+    def lend(self, charge: int) -> bool:
+        """Set so many bytes of the budget aside for a finder, if they are left (below 0: give them back)."""
+        with self._books:
+            if 0 < charge > self.room:
+                return False
+            self.lent += charge
+            return True
 
     def plan(self, view: View, get: GetReader, keys: int) -> Plan | None:
         """Where a batch of so many keys finds the tables of a view; None: none has a column.
@@ -242,6 +251,9 @@ class Directory:
                 self._choose(plan, get, keys)
             if self._making is not None:
                 number, maker = self._making
+                if column_bytes(maker.file.properties.meta.entries) > self.room:  # a finder has taken what was left
+                    self._give_up(number)
+                    return
                 counters = get(number).counters
                 try:
                     column = maker.advance(ROWS_A_KEY * keys, counters)
@@ -250,8 +262,7 @@ class Directory:
                     self._refuse(plan, number)
                     return
                 except BaseException:  # the disk may do better when the table was asked as often once more
-                    self._making = None
-                    self._asked.pop(number, None)
+                    self._give_up(number)
                     raise
                 if column is None:
                     return
@@ -259,8 +270,7 @@ class Directory:
                 if column.widest > GAP:
                     self._refuse(plan, number)
                 else:
-                    dead = frozenset(self._packed.index) - plan.numbers
-                    self._swap(self._packed.changed(dead, {number: column}))
+                    self._add(frozenset(self._packed.index) - plan.numbers, number, column)
         except LsmError:
             return
         finally:
@@ -281,6 +291,21 @@ class Directory:
             else:
                 self._refuse(plan, number)
             return
+
+    def _give_up(self, number: int) -> None:
+        """Stop making a column, until its table was asked as often once more."""
+        self._making = None
+        self._asked.pop(number, None)
+
+    def _add(self, dead: frozenset[int], number: int, column: Column) -> None:
+        """Let look at a column that was made; without its values, or not at all, if a finder has taken the room meanwhile."""
+        for one in (column, column._replace(values=None)):
+            packed = self._packed.changed(dead, {number: one})
+            with self._books:
+                if packed.nbytes + self.lent <= self.budget_bytes:
+                    self._swap(packed)
+                    return
+        self._asked.pop(number, None)
 
     def _refuse(self, plan: Plan, number: int) -> None:
         """No column for this table."""
@@ -321,7 +346,7 @@ class Directory:
 
     def forked(self) -> None:
         """In a forked child: as :meth:`close`, whoever held the lock in the parent."""
-        self._lock = Lock()
+        self._lock, self._books = Lock(), Lock()
         self.close()
 
     def _clear(self) -> None:

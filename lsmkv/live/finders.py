@@ -138,9 +138,8 @@ class Finders:
         if everything > SHARE * (cache.capacity_bytes + cache.lent):
             return False
         extra = extra_bytes(entries)
-        if extra > self._directory.room:
+        if not self._directory.lend(extra):
             return False
-        self._directory.lent += extra
         cache.lend(each * entries)
         self._making = reader, FinderMaker(reader.file, each, self._seed, cache.seed), each
         return True
@@ -155,7 +154,7 @@ class Finders:
 
     def _back(self, cached: int, extra: int) -> None:
         """Give back what was set aside."""
-        self._directory.lent -= extra
+        self._directory.lend(-extra)
         if self._cache is not None:
             self._cache.lend(-cached)
 

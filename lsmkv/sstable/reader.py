@@ -118,8 +118,8 @@ class TableReader(RowAccess):
                 row = tags.find(h & 0xFF, row + 1, end)
         else:
             self.patience -= 1
-            if self.patience <= 0 and self.wish is not None:
-                self.wish(self)
+            if self.patience <= 0 and (wish := self.wish) is not None:
+                wish(self)
         index = bisect_left(self.fences, key)
         rows = self.rows[index]
         if rows is not None:

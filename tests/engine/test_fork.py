@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 
 import lsmkv
+from lsmkv.env import background
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -271,3 +273,24 @@ def test_a_child_that_ends_in_the_usual_way_leaves_the_parents_files_alone(tmp_p
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "own")], check=False, timeout=60)
     assert done.returncode == 3
+
+
+def test_background_work_of_the_parent_does_not_run_in_the_child():
+    """Readers there would leave undone for ever what waits for the end of it."""
+
+    def alone() -> None:
+        assert not background.running
+        with background.at_work():
+            assert background.running
+        assert not background.running
+
+    with background.at_work():
+        assert in_child(alone) == 0
+        assert background.running
+
+
+def test_a_child_forked_from_inside_background_work_may_leave_it():
+    with ExitStack() as work:
+        work.enter_context(background.at_work())
+        assert in_child(work.close) == 0
+        assert background.running

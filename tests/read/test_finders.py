@@ -228,6 +228,23 @@ def test_only_where_all_values_fit_the_cache() -> None:
             assert db.stats().cache_bytes <= 1 << 20
 
 
+@pytest.mark.parametrize(("budget", "taken"), [(110_000, 40_000), (150_000, 145_744), (170_000, 145_744), (220_000, 177_744)])
+def test_a_hash_column_and_a_finder_share_the_budget(budget: int, taken: int) -> None:
+    """A finder takes room while a column is being made: the column gets what is left, its values only if they fit, too."""
+    db, contents = filled(MemoryFileSystem(), 4000, hash_column_bytes=budget)
+    rng = random.Random(3)
+    with db:
+        for turn in range(100):
+            if turn == 36:  # the column is begun
+                assert not memory(db)
+                ask(db, contents, [*contents], 4000)
+                assert memory(db) == 40_000
+            some = rng.choices([*contents], k=40)
+            assert db.get_many(some) == [contents[k] for k in some]
+            assert memory(db) <= budget
+        assert memory(db) == taken
+
+
 def test_what_a_finder_takes_is_given_back_with_its_table() -> None:
     db, contents = filled(MemoryFileSystem())
     with db:
