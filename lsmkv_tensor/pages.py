@@ -14,6 +14,7 @@ page. Pages are a cache: when the budget is full those go that the eviction poli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from posixpath import join
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,7 @@ from lsmkv.env.process import watch_forks
 from lsmkv_tensor.codec import Codec, namespace_codec
 from lsmkv_tensor.errors import InvalidArgumentError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
-from lsmkv_tensor.opening import Parts, checked_paths, open_parts
+from lsmkv_tensor.opening import Parts, checked_paths, close_parts, open_parts
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pagestats import PageStoreStats
 from lsmkv_tensor.registry import NamespaceInfo
@@ -92,15 +93,18 @@ class PageStore(Standing):
         """
         first, *further = checked_paths(path)
         options = options if options is not None else StoreOptions()
-        siblings = open_siblings(first, member, options, sharing)
-        if siblings is not None:
-            first, *further = (join(root, siblings.name) for root in (first, *further))
-        parts = open_parts(first, options, further)
-        try:
-            return cls(first, parts, Services(options, siblings))
-        except BaseException:
-            parts.db.close()
-            raise
+        with ExitStack() as undo:  # an engine tries again every second: a failure leaves no thread and no file behind
+            siblings = open_siblings(first, member, options, sharing)
+            if siblings is not None:
+                undo.callback(siblings.close)
+                first, *further = (join(root, siblings.name) for root in (first, *further))
+            parts = open_parts(first, options, further)
+            undo.callback(close_parts, parts)
+            services = Services(options, siblings)
+            undo.callback(services.close)
+            store = cls(first, parts, services)
+            undo.pop_all()
+            return store
 
     def namespace(
         self,

@@ -93,6 +93,7 @@ class Holding:
         self._clock: Clock = options.clock if options.clock is not None else SystemClock()
         self._lock = Lock()
         self._views: dict[tuple[str, int], _Asked] = {}
+        self._unmade = False
         self._tried = self._clock.monotonic()
         self._start(wait_s if on_conflict == "wait" else 0.0)
 
@@ -109,15 +110,19 @@ class Holding:
         return lambda: asked.view
 
     def claim(self) -> bool:
-        """Whether it has a directory to write to; a follower tries to have it, once a second. I/O: then as ``PageStore.open``."""
-        if self.state == "own":
-            return True
-        if self.state == "closed" or self._conflict == "fresh" or self._clock.monotonic() - self._tried < RETRY_S:
-            return False
+        """Whether it has a directory to write to; a follower tries to have it, once a second.
+
+        So are namespaces that a failing or full disk did not let be made. I/O: then as ``PageStore.open``.
+        """
+        own = self.state == "own"
+        done = not self._unmade if own else self.state == "closed" or self._conflict == "fresh"
+        if done or self._clock.monotonic() - self._tried < RETRY_S:
+            return own
         with self._lock:
-            if self.state in ("own", "closed"):
-                return self.state == "own"
             self._tried = self._clock.monotonic()
+            if self.state in ("own", "closed"):
+                self._reopen_views()
+                return self.state == "own"
             follower, found = self.store, self._take(self.member)
             if found is None:
                 return False
@@ -133,10 +138,11 @@ class Holding:
         with self._lock:
             if not isinstance(self.store, PageStore):
                 return 0
-            writers = [asked.view.writer for asked in self._views.values()]
-            dropped = sum(self.store.drop_namespace(writer.number) for writer in writers if writer is not None)
-            self._reopen_views()
-            return dropped
+            numbers = {asked.view.writer.number for asked in self._views.values() if asked.view.writer is not None}
+            try:
+                return sum(map(self.store.drop_namespace, numbers))
+            finally:  # those that were dropped before one could not be
+                self._reopen_views()
 
     def close(self) -> None:
         """Write what was accepted and let go of everything. A second call does nothing. I/O: as ``PageStore.close``."""
@@ -186,12 +192,24 @@ class Holding:
 
     def _reopen_views(self) -> None:
         """Every view as the store is now (lock held)."""
+        self._unmade = False
         for asked in self._views.values():
-            asked.view = self._open_view(asked.fields, asked.page_bytes, asked.codec)
+            try:
+                asked.view = self._open_view(asked.fields, asked.page_bytes, asked.codec)
+            except InvalidArgumentError as error:  # the directory that was taken holds no such pages: too late to refuse them
+                _log.warning("lsmkv: pages of %d bytes are not kept from now on: %s", asked.page_bytes, error)
+                asked.view = View(None, None)
 
     def _open_view(self, fields: Mapping[str, object], page_bytes: int, codec: str) -> View:
-        """One view as the store is now (lock held)."""
-        if isinstance(self.store, PageStore):
-            writer = self.store.namespace(fields, page_bytes, codec=codec)
-            return View(writer, writer)
-        return View(None if self.store is None else self.store.namespace(fields, page_bytes), None)
+        """One view as the store is now (lock held): an empty one, for a while, if the disk does not let it be made."""
+        try:
+            if isinstance(self.store, PageStore):
+                writer = self.store.namespace(fields, page_bytes, codec=codec)
+                return View(writer, writer)
+            return View(None if self.store is None else self.store.namespace(fields, page_bytes), None)
+        except InvalidArgumentError:
+            raise
+        except (LsmError, OSError) as error:
+            self._unmade = True
+            _log.warning("lsmkv: pages of %d bytes are not kept for now: %s", page_bytes, error)
+            return View(None, None)

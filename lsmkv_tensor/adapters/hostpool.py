@@ -24,6 +24,8 @@ Pool: TypeAlias = Any
 
 _FIELDS = ("layer_num", "head_num", "head_dim", "v_head_dim", "start_layer", "end_layer", "kv_lora_rank", "qk_rope_head_dim")
 """What of a pool's geometry is asked for, where it has it."""
+_ANY = 1 << 62
+"""Tokens of a pool that does not say how many it has."""
 
 
 class HostPages:
@@ -69,12 +71,19 @@ class HostPages:
         }
 
     def slots(self, host_indices: Any, pages: int) -> NDArray[np.int64]:  # noqa: ANN401  # a tensor, or an array in tests
-        """The first slot of each page. InvalidArgumentError if there are not ``page_size`` indices for each page."""
+        """The first slot of each page. InvalidArgumentError if they are not ``page_size`` indices for each page of the pool."""
         n = 0 if host_indices is None else len(host_indices)
         if n != pages * self.page_size:
             msg = f"{n} host indices for {pages} pages of {self.page_size} tokens"
             raise InvalidArgumentError(msg)
-        return np.asarray(host_indices).reshape(-1)[:: self.page_size].astype(np.int64) if n else np.empty(0, np.int64)
+        if not n:
+            return np.empty(0, np.int64)
+        first = np.asarray(host_indices).reshape(-1)[:: self.page_size].astype(np.int64)
+        last = int(getattr(self.pool, "size", _ANY)) - self.page_size
+        if first.min() < 0 or first.max() > last or (first % self.page_size).any():  # memory that is not the pool's
+            msg = f"host indices that begin no page of the pool: pages of {self.page_size} tokens from 0 to {last} do"
+            raise InvalidArgumentError(msg)
+        return first
 
     def spans(self, slots: NDArray[np.int64]) -> PageSpans:
         """The memory of the pages that begin at these slots; only of a pool that has :attr:`sizes`."""

@@ -50,12 +50,17 @@ class Jobs(Generic[T]):
             waiting = sum(job.pages for job in self._queues["store"])
             if self._stopping or (kind == "store" and waiting and waiting + pages > self._max_store_pages):
                 return False
-            self._queues[kind].append(_Job(pages, work, failed))
-            if self._idle or self._threads == self._limit:
-                self._changed.notify_all()
-                return True
-            self._threads += 1
-            start_thread(f"{self._name}-{self._threads}", self._run)
+            queue = self._queues[kind]
+            queue.append(_Job(pages, work, failed))
+            if self._idle < sum(map(len, self._queues.values())) and self._threads < self._limit:
+                try:
+                    start_thread(f"{self._name}-{self._threads + 1}", self._run)
+                    self._threads += 1
+                except RuntimeError:  # the machine has no more threads: those that there are do it
+                    if not self._threads:
+                        queue.pop()
+                        return False
+            self._changed.notify_all()
             return True
 
     def report(self, result: T) -> None:
@@ -99,7 +104,7 @@ class Jobs(Generic[T]):
             except Exception as error:  # noqa: BLE001 - the engine is told
                 result = job.failed(error)
             self._results.append(result)
-            del job
+            del job, result
 
     def _next(self) -> _Job[T] | None:
         """The next job; None at the end."""

@@ -38,17 +38,19 @@ class Verdicts:
         """They were asked for. What nobody wants to know any more is forgotten; a miss by failure stays one."""
         for key, flag in zip(keys, flags, strict=True):
             if self._known.get(key, False) is None:
-                self._known[key] = bool(flag)
-                if not self._askers.get(key):
-                    self._drop(key)
+                self._set(key, flag=bool(flag))
 
     def miss(self, keys: Iterable[bytes]) -> None:
         """They could not be loaded: for the requests that know them they are not there."""
-        self._known.update((key, False) for key in keys if key in self._known)
+        for key in keys:
+            if key in self._known:
+                self._set(key, flag=False)
 
     def stored(self, keys: Iterable[bytes]) -> None:
-        """They are there now."""
-        self._known.update((key, True) for key in keys if self._known.get(key) is False)
+        """They are there now, whatever somebody who asked before hears."""
+        for key in keys:
+            if self._known.get(key, True) is not True:
+                self._set(key, flag=True)
 
     def finished(self, request: str) -> None:
         """Nobody asks for this request any more."""
@@ -62,6 +64,12 @@ class Verdicts:
     def __len__(self) -> int:
         """Keys that are kept."""
         return len(self._known)
+
+    def _set(self, key: bytes, *, flag: bool) -> None:
+        """This is known of a key, as long as somebody wants to know it."""
+        self._known[key] = flag
+        if not self._askers.get(key):
+            self._drop(key)
 
     def _drop(self, key: bytes) -> None:
         """Forget a key."""

@@ -106,7 +106,11 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         config = offloading_spec.config
         member = f"rank{config.parallel.rank}-dp{config.parallel.data_parallel_index}"
         self.holding = Holding(path, member, chosen, on_conflict=on_conflict, wait_s=conflict_wait_s)
-        self._view = self.holding.view(namespace_fields(offloading_spec, revision), self._memory.page_bytes)
+        try:
+            self._view = self.holding.view(namespace_fields(offloading_spec, revision), self._memory.page_bytes)
+        except BaseException:
+            self.holding.close()
+            raise
         self._jobs: Jobs[tuple[str, Any]] = Jobs("lsmkv-vllm", threads=threads, max_store_pages=max_store_pages)
         self._verdicts = Verdicts()
         self._loads: dict[int, list[bytes]] = {}
@@ -282,19 +286,25 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
 
 
 class _Memory:
-    """The primary tier's memory: chunks of equal size, one after the other."""
+    """The primary tier's memory: chunks of equal size, at equal distances."""
 
     def __init__(self, view: memoryview) -> None:
-        if view.ndim != 2 or view.strides is None or view.readonly:
-            msg = f"the primary tier's view must be writable and have two dimensions, not {view.ndim}"
+        steps, shape = view.strides or (), view.shape or ()
+        if view.ndim != 2 or view.readonly or steps[1] != view.itemsize or steps[0] < shape[1] * view.itemsize:
+            msg = f"the primary tier's view must be writable and have two dimensions, whole chunks, not {shape} by {steps}"
             raise InvalidArgumentError(msg)
-        self._array = np.frombuffer(view, np.uint8) if view.c_contiguous else np.asarray(view).view(np.uint8)
-        self.page_bytes = int(view.strides[0])
+        self._array = np.asarray(view)
+        self._chunks, self._step = shape[0], steps[0]
+        self.page_bytes = shape[1] * view.itemsize
+        """Without what may lie between two chunks: that is nobody's, and behind the last one another's."""
         self._base = int(self._array.ctypes.data)
 
     def spans(self, chunks: Sequence[int]) -> PageSpans:
-        """The memory of these chunks."""
-        at = np.array(chunks, np.uint64) * np.uint64(self.page_bytes) + np.uint64(self._base)
+        """The memory of these chunks. InvalidArgumentError for one that there is not."""
+        if chunks and not 0 <= min(chunks) <= max(chunks) < self._chunks:
+            msg = f"chunks {min(chunks)} to {max(chunks)} of a primary tier of {self._chunks}"
+            raise InvalidArgumentError(msg)
+        at = np.array(chunks, np.uint64) * np.uint64(self._step) + np.uint64(self._base)
         return PageSpans(at[:, None], np.array([self.page_bytes], np.int64), self._array)
 
 

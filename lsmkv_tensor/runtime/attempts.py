@@ -125,9 +125,16 @@ class AttemptPool:
                 return True
             if self._threads >= MAX_THREADS:
                 return True
-            self._threads += 1
-        start_thread("lsmkv-read", self._run)
-        return True
+            try:
+                start_thread("lsmkv-read", self._run)
+            except RuntimeError:  # the machine has no more threads: those that there are do it
+                if not self._threads:
+                    self._waiting.remove(attempt)  # type: ignore[arg-type]  # as above
+                    self.refused += 1
+                    return False
+            else:
+                self._threads += 1
+            return True
 
     def _wait(self, attempt: _Attempt[T], at: int, until: float) -> bool:
         """Wait for a part, or for the attempt's error; False at the deadline."""

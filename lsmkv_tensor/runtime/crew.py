@@ -91,9 +91,9 @@ class Crew:
         The first error of a part is raised; parts not begun are then left out.
         """
         job = _Job(parts)
-        if len(parts) > 1 and self._most:
-            self._call(job, len(parts) - 1)
         try:
+            if len(parts) > 1 and self._most:
+                self._call(job, len(parts) - 1)
             job.work()
         except BaseException as error:  # noqa: BLE001 - an interrupt between two parts: no further one is begun
             job.error = job.error or error
@@ -124,8 +124,11 @@ class Crew:
                     helper = self._idle.pop()
                 elif self._threads < self._most:
                     helper = _Helper()
+                    try:
+                        start_thread("lsmkv-crew", lambda helper=helper: self._live(helper))  # type: ignore[misc]  # bound now
+                    except RuntimeError:  # the machine has no more threads: the caller does without
+                        return
                     self._threads += 1
-                    start_thread("lsmkv-crew", lambda helper=helper: self._live(helper))  # type: ignore[misc]  # bound now
                 else:
                     return
                 helper.job = job  # type: ignore[assignment]  # a helper never looks at what parts return

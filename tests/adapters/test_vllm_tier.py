@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -273,3 +274,75 @@ def test_verdicts_of_keys_nobody_wants_any_more_are_forgotten_when_they_come():
     assert verdicts.look(b"k", "s") is True
     verdicts.finished("s")
     assert len(verdicts) == 0
+
+
+def test_what_a_failed_load_leaves_behind_ends_with_its_requests():
+    verdicts = Verdicts()
+    verdicts.look(b"k", "r")
+    verdicts.finished("r")
+    verdicts.miss([b"k"])
+    verdicts.learn([b"k"], [True])
+    assert len(verdicts) == 0
+
+
+def test_what_was_stored_while_it_was_asked_for_is_there():
+    verdicts = Verdicts()
+    verdicts.look(b"k", "r")
+    verdicts.take()
+    verdicts.stored([b"k"])
+    verdicts.learn([b"k"], [False])
+    assert verdicts.look(b"k", "r") is True
+
+
+def test_two_jobs_at_once_have_a_thread_each_though_one_was_idle():
+    jobs = Jobs("lsmkv-test", threads=2)
+    jobs.submit("load", 1, lambda: 0, lambda _: 0)
+    jobs.wait_idle()
+    met = threading.Barrier(2)
+    with jobs._changed:  # the idle thread does not wake in between
+        for _ in range(2):
+            jobs.submit("load", 1, lambda: met.wait(60), lambda _: "alone")
+    jobs.wait_idle()
+    jobs.stop()
+    assert "alone" not in jobs.finished()
+
+
+def test_only_a_tiers_own_chunks_are_read_and_written(machine):
+    tier = machine.start()
+    for chunk in (CHUNKS, -1):
+        assert not machine.transfer(tier, tier.submit_store, [0], [chunk])["success"]
+    machine.store(tier, [0])
+    assert not machine.transfer(tier, tier.submit_load, [0], [CHUNKS])["success"]
+
+
+def test_what_lies_between_two_chunks_is_left_alone(machine):
+    wide = np.full((CHUNKS, CHUNK + 8), 7, np.uint8)
+    tier = LsmkvTier(
+        spec(), memoryview(wide[:, :CHUNK]), "t", path="/w", max_bytes=INDEX + 8192 + 6 * SEGMENT, segment_bytes=SEGMENT,
+        index_bytes=INDEX, fs=machine.fs, clock=machine.clock, scheduler=ManualScheduler(), io_timeout_s=None,
+    )  # fmt: skip
+    tier.memory = wide[:, :CHUNK]
+    machine.tiers.append(tier)
+    machine.store(tier, range(CHUNKS // 4))
+    assert machine.load(tier, range(CHUNKS // 4))["success"]
+    assert (wide[:, CHUNK:] == 7).all()
+
+
+def test_an_engine_that_does_not_start_holds_no_directory(machine):
+    settings = {"max_bytes": INDEX + 8192 + 6 * SEGMENT, "segment_bytes": SEGMENT, "index_bytes": INDEX, "fs": machine.fs}
+    with pytest.raises(InvalidArgumentError, match="page_bytes"):
+        LsmkvTier(spec(), memoryview(np.zeros((2, SEGMENT), np.uint8)), "t", path="/kv", **settings)
+    assert machine.start().holding.state == "own"
+
+
+def test_a_machine_without_further_threads_refuses_jobs_and_ends():
+    jobs = Jobs("lsmkv-test")
+    ordinary = threading.stack_size(1 << 46)  # no machine gives a thread that much
+    try:
+        assert not jobs.submit("load", 1, lambda: 1, lambda _: 0)
+    finally:
+        threading.stack_size(ordinary)
+    jobs.wait_idle()
+    assert jobs.submit("load", 1, lambda: 1, lambda _: 0)
+    jobs.stop()
+    assert jobs.finished() == [1]

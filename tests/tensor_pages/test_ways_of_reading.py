@@ -184,3 +184,15 @@ def test_the_kernel_hears_of_every_stretch_before_it_is_read():
         file = Heard()
         advise(file, cut(wants(*blocks), most))
         assert file.hints == hints
+
+
+def test_a_machine_without_further_threads_costs_speed_only():
+    crew = Crew(2)
+    ordinary = threading.stack_size(1 << 46)  # no machine gives a thread that much
+    try:
+        assert crew.run([lambda: 1, lambda: 2]) == [1, 2]
+    finally:
+        threading.stack_size(ordinary)
+    meeting = threading.Barrier(3)
+    assert len(crew.run([lambda: meeting.wait(PATIENCE_S)] * 3)) == 3, "the failure was not counted as a thread"
+    crew.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -235,3 +236,17 @@ def test_a_tensor_store_delivers_the_prefix_that_came_in_time(faulty, monkeypatc
         rule.event.set()
         assert (out[6:] == 77).all()
         assert buffers == [bytearray(SIZE)] * 10
+
+
+def test_a_machine_without_further_threads_is_late_and_goes_on(faulty):
+    ns = faulty.open().namespace({"m": 1}, SIZE)
+    faulty.put(ns, range(2))
+    out = np.full((2, SIZE), CANARY, np.uint8)
+    ordinary = threading.stack_size(1 << 46)  # no machine gives a thread that much
+    try:
+        assert ns.get_into(faulty.keys(range(2)), out, deadline_s=5) == [False] * 2
+    finally:
+        threading.stack_size(ordinary)
+    assert (out == CANARY).all()
+    assert ns.get_into(faulty.keys(range(2)), out, deadline_s=5) == [True] * 2
+    faulty.store.close()

@@ -169,15 +169,17 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
     ) -> list[Tensor | None]:
         """Read pages into flat tensors of equal size; None for each that is not there. I/O: as ``Namespace.get_into``."""
         del target_sizes
-        targets = list(target_locations or [])
 
         def read() -> list[Tensor | None]:
             """The tensors whose pages came."""
+            targets = [] if target_locations is None else list(target_locations)
+            if not len(keys):
+                return []
             if len(targets) != len(keys) or any(t is None for t in targets):
                 msg = f"{len(keys)} keys and {sum(t is not None for t in targets)} tensors to read into"
                 raise InvalidArgumentError(msg)
             began = self._clock.monotonic()
-            store = self._flat_store(targets[0].nbytes if targets else 1)
+            store = self._flat_store(targets[0].nbytes)
             flags = store.read(keys, targets)
             self.meter.read(sum(flags), store.read_copies, sum(flags) * store.page_bytes, self._clock.monotonic() - began)
             return [t if flag else None for t, flag in zip(targets, flags, strict=True)]
@@ -194,12 +196,15 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
     ) -> bool:
         """Store flat tensors of equal size; whether all are there now. I/O: as ``Namespace.put_many``."""
         del target_locations, target_sizes
-        pages = [v.contiguous() for v in values or []]
 
         def write() -> bool:
             """Whether every page is there."""
+            pages = [] if values is None else [v.contiguous() for v in values]
+            if len(pages) != len(keys):
+                msg = f"{len(keys)} keys and {len(pages)} tensors to store"
+                raise InvalidArgumentError(msg)
             if not pages:
-                return not keys
+                return True
             return all(self._written(self._flat_store(pages[0].nbytes), keys, pages, None))
 
         return self._guarded("batch_set", write, lambda: False)
