@@ -162,7 +162,7 @@ class Standing:
             if state is None:
                 return
             self._db.flush()
-        except LsmError:  # ranks are worth no error: closing the index meets it again
+            if self._share.disk_bytes() + len(state) + KEEPSAKE_SLACK_BYTES <= self._quota.index_bytes:
+                keepsake.keep(self._parts.fs, self.path, self._services.options.eviction, state)
+        except (LsmError, OSError):  # ranks are worth no error: closing the index meets it again
             return
-        if self._share.disk_bytes() + len(state) + KEEPSAKE_SLACK_BYTES <= self._quota.index_bytes:
-            keepsake.keep(self._parts.fs, self.path, self._services.options.eviction, state)
