@@ -89,7 +89,17 @@ def _what(one: Line) -> str:
     runs = one.get("runs")
     if isinstance(runs, list):
         return f"merge {len(runs)} runs"
+    if "memory_to" in one:
+        return f"{_memory(one.get('memory_from'))} -> {_memory(one.get('memory_to'))}"
     return f"{_point(one.get('from'))} -> {_point(one.get('to'))}"
+
+
+def _memory(told: object) -> str:
+    """A split of the memory in words."""
+    if not isinstance(told, Mapping):
+        return "?"
+    mib, bits = _number(told, "memtable_bytes") / (1 << 20), _number(told, "filter_bits_per_key")
+    return f"memtable {mib:.3g} MiB, filters {bits:.3g} bits"
 
 
 def _point(told: object) -> str:

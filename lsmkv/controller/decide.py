@@ -1,12 +1,14 @@
 """Deciding: books and a window in, books and decisions out. No clock, no I/O, no randomness.
 
-Three questions, from slow to fast:
+Four questions, from slow to fast:
 
 1. *Size ratio*, by the slow average of the mix, robustly. For each other ratio, what it would have saved is added up; when that
    has paid for going there and coming back (``ROUND_TRIPS``), the ratio changes.
 2. *Runs per level*, by the fast average. More runs are free, fewer cost nothing at once either: the change is *lazy*, each level
    is brought in line by the arrival that reaches it. What should be merged before is the third question.
 3. *Merging now*, by rent or buy (:mod:`lsmkv.controller.rent_or_buy`), which looks at no average at all.
+4. *Memory*, if there is a budget for it: memtable or filters (:mod:`lsmkv.controller.split`), whenever the shape was thought
+   about and stays.
 
 A window without operations decides nothing. All merges wanted here, and the round trips, are paid from ``transition_share`` of
 the I/O seen so far.
@@ -25,6 +27,7 @@ from lsmkv.controller.rent_or_buy import Purchase, purchase, rents
 from lsmkv.controller.sensors import Averages, Window, averaged
 from lsmkv.controller.settings import Adaptive
 from lsmkv.controller.sizes import SizeTree
+from lsmkv.controller.split import Memory, Split, best_split, priced
 from lsmkv.policy.geometry import Geometry
 
 __all__ = ["Books", "Decision", "Merge", "Reshape", "decide"]
@@ -73,11 +76,19 @@ class Reshape:
     """Blocks per operation that the model expects to save at the present mix."""
 
 
-Decision: TypeAlias = Merge | Reshape
+Decision: TypeAlias = Merge | Reshape | Split
 
 
-def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> tuple[Books, tuple[Decision, ...]]:
-    """What to do after ``window`` with a tree like this: at most one reshape, then merges of runs that have no run in common."""
+def decide(
+    books: Books, tree: SizeTree, window: Window, settings: Adaptive, memory: Memory | None = None
+) -> tuple[Books, tuple[Decision, ...]]:
+    """What to do after ``window`` with a tree like this: at most one reshape or split, then merges that have no run in common.
+
+    ``memory``: what memtable and filters have now; None: it is not the controller's to split.
+    """
+    if settings.memory_bytes is None:
+        memory = None
+    settings = replace(settings, prices=priced(settings.prices, memory))
     entries = sum(run.entries for _, run in tree.runs())
     averages = averaged(books.averages, window, entries)
     spent, regret = books.spent, books.regret
@@ -90,6 +101,9 @@ def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> 
     if since[0] >= SHAPE_EVERY or averages.changes > books.averages.changes:
         regret, shaped = _shaped(averages, regret, tree, since[1], settings, allowed)
         decisions += [] if shaped is None else [shaped]
+        if shaped is None and memory is not None:
+            found = _split(averages, tree, entries, settings, memory)
+            decisions += [] if found is None else [found]
         spent += 0.0 if shaped is None else shaped.cost_blocks
         since = (0, 0.0)
     rent = rents(tree, window.done, books.rent, settings.prices)
@@ -107,6 +121,14 @@ def decide(books: Books, tree: SizeTree, window: Window, settings: Adaptive) -> 
     merged = {run for one in decisions if isinstance(one, Merge) for run in one.runs}
     rent = {run: paid for run, paid in rent.items() if run not in merged}
     return replace(now, rent=rent, regret=regret, spent=spent, since=since), tuple(decisions)
+
+
+def _split(averages: Averages, tree: SizeTree, entries: float, settings: Adaptive, memory: Memory) -> Split | None:
+    """Another split of the memory if there should be one."""
+    assert settings.memory_bytes is not None
+    return best_split(
+        settings.memory_bytes, entries, entries / tree.buffer, tree.geometry, averages.slow, settings.prices, memory
+    )
 
 
 def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adaptive) -> Merge:

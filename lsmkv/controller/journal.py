@@ -15,6 +15,7 @@ from lsmkv.controller.choose import long_run
 from lsmkv.controller.decide import Decision, Merge
 from lsmkv.controller.prices import Mix, Prices
 from lsmkv.controller.sensors import NOTHING
+from lsmkv.controller.split import Memory, Split, priced
 from lsmkv.env.clock import Clock
 from lsmkv.env.fs import FileSystem
 from lsmkv.policy.geometry import Geometry
@@ -55,12 +56,21 @@ class Record:
     paid: float = 0.0
     """Blocks that the merge did cost."""
     windows: int = 0
+    geometry: Geometry | None = None
+    """The shape in which a split was decided."""
 
     def told(self, mode: str, arrivals: float) -> dict[str, object]:
         """The line that is written when it is made."""
         one, head = self.decision, {"decision": self.number, "mode": mode, "mix": _mix(self.mix)}
         if isinstance(one, Merge):
             what: dict[str, object] = {"runs": list(one.runs), "paid_by_reads_blocks": round(one.rent_blocks, 1)}
+        elif isinstance(one, Split):
+            what = {
+                "memory_from": _memory(one.before),
+                "memory_to": _memory(one.memory),
+                "memtable_mib_saves_blocks_per_operation": round(one.memtable_mib_saves, 6),
+                "filter_mib_saves_blocks_per_operation": round(one.filter_mib_saves, 6),
+            }
         else:
             what = {"from": _point(one.before), "to": _point(one.geometry), "arrivals": round(arrivals, 1)}
         return {**head, **what, "cost_blocks": round(one.cost_blocks, 1), "saves_blocks_per_operation": round(one.saves, 5)}
@@ -76,7 +86,12 @@ class Record:
         if isinstance(one, Merge):
             saved = one.each.of(self.done)
             return {**head, "paid_blocks": round(self.paid, 1), "saved_blocks": round(saved, 1)}
-        would = sum(a * b for a, b in zip(long_run(one.before, arrivals, prices), self.done, strict=True))
+        if isinstance(one, Split):
+            count = arrivals * one.memory.memtable_bytes / one.before.memtable_bytes
+            before = long_run(self.geometry, count, priced(prices, one.before)) if self.geometry is not None else NOTHING
+        else:
+            before = long_run(one.before, arrivals, prices)
+        would = sum(a * b for a, b in zip(before, self.done, strict=True))
         each = {"would_have_cost_blocks": would, "did_cost_blocks": self.blocks}
         return {**head, **{f"{name}_per_operation": round(value / count, 5) if count else 0.0 for name, value in each.items()}}
 
@@ -84,6 +99,11 @@ class Record:
 def _mix(mix: Mix) -> dict[str, float]:
     """Shares by name."""
     return {name: round(share, 4) for name, share in mix._asdict().items()}
+
+
+def _memory(memory: Memory) -> dict[str, float]:
+    """A split."""
+    return {"memtable_bytes": memory.memtable_bytes, "filter_bits_per_key": round(memory.filter_bits_per_key, 2)}
 
 
 def _point(geometry: Geometry) -> dict[str, int]:

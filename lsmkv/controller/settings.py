@@ -12,6 +12,9 @@ from lsmkv.policy.geometry import check_ratio
 
 __all__ = ["Adaptive"]
 
+LEAST_MEMORY = 128 << 10
+"""Bytes of the smallest budget for memtable and filters."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adaptive:
@@ -30,6 +33,9 @@ class Adaptive:
     space_limit: float | None = None
     """Most bytes in tables per live byte when keys are overwritten (at least 1): shapes whose worst case ``Z + 1/T`` is above it
     are not chosen, but leveling. None: no limit; right where keys are written once."""
+    memory_bytes: int | None = None
+    """Bytes for the memtable that takes writes and the filters of all tables together, at least 128 KiB: the controller splits
+    them, by ``memtable_bytes`` and ``filter_bits_per_key`` of the options in force. None: both stay as they are."""
     prices: Prices = field(default_factory=Prices)
     """What operations cost, in block fetches."""
 
@@ -45,6 +51,9 @@ class Adaptive:
             _refuse("transition_share", self.transition_share, "a number from 0 to 1")
         if self.space_limit is not None and (not _number(self.space_limit) or not self.space_limit >= 1):
             _refuse("space_limit", self.space_limit, "a number of at least 1, or None")
+        budget = self.memory_bytes
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < LEAST_MEMORY):
+            _refuse("memory_bytes", budget, f"an integer of at least {LEAST_MEMORY}, or None")
         if not isinstance(self.prices, Prices):
             _refuse("prices", self.prices, "lsmkv.controller.Prices(...)")
 

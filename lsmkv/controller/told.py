@@ -30,6 +30,8 @@ class ControllerStats:
     """Merges that reads had paid for, done."""
     reshapes: int
     """Changes of size ratio or runs per level, done."""
+    splits: int
+    """Changes of what the memtable and the filters have of the memory, done."""
     overtaken: int
     """Merges decided, but the runs were merged otherwise before."""
     waiting: int

@@ -17,9 +17,11 @@ from lsmkv.controller.decide import Books, Decision, Merge, Reshape, decide
 from lsmkv.controller.journal import Record, last_number, new_journal, read_journal
 from lsmkv.controller.sensors import Window, window_operations
 from lsmkv.controller.settings import Adaptive
+from lsmkv.controller.split import Memory, Split
 from lsmkv.controller.told import ControllerStats
 from lsmkv.live.core import Core
 from lsmkv.maintain.look import seen_shape
+from lsmkv.maintain.settings import change
 from lsmkv.maintain.switching import switch
 from lsmkv.policy.base import Task
 from lsmkv.policy.geometry import Geometry
@@ -45,10 +47,10 @@ class Pilot:
         self._since: Account | None = None
         self._books = Books()
         self._number: int | None = None
-        self._advised: Reshape | None = None
+        self._advised: dict[type, Decision] = {}
         self._waiting: deque[_Wanted] = deque()
         self._open: list[Record] = []
-        self._windows = self._merges = self._reshapes = self._overtaken = self._decisions = 0
+        self._windows = self._merges = self._reshapes = self._splits = self._overtaken = self._decisions = 0
         self._idle = ""
 
     def look(self, settings: Adaptive) -> None:
@@ -69,9 +71,11 @@ class Pilot:
         if not isinstance(point, Geometry):
             return
         self._follow(window, settings, shape)
-        books, decisions = decide(self._books, sized(shape, point), window, settings)
+        options = core.options
+        memory = Memory(options.memtable_bytes, options.filter_bits_per_key)
+        books, decisions = decide(self._books, sized(shape, point), window, settings, memory)
         for one in decisions:
-            self._take(one, books, settings, shape)
+            self._take(one, books, settings, shape, point)
         self._books = books
 
     def wanted(self, shape: TreeShape) -> Task | None:
@@ -122,6 +126,7 @@ class Pilot:
             decisions=self._decisions,
             merges=self._merges,
             reshapes=self._reshapes,
+            splits=self._splits,
             overtaken=self._overtaken,
             waiting=len(self._waiting),
             seen_blocks=books.blocks,
@@ -129,19 +134,22 @@ class Pilot:
             journal_failures=journal.failures if journal is not None else 0,
         )
 
-    def _take(self, one: Decision, books: Books, settings: Adaptive, shape: TreeShape) -> None:
+    def _take(self, one: Decision, books: Books, settings: Adaptive, shape: TreeShape, point: Geometry) -> None:
         """Put a decision on record and, if the mode is "on", carry it out or queue it."""
         acting = settings.mode == "on"
-        if isinstance(one, Reshape) and not acting:
-            if self._advised is not None and self._advised.geometry == one.geometry:
+        if not isinstance(one, Merge) and not acting:
+            if _aim(self._advised.get(type(one))) == _aim(one):
                 return
-            self._advised = one
+            self._advised[type(one)] = one
         if isinstance(one, Reshape) and acting:
             switch(self._core, policy_at(one.geometry), "lazy")
             self._reshapes += 1
-        record = Record(self._next(), one, books.averages.fast)
+        if isinstance(one, Split) and acting:
+            change(self._core, None, one.memory._asdict())
+            self._splits += 1
+        record = Record(self._next(), one, books.averages.fast, geometry=point)
         self._decisions += 1
-        self._note("merge" if isinstance(one, Merge) else "reshape", record.told(settings.mode, _arrivals(shape)))
+        self._note(type(one).__name__.lower(), record.told(settings.mode, _arrivals(shape)))
         if isinstance(one, Merge) and acting:
             self._waiting.append(_Wanted(record, one.runs))
         elif acting:
@@ -172,6 +180,11 @@ class Pilot:
         if core.journal is None:
             core.journal = new_journal(core.fs, core.path, core.clock)
         core.journal.note(kind, lambda: fields)
+
+
+def _aim(one: Decision | None) -> object:
+    """Where a decision that changes no table wants to go."""
+    return one.geometry if isinstance(one, Reshape) else one.memory if isinstance(one, Split) else None
 
 
 def _reason(one: _Wanted) -> str:

@@ -98,4 +98,4 @@ class Steering:
             told = self._pilot.stats(settings)
             return told if self._broken is None else replace(told, idle=self._broken[1])
         idle = 'the mode is "off"' if settings.mode == "off" else "it has not looked yet"
-        return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0.0, 0.0, 0)
+        return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsmkv.controller.decide import Books, Merge, decide
+from lsmkv.controller.decide import Books, Merge, Reshape, decide
 from lsmkv.controller.prices import Mix
 from lsmkv.controller.sensors import Window
 from lsmkv.controller.settings import Adaptive
@@ -28,7 +28,7 @@ class Controlled:
                 if one.runs[0] in ids and one.runs[-1] in ids:
                     tree.merge(ids.index(one.runs[0]), ids.index(one.runs[-1]))
                     self.merges += 1
-            else:
+            elif isinstance(one, Reshape):
                 self.reshapes += 1
                 self.ratios += one.geometry.size_ratio != one.before.size_ratio
                 tree.switch(one.geometry, patient=True)
