@@ -95,7 +95,11 @@ def measured_keys(keys: Iterable[bytes]) -> tuple[Sequence[bytes], int]:
 
 def _listed(keys: Iterable[bytes]) -> Sequence[bytes]:
     """The keys as they are, or drawn into a list."""
-    return keys if isinstance(keys, list | tuple) else list(checked_iter(keys, "keys must be an iterable of bytes"))
+    return (
+        keys
+        if type(keys) is list or isinstance(keys, list | tuple)
+        else list(checked_iter(keys, "keys must be an iterable of bytes"))
+    )
 
 
 def check_each(keys: Iterable[object]) -> None:

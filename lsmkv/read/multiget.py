@@ -60,6 +60,8 @@ def find_many(
 def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int, covers: Sequence[int] | None) -> list[Value] | None:
     """What the memtables say of each key, newest first, False where nothing; None if they hold none of them."""
     found: list[Value] | None = None
+    if not state.imms and not state.mem.newest:
+        return found
     for mem in (state.mem, *(imm.mem for imm in state.imms)):
         if not mem.newest:
             continue

@@ -79,8 +79,8 @@ class TableAccess:
         self.likely = False
         self.streak = 0
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
-        self.near_reads = 0
-        """Blocks that batches of neighbours missed."""
+        self.near_left = LOOK_EVERY
+        """When batches of neighbours have missed so many more blocks, the cache is asked about the last of them."""
         self.row_reads = 0
         """Rows read from the file one by one; every :data:`GROW_EVERY`-th time the whole column is read and held instead."""
 
@@ -122,9 +122,13 @@ class TableAccess:
         return payload, layout, at, block
 
     def wants_near(self, index: int, charge: int) -> bool:
-        """Whether to hold a block that a batch of neighbours missed: while there is room; of a full cache few are asked."""
+        """Whether to hold a block that a batch of neighbours missed, and when to ask again: soon while there is room."""
         tray = self.block_tray
-        return tray.room(charge) or (not self.near_reads % HOLD_EVERY and tray.wants_block(index, charge))
+        if tray.room(charge):
+            self.near_left += LOOK_EVERY
+            return True
+        self.near_left += HOLD_EVERY
+        return tray.wants_block(index, charge)
 
     def hold_block(self, index: int, payload: bytes, at: int) -> Block:
         """Make the block of a payload, and hold it."""

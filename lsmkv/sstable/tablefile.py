@@ -109,7 +109,8 @@ class TableFile:
         self.properties = _load_properties(self.path, footer, parts[2], self.filter_bits)
         if self.properties.blocks != len(self.fences):
             raise CorruptionError(self.path, footer.properties_at, "properties and index disagree on the number of blocks")
-        self._sums = array("Q", bytes(8 * len(self.fences)))
+        self.sums = array("Q", bytes(8 * len(self.fences)))
+        """Of the frames that were checked and are used as they are, the digest of all of each; 0: of the others."""
         self.layouts: list[Layout | None] = [None] * len(self.fences)
         """Where things are in the frames that were checked and are used as they are."""
         self._largest_block = 2 * self.properties.block_bytes + LARGEST_ENTRY
@@ -143,7 +144,7 @@ class TableFile:
         """
         at = self.offsets[index]
         data = self._read(at, self.offsets[index + 1])
-        if xxh3_64_intdigest(data) == self._sums[index]:
+        if xxh3_64_intdigest(data) == self.sums[index]:
             return Block(data, self.path, at, FRAME_BYTES)
         block = self._decode(at, data)
         self._know(index, data, block)
@@ -160,7 +161,7 @@ class TableFile:
         at = self.offsets[index]
         size = self.offsets[index + 1] - at
         data = self.part(at, size)
-        if xxh3_64_intdigest(data) == self._sums[index]:
+        if xxh3_64_intdigest(data) == self.sums[index]:
             layout = self.layouts[index]
             if layout is not None:
                 value = value_in(data, layout, key)
@@ -180,7 +181,7 @@ class TableFile:
         at = self.offsets[index]
         size = self.offsets[index + 1] - at
         data = self.part(at, size)
-        if xxh3_64_intdigest(data) == self._sums[index]:
+        if xxh3_64_intdigest(data) == self.sums[index]:
             return data, self.layouts[index], FRAME_BYTES, size
         return *self.opened(index, data), size
 
@@ -198,7 +199,7 @@ class TableFile:
 
         I/O: one read. Raises IOFailedError.
         """
-        offsets, sums = self.offsets, self._sums
+        offsets, sums = self.offsets, self.sums
         at = offsets[start]
         data = self.part(at, offsets[stop] - at)
         if stop - start == 1:
@@ -217,7 +218,7 @@ class TableFile:
         """Remember a frame that was checked and is used as it is (a compressed one must be taken apart every time)."""
         if block.payload is data:
             self.layouts[index] = block.layout
-            self._sums[index] = xxh3_64_intdigest(data)
+            self.sums[index] = xxh3_64_intdigest(data)
 
     def from_payload(self, index: int, payload: bytes, start: int) -> Block:
         """The block that :meth:`frame` gave the payload and its start of."""

@@ -17,11 +17,12 @@ import numpy as np
 from xxhash import xxh3_64_digest
 
 from lsmkv.base.hashing import KeyBatch, hash_key
-from lsmkv.sstable.access import LOOK_EVERY, SURE
+from lsmkv.sstable.access import SURE
 from lsmkv.sstable.decode import values_in
 from lsmkv.sstable.finder import lookup
 from lsmkv.sstable.layout import FRAME_BYTES
 from lsmkv.sstable.quick import Value, cutter, row_in, rows_of, values_from, values_of
+from lsmkv.sstable.straight import STRETCH_BYTES, answer
 
 if TYPE_CHECKING:
     from lsmkv.sstable.reader import TableReader
@@ -30,9 +31,6 @@ __all__ = ["ValueLookup", "keys_at", "neighbours"]
 
 FEW = 6
 """Up to so many keys of one block are found one by one where its rows are held; for more of them the block is read."""
-
-STRETCH_BYTES = 1 << 20
-"""Most that neighbours read at once, but for a larger block: enough that the disk is asked seldom, however long the batch."""
 
 SCALAR_FILTER = 8
 """Up to so many keys, asking the filter one by one beats NumPy's fixed cost."""
@@ -177,9 +175,7 @@ class ValueLookup:
         return passed
 
 
-def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls out of it would cost a tenth
-    table: TableReader, keys: Sequence[bytes]
-) -> list[Value] | None:
+def neighbours(table: TableReader, keys: Sequence[bytes]) -> list[Value] | None:
     """The values of keys that are the next entries of the table, one after the other; None if they are not, or may not be.
 
     Keys may be in any order and occur twice. Requires that none is longer than the first. Looks at both ends first, so that
@@ -187,16 +183,25 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
 
     I/O: one read per block that is not cached.
     """
-    fences, counters, cached, width, n = table.fences, table.counters, table.cached, len(keys[0]), len(keys)
+    fences, n = table.fences, len(keys)
     index = bisect_left(fences, keys[0])
-    last = bisect_left(fences, keys[-1], index)
-    if last - index > n // 4 + 1:
+    beyond = min(index + n // 4 + 2, table.blocks)
+    last = bisect_left(fences, keys[-1], index, beyond)
+    if last == beyond:
         return None
     joined = b"".join(keys)
-    if len(joined) != n * width:
+    if len(joined) != n * len(keys[0]):
         return None
+    found = answer(table, keys, joined, index, last + 1)
+    return _block_by_block(table, keys, joined, index, last) if found is False else found
+
+
+def _block_by_block(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls out of it would cost a tenth
+    table: TableReader, keys: Sequence[bytes], joined: bytes, index: int, last: int
+) -> list[Value] | None:
+    """:func:`neighbours` in blocks ``index`` to ``last``, whatever they are like."""
+    counters, cached, width, n = table.counters, table.cached, len(keys[0]), len(keys)
     file, offsets, layouts, marks = table.file, table.offsets, table.file.layouts, table.block_tray.marks
-    last = min(last, table.blocks - 1)
     out: list[Value] = []
     row, i = -1, 0
     hits = reads = fetched = size = first = stop = 0
@@ -221,8 +226,8 @@ def neighbours(  # noqa: PLR0912, PLR0915 - the hottest loop of batches: calls o
             if not sound[index - first]:
                 payload, layout, inside = file.opened(index, data[start : start + extent])
                 start = 0
-            table.near_reads = turn = table.near_reads + 1
-            if not turn % LOOK_EVERY and table.wants_near(index, extent):
+            table.near_left -= 1
+            if table.near_left <= 0 and table.wants_near(index, extent):
                 table.hold_block(index, data[start : start + extent] if payload is data else payload, inside)
         if layout is None or layout[2] + layout[4] != width:
             break
