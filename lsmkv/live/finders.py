@@ -2,8 +2,8 @@
 
 The values that a finder holds take the place of rows in the block cache, byte for byte; what it takes beside them counts against
 ``Options.hash_column_bytes``. One is made only if the values of all open tables together fit :data:`SHARE` of the cache. Beyond
-that what is asked most must stay, and the cache's clock knows what that is, a finder does not. The rest of the cache is for scans
-and batches.
+that what is asked most must stay, and the cache's clock knows what that is, a finder does not: in a store that outgrows its cache
+all finders go once a table without one was asked often. The rest of the cache is for scans and batches.
 
 A finder is begun once its table was asked for one of :data:`WORTH` of its entries, and made some blocks with every
 :data:`PAUSE`-th get, so that few gets wait. Not while flushes or merges run: the table may be about to go.
@@ -132,10 +132,13 @@ class Finders:
         """Whether a table gets a finder: its making is begun then, and what it will take is set aside."""
         cache, entries = self._cache, reader.properties.meta.entries
         each = suits(reader.file)
-        if cache is None or each < 0 or reader.row_tray.cache is not cache:
+        if cache is None or reader.row_tray.cache is not cache:
             return False
         everything = sum(_value_bytes(one) for one in self._open())
         if everything > SHARE * (cache.capacity_bytes + cache.lent):
+            self._clear()  # it has outgrown the cache: this table, which is asked, has no finder and needs the room
+            return False
+        if each < 0:
             return False
         extra = extra_bytes(entries)
         if not self._directory.lend(extra):

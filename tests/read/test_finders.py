@@ -245,6 +245,27 @@ def test_a_hash_column_and_a_finder_share_the_budget(budget: int, taken: int) ->
         assert memory(db) == taken
 
 
+def test_a_store_that_outgrows_its_cache_loses_them() -> None:
+    """Values that nobody asks any more do not keep the cache from those that are asked."""
+    db, contents = filled(MemoryFileSystem(), block_cache_bytes=64 << 10)
+    with db:
+        ask(db, contents, [*contents])
+        assert memory(db)
+        more = {b"\xff" + key(n, 15): b"%08d" % n for n in range(10**5, 10**5 + 6000)}
+        db.put_many(more.items())
+        db.flush()
+        assert memory(db)
+        ask(db, contents | more, [*more], 2000)
+        assert not memory(db)
+        ask(db, contents | more, [*contents, *more], 4000)
+        assert not memory(db)
+        assert 50 << 10 < db.stats().cache_bytes <= 64 << 10
+        db.delete_many(more)
+        db.compact()
+        ask(db, contents, [*contents, *more])
+        assert memory(db)
+
+
 def test_what_a_finder_takes_is_given_back_with_its_table() -> None:
     db, contents = filled(MemoryFileSystem())
     with db:
