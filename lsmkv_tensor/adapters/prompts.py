@@ -56,7 +56,7 @@ def read_prompts(input_ids: Any, attention_mask: Any = None) -> Prompts:  # noqa
     table = _table(input_ids)
     if attention_mask is None:
         return Prompts([token_ids(row) for row in table], [0] * len(table), table.shape[1])
-    mask = _table(attention_mask) != 0
+    mask = _table(attention_mask != 0 if hasattr(attention_mask, "detach") else attention_mask) != 0  # NumPy has no bfloat16
     if mask.shape != table.shape:
         msg = f"attention_mask has shape {list(mask.shape)}, input_ids {list(table.shape)}"
         raise InvalidArgumentError(msg)

@@ -49,6 +49,16 @@ def test_a_clean_close_keeps_the_ranks(world, mine):
     assert not world.fs.exists(NAME)
 
 
+def test_an_index_that_cannot_be_listed_costs_the_ranks_and_close_says_nothing(world, mine):
+    world.fs = FaultFileSystem(world.fs)
+    store, usable = full(world, eviction=mine)
+    world.fs.add(FailOp("listdir", path="*/index"))
+    store.close()
+    world.fs.clear()
+    ns = world.open(eviction=mine).namespace({"m": 1}, SIZE)
+    assert ns.contains(world.keys(range(usable * PER_SEGMENT))).all()
+
+
 def store_capacity(world):
     return world.options().capacity_bytes
 
