@@ -56,6 +56,8 @@ class Pilot:
     def look(self, settings: Adaptive) -> None:
         """Decide if enough operations have passed since the last time."""
         core = self._core
+        if settings.mode != "on":
+            self._give_up()
         account = core.ledger.account()
         if self._since is None:
             self._since = account
@@ -85,9 +87,7 @@ class Pilot:
             first.task = merge_task(shape, first.runs, _reason(first))
             if first.task is not None:
                 return first.task
-            self._waiting.popleft()
-            self._overtaken += 1
-            self._note("outcome", {"decision": first.record.number, "overtaken": True})
+            self._overtake()
         return None
 
     def peek(self, shape: TreeShape) -> Task | None:
@@ -133,6 +133,17 @@ class Pilot:
             spent_blocks=books.spent,
             journal_failures=journal.failures if journal is not None else 0,
         )
+
+    def _overtake(self) -> None:
+        """The first waiting merge will not be done."""
+        given_up = self._waiting.popleft()
+        self._overtaken += 1
+        self._note("outcome", {"decision": given_up.record.number, "overtaken": True})
+
+    def _give_up(self) -> None:
+        """The controller may not touch the tree any more: no waiting merge will be done."""
+        while self._waiting:
+            self._overtake()
 
     def _take(self, one: Decision, books: Books, settings: Adaptive, shape: TreeShape, point: Geometry) -> None:
         """Put a decision on record and, if the mode is "on", carry it out or queue it."""

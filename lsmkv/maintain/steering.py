@@ -70,13 +70,21 @@ class Steering:
         else:
             self._broken = None
 
+    @property
+    def _acting(self) -> bool:
+        """Whether the controller may change the tree."""
+        settings = self._settings
+        return settings is not None and settings.mode == "on"
+
     def peek(self, shape: TreeShape) -> Task | None:
         """What :meth:`wanted` would give, without the lock. I/O: none."""
-        return self._pilot.peek(shape) if self._pilot is not None and self.active else None
+        pilot = self._pilot  # the worker may let go of it at any moment
+        return pilot.peek(shape) if pilot is not None and self._acting else None
 
     def wanted(self, shape: TreeShape) -> Task | None:
         """The next merge that was decided and can be done; None: there is none. I/O: none."""
-        return self._pilot.wanted(shape) if self._pilot is not None and self.active else None
+        pilot = self._pilot
+        return pilot.wanted(shape) if pilot is not None and self._acting else None
 
     @contextmanager
     def watching(self, task: Task) -> Iterator[None]:
@@ -94,8 +102,9 @@ class Steering:
         settings = self._core.options.controller
         if settings is None:
             return None
-        if self._pilot is not None and self.active:
-            told = self._pilot.stats(settings)
-            return told if self._broken is None else replace(told, idle=self._broken[1])
+        pilot, broken = self._pilot, self._broken  # the worker may let go of them at any moment
+        if pilot is not None and settings.mode != "off":
+            told = pilot.stats(settings)
+            return told if broken is None else replace(told, idle=broken[1])
         idle = 'the mode is "off"' if settings.mode == "off" else "it has not looked yet"
         return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0)

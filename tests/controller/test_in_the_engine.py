@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from random import Random
 
 import pytest
@@ -11,10 +12,10 @@ from lsmkv.controller.act import merge_task, policy_at, sized, window_of
 from lsmkv.controller.choose import candidates
 from lsmkv.controller.journal import read_journal
 from lsmkv.controller.prices import Mix, Prices
-from lsmkv.errors import InvalidArgumentError
+from lsmkv.errors import InvalidArgumentError, IOFailedError
 from lsmkv.policy import FIFO, Fluid, LazyLeveling, Leveled, Tiered
 from lsmkv.policy.apply import check_task
-from lsmkv.testing import DictOracle
+from lsmkv.testing import DictOracle, FailOp, FaultFileSystem
 
 VALUE = b"v" * 40
 
@@ -127,6 +128,32 @@ def test_a_policy_that_it_cannot_steer_is_left_alone_and_told(open_db):
             assert told.decisions == 0
             assert ("FIFO" if isinstance(policy, FIFO) else "partial") in told.idle
             db.set_policy(Tiered(4))
+
+
+@pytest.mark.parametrize("mode", ["advise", "off"])
+def test_a_merge_that_waits_is_given_up_when_the_controller_may_not_act_any_more(open_db, memory_fs, mode):
+    fs = FaultFileSystem(memory_fs)
+    with open_db(fs=fs, policy=Tiered(4)) as db:
+        fill(db, 6_000)
+        fs.add(FailOp("pwritev", path="*.sst", errno=errno.ENOSPC, times=1))
+        with pytest.raises(IOFailedError):
+            read_a_lot(db, 15)
+        told, before = db.stats().controller, runs(db)
+        assert told is not None
+        assert told.waiting == 1
+        assert db.pending() is not None
+        db.set_options(controller=lsmkv.Adaptive(mode=mode))
+        assert db.pending() is None
+        db.settle()
+        after = db.stats().controller
+        assert after is not None
+        assert runs(db) == before
+        assert after.waiting == 0
+        db.set_options(controller=lsmkv.Adaptive())
+        db.settle()
+        assert runs(db) == before, "what was given up does not come back"
+    lines = read_journal(memory_fs, "/db")
+    assert ("overtaken" in lines[-1]) == (mode == "advise")
 
 
 class Confused:
