@@ -58,6 +58,9 @@ def phases(
         if given is not None and (seed is not None or out is not None or engine):
             msg = "--from shows a result that is there: --seed, --engine and --out would do nothing"
             raise InvalidArgumentError(msg)
+        if given is not None and not given.is_file():
+            msg = f"--from {given}: there is no such file"
+            raise InvalidArgumentError(msg)
         if out is not None and not out.absolute().parent.is_dir():
             msg = f"--out {out}: there is no directory {out.parent}"
             raise InvalidArgumentError(msg)

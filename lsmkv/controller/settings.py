@@ -26,7 +26,7 @@ class Adaptive:
     mode: Literal["on", "advise", "off"] = "on"
     """"on": decide and act. "advise": decide and put it into the journal, never touch the tree. "off": neither."""
     size_ratios: tuple[int, ...] = SIZE_RATIOS
-    """Size ratios to choose from, each 2 to 64. One: it is changed to that and never again."""
+    """Size ratios to choose from, each 2 to 64. Another one than these is left when one of these pays for the change."""
     transition_share: float = SHARE
     """At most this part of all I/O (0 to 1) goes into merges that the controller wants; 0: it merges nothing of its own accord
     and keeps the size ratio."""

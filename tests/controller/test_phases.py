@@ -16,6 +16,7 @@ from lsmkv.lab.phases.rivals import LEVELING, SHAPES, Switching, oracle, static_
 from lsmkv.lab.phases.sequences import KINDS, TICKS, Phase, Sequence, draw_sequence
 from lsmkv.lab.phases.strategies import Controlled
 from lsmkv.lab.phases.trial import STRATEGIES, Spread, constants_seed, spread, try_sequence
+from tests.cli.conftest import run as cli
 
 ROOT = Path(__file__).parents[2]
 PRICES = Prices()
@@ -146,3 +147,19 @@ def test_the_committed_result_holds_and_its_page_is_what_it_makes():
     assert len(result.sequences) >= 30
     assert len(result.engine) >= 5
     assert made.page(text, result) == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--check"], "--check needs --from"),
+        (["--from", "none.json"], "--from none.json: there is no such file"),
+        (["--from", "none.json", "--seed", "x"], "--from shows a result"),
+        (["--out", "/no/such/place.json"], "--out /no/such/place.json"),
+    ],
+)
+def test_the_command_names_what_is_wrong(arguments, message):
+    told = cli("lab", "phases", *arguments)
+    assert told.code == 2
+    assert message in told.err
+    assert len(told.err.strip().splitlines()) == 1
