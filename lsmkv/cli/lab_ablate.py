@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from lsmkv.cli.chosen import search_here
-from lsmkv.cli.lab_output import Csv, Json, Plots, Seed, bar, check_outputs, keep, show, table_of
+from lsmkv.cli.lab_output import Csv, Json, Plots, Seed, bar, check_outputs, keep, show, table_of, tell_interrupted
 from lsmkv.cli.output import INTERRUPTED, emit_json, guard
 from lsmkv.cost.grids import shape_name
 from lsmkv.errors import InvalidArgumentError
@@ -77,13 +77,12 @@ def ablate(
         made = keep(rows, csv, plots)
         if as_json:
             emit_json({"complete": not interrupted, "cells": len(cells), "rows": [dict(row) for row in rows]})
-        else:
+        elif len(rows):
             _table(rows)
             for file in made:
                 typer.echo(f"wrote {file}")
-            if interrupted:
-                typer.echo("interrupted: these are the cells that were done by then", err=True)
         if interrupted:
+            tell_interrupted(rows)
             raise typer.Exit(INTERRUPTED)
 
 

@@ -17,7 +17,10 @@ from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.plots import need_matplotlib
 from lsmkv.lab.tidy import Rows
 
-__all__ = ["Csv", "Json", "Plots", "Seed", "bar", "check_outputs", "keep", "show", "table_of"]
+__all__ = ["Csv", "Json", "Plots", "Seed", "bar", "check_outputs", "keep", "show", "table_of", "tell_interrupted"]
+
+CUT_SHORT = "interrupted: these are the cells that were done by then"
+NOTHING_DONE = "interrupted before a cell was done: nothing is written"
 
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows as CSV.")]
 Plots = Annotated[Path | None, typer.Option("--plots", metavar="DIRECTORY", help="Draw pictures (PNG) into a directory.")]
@@ -35,6 +38,11 @@ def check_outputs(csv: Path | None, plots: Path | None) -> None:
             msg = f"--plots {plots}: is a file, not a directory"
             raise InvalidArgumentError(msg)
         need_matplotlib()
+
+
+def tell_interrupted(rows: Rows) -> None:
+    """Say on standard error what there is after Ctrl-C."""
+    typer.echo(CUT_SHORT if len(rows) else NOTHING_DONE, err=True)
 
 
 def table_of(heads: Sequence[str], left: Sequence[str]) -> Table:
@@ -79,9 +87,9 @@ def bar(title: str, total: int, *, quiet: bool) -> Iterator[Callable[[str], None
 
 
 def keep(rows: Rows, csv: Path | None, plots: Path | None) -> Sequence[Path]:
-    """Write what was asked for; the files. I/O: writes them."""
+    """Write what was asked for; the files. Without rows none: nothing takes the place of an earlier result. I/O: writes them."""
     made: list[Path] = []
-    if csv is not None:
+    if csv is not None and len(rows):
         rows.to_csv(csv)
         made.append(csv)
     if plots is not None and len(rows):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lsmkv.cli.lab_output import Csv, Json, Plots, Seed, bar, check_outputs, keep, show, table_of
+from lsmkv.cli.lab_output import Csv, Json, Plots, Seed, bar, check_outputs, keep, show, table_of, tell_interrupted
 from lsmkv.cli.output import INTERRUPTED, emit_json, guard
 from lsmkv.cost.grids import shape_name
 from lsmkv.errors import InvalidArgumentError
@@ -62,11 +62,12 @@ def validate(
             told = [one._asdict() | {"reached": one.reached} for one in scores]
             picked = [one._asdict() | {"regret": one.regret} for one in chosen]
             emit_json({"scores": told, "choices": picked, "complete": not interrupted})
-        else:
+        elif len(found):
             _tell(scores, chosen)
             for file in made:
                 typer.echo(f"wrote {file}")
         if interrupted:
+            tell_interrupted(found)
             raise typer.Exit(INTERRUPTED)
 
 

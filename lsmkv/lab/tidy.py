@@ -82,12 +82,23 @@ class Rows(Sequence[Record]):
 
     @classmethod
     def from_csv(cls, experiment: str, file: str | Path) -> Rows:
-        """Rows that :meth:`to_csv` wrote. Raises InvalidArgumentError for a file without a row. I/O: reads it."""
-        with Path(file).open(encoding="utf-8", newline="") as lines:
-            rows = tuple({name: _value(text) for name, text in row.items()} for row in csv.DictReader(lines))
-        if not rows:
+        """Rows that :meth:`to_csv` wrote. I/O: reads the file.
+
+        Raises InvalidArgumentError for a file without a row, one that is no such CSV, and rows of another experiment.
+        """
+        try:
+            with Path(file).open(encoding="utf-8", newline="") as lines:
+                found = list(csv.DictReader(lines))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InvalidArgumentError(f"{file}: is no CSV ({error})") from error
+        if not found:
             raise InvalidArgumentError(f"{file}: holds no rows")
-        return cls(experiment, rows)
+        for number, row in enumerate(found, 2):
+            if None in row or None in row.values():
+                raise InvalidArgumentError(f"{file}: row {number} has not as many values as the first row has names")
+            if row.get("experiment", experiment) != experiment:
+                raise InvalidArgumentError(f"{file}: row {number} is of the experiment {row['experiment']!r}, not {experiment!r}")
+        return cls(experiment, tuple({name: _value(text) for name, text in row.items()} for row in found))
 
     def to_pandas(self) -> Any:  # noqa: ANN401 - an optional package
         """A ``pandas.DataFrame``. Raises InvalidArgumentError where pandas is not installed."""

@@ -42,6 +42,21 @@ def test_no_rows_pandas_or_matplotlib_are_said_to_be_missing(tmp_path: Path, mon
         Rows("nothing", ({"a": 1},)).plot(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a,b\n1,2\n1,2,3\n", "row 3 has not as many values"),
+        (b"a,b\n1\n", "row 2 has not as many values"),
+        (b"a,b\n\xff,1\n", "is no CSV"),
+        (b"experiment,b\nablate,1\n", "row 2 is of the experiment 'ablate', not 'validate'"),
+    ],
+)
+def test_what_is_no_csv_of_such_rows_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(data)
+    with pytest.raises(InvalidArgumentError, match=message):
+        Rows.from_csv("validate", tmp_path / "rows.csv")
+
+
 def test_the_classic_figures_say_what_the_papers_say() -> None:
     rows = curves()
     assert {row["figure"] for row in rows} == set(FIGURES)

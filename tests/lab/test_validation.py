@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lsmkv
+from lsmkv.cli import lab_ablate, lab_validate
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab import MIXES, Rows, Sizes, choices, score, seconds, validate
 from lsmkv.lab.scores import TARGETS, spearman
@@ -121,6 +122,21 @@ def test_the_command_judges_the_rows_of_an_earlier_run(rows: Rows, tmp_path: Pat
     assert len(document["choices"]) == 5
     assert "--rows" in run("lab", "validate", "--rows", tmp_path / "none.csv").err
     assert "entries" in run("lab", "validate", "--entries", "50").err
+
+
+def test_ctrl_c_before_a_cell_is_done_leaves_earlier_results_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(cell: object) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "rows.csv"
+    file.write_text("of yesterday")
+    for module, command in ((lab_validate, ["validate"]), (lab_ablate, ["ablate", "--size-ratios", "4"])):
+        monkeypatch.setattr(module, "run_cell", interrupted)
+        told = run("lab", *command, "--csv", file)
+        assert told.code == 130
+        assert "nothing is written" in told.err
+        assert told.out == ""
+        assert file.read_text() == "of yesterday"
 
 
 def test_the_choice_is_by_the_predicted_cost_and_its_price_by_the_measured_one() -> None:
