@@ -88,7 +88,9 @@ def judge(
     rho = number("robust_rho", robust_rho)
     horizon = None if horizon_entries is None else number("horizon_entries", horizon_entries)
     asked = replace(workload, zero_lookups=1.0, lookups=1.0, scans=1.0, updates=1.0)  # costs do not depend on the mix
-    found = _costs(asked, replace(system, policy=policy), horizon, whole("moments", moments, 1))
+    judged = replace(system, policy=policy)
+    costs_of = _costs if _remembers(judged) else _costs.__wrapped__
+    found = costs_of(asked, judged, horizon, whole("moments", moments, 1))
     blocks, seconds, write_amplification, space_amplification = found
     costs = blocks if seconds is None else seconds
     return Judged(
@@ -146,6 +148,15 @@ def best_shape(
         )
     ranking = tuple(sorted(within, key=lambda one: one.robust))
     return Choice(ranking[0], ranking, tuple(beyond), float(robust_rho))
+
+
+def _remembers(system: System) -> bool:
+    """Whether costs of this system can be kept: a policy of somebody else need not be hashable."""
+    try:
+        hash(system)
+    except TypeError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=REMEMBERED)

@@ -107,14 +107,14 @@ def _score(cost: str, rows: Sequence[Record]) -> Score:
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Correlation of ranks, ties sharing theirs; 1.0 if either side is constant.
+    """Correlation of ranks, ties sharing theirs; if both sides are constant 1.0, if one is 0.0.
 
     >>> spearman([1, 2, 3, 4], [10, 20, 40, 30])
     0.8
     """
     x, y = _ranks(a), _ranks(b)
     if not x.std() or not y.std():
-        return 1.0
+        return float(x.std() == y.std())
     return round(float(np.corrcoef(x, y)[0, 1]), 12)
 
 

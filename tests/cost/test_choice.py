@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import pytest
@@ -14,7 +14,8 @@ from lsmkv.cost.robust import divergence, robust_dual
 from lsmkv.cost.typical import typical_shapes
 from lsmkv.cost.walk import walks
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.policy import FIFO, Fluid, LazyLeveling, Leveled, Tiered
+from lsmkv.policy import FIFO, Fluid, LazyLeveling, Leveled, Task, Tiered
+from lsmkv.version.shape import TreeShape
 
 SYSTEM = cost.System(Leveled(10), entries=500_000, flush_entries=1_000, level0_runs=1)
 SHORT = {"moments": 5}
@@ -119,3 +120,23 @@ def test_policies_outside_the_continuum_are_walked() -> None:
     assert choice.ranking[-1].policy == grid[0]
     with pytest.raises(InvalidArgumentError, match=r"system\.entries and the horizon are .* flushes: more than 20000"):
         cost.judge(grid[0], cost.Workload(), replace(SYSTEM, entries=10**9))
+
+
+@dataclass
+class Unhashable:
+    """A policy of somebody else: a dataclass that can be compared, and is not frozen."""
+
+    size_ratio: int = 4
+
+    def pick(self, shape: TreeShape) -> Task | None:
+        return Leveled(self.size_ratio).pick(shape)
+
+    def describe(self) -> dict[str, object]:
+        return {"name": "tests:Unhashable"}
+
+
+def test_a_policy_that_cannot_be_hashed_is_judged_all_the_same() -> None:
+    mix, system = cost.Workload(1, 1, 1, 1), replace(SYSTEM, entries=20_000)
+    own, known = (cost.judge(policy, mix, system, **SHORT) for policy in (Unhashable(), Leveled(4)))
+    assert own.blocks.zero_lookup == pytest.approx(known.blocks.zero_lookup, rel=0.5)
+    assert own.policy == Unhashable()

@@ -84,6 +84,12 @@ def test_ranks_agree_with_themselves_and_not_with_their_mirror(values: list[floa
         assert spearman(values, [-v for v in values]) == pytest.approx(-1.0)
 
 
+def test_what_never_changes_says_nothing_of_ranks() -> None:
+    assert spearman([1, 1, 1], [2, 3, 4]) == 0.0
+    assert spearman([1, 2, 3], [2, 2, 2]) == 0.0
+    assert spearman([1, 1], [2, 2]) == 1.0
+
+
 def test_seconds_are_fitted_on_every_second_cell_and_told_for_the_others() -> None:
     told = []
     for number in range(12):
