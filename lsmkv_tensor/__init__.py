@@ -9,6 +9,7 @@ from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.packs import ExportReport, ImportReport, LivePages, export_pack, import_pack
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan
+from lsmkv_tensor.retention.steering_settings import StoreController, StoreControllerStats
 from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.sharing import Sharing, SharingStats, SiblingStats
 from lsmkv_tensor.spans import PageSpans
@@ -33,6 +34,8 @@ __all__ = [
     "Sharing",
     "SharingStats",
     "SiblingStats",
+    "StoreController",
+    "StoreControllerStats",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",

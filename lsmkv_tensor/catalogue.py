@@ -21,6 +21,7 @@ Sample: TypeAlias = tuple[tuple[str, ...], float]
 
 NO_METRIC = {
     "segment_bytes": "it never changes: `lsmkv_tensor_physical_bytes` and `lsmkv_tensor_segments` say what it means",
+    "controller": "a record of its own: `store.stats().controller` and `lsmkv controller log` tell it",
     "direct_io": "it is decided at opening and never changes",
 }
 """Fields of the statistics that are no metric, and why."""

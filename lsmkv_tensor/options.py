@@ -11,6 +11,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.scheduling import Scheduler
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.retention.steering_settings import StoreController
 from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
 
 __all__ = ["StoreOptions"]
@@ -52,6 +53,9 @@ class StoreOptions:
     """Which offered pages are worth a write: "all", or another policy's name as for ``eviction``."""
     write_bytes_per_day: float | None = None
     """Bytes a day that the admission policy may have written, garbage collection included. None: any."""
+    controller: StoreController | None = None
+    """Chooses the admission by what hits are worth in bytes written, or only says what it would choose (docs/controller.md).
+    None: nobody does."""
     gc_bytes_per_s: int | None = None
     """Bytes a second that background reclaiming reads and writes, in the mean. None: as needed."""
     idle_after_s: float | None = None
@@ -116,6 +120,8 @@ class StoreOptions:
         for name in ("eviction", "admission"):
             if not isinstance(getattr(self, name), str):
                 _refuse(name, getattr(self, name), "the name of a policy, such as 'mq', 'all' or 'module:Class'")
+        if self.controller is not None and not isinstance(self.controller, StoreController):
+            _refuse("controller", self.controller, "a StoreController, or None")
         if self.direct_io not in ("auto", "always", "off"):
             _refuse("direct_io", self.direct_io, '"auto", "always" or "off"')
         if not isinstance(self.keep_cached, bool):

@@ -56,6 +56,7 @@ class PageStore(Standing):
         self._views: WeakSet[Namespace] = WeakSet()
         self._failed_syncs = {}
         self._in_child = False
+        self._steering = None
         self._upkeep = Upkeep(self._notifier, self._gate, services.options.gc_bytes_per_s)
         self._notifier.watch = lambda keys: services.waterfall.fates.note(keys, "evicted")
         self._build(parts)
@@ -272,6 +273,7 @@ class PageStore(Standing):
                 untold_uses=self._keeper.touches.lost,
                 callback_errors=self._notifier.errors,
                 sharing=None if self._services.siblings is None else self._services.siblings.stats(),
+                controller=None if self._steering is None else self._steering.stats(),
             )
 
     def close(self) -> None:
@@ -297,6 +299,8 @@ class PageStore(Standing):
         except PoisonedError:
             pass  # whoever wrote was told; reopening recovers
         finally:
+            if self._steering is not None:
+                self._steering.close()
             self._files.close()
             self._db.close()
 

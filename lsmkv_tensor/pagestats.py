@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lsmkv_tensor.retention.steering_settings import StoreControllerStats
 from lsmkv_tensor.runtime import Health
 from lsmkv_tensor.runtime.calltimes import Times
 from lsmkv_tensor.runtime.waterfall import Asked
@@ -100,3 +101,5 @@ class PageStoreStats:
     """Eviction callbacks that raised."""
     sharing: SharingStats | None = None
     """The siblings and what they delivered (part of ``hits``); None: not shared."""
+    controller: StoreControllerStats | None = None
+    """What the controller sees and does; None: there is none."""

@@ -11,6 +11,7 @@ from posixpath import join
 from weakref import WeakSet
 
 from lsmkv import DB
+from lsmkv.controller.journal import new_journal
 from lsmkv_tensor.errors import BusyError, LsmError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.opening import Parts, close_parts, open_parts
@@ -18,9 +19,11 @@ from lsmkv_tensor.registry import Registry
 from lsmkv_tensor.retention import keepsake
 from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.retention.keeper import Keeper
-from lsmkv_tensor.retention.names import load_admission, load_eviction
+from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
+from lsmkv_tensor.retention.protocol import Admission
 from lsmkv_tensor.retention.quota import Quota
+from lsmkv_tensor.retention.steering import Done, Steering, decided, steered_admission
 from lsmkv_tensor.retention.terms import Terms
 from lsmkv_tensor.runtime import StoreGate, try_disk
 from lsmkv_tensor.services import Services
@@ -38,6 +41,8 @@ __all__ = ["Standing"]
 
 PAUSE_S = 1.0
 """Real seconds that reopening waits for the calls inside to leave; after that they go on, and it is tried later."""
+JOURNAL_BYTES, JOURNAL_SHARE = 64 << 10, 128
+"""Length of half the controller's journal, at most, and as a part of the index's share: it lies among the index's files."""
 KEEPSAKE_SLACK_BYTES = 16 << 10
 """Bytes that closing the index may write after the ranks were kept, and the file's own header."""
 
@@ -66,6 +71,7 @@ class Standing:
     _reader: PageReader
     _collector: Collector
     _registry: Registry
+    _steering: Steering | None
 
     def _build(self, parts: Parts, earlier: Keeper | None = None) -> None:
         """Everything that stands on an open index; again after it was reopened, where ``earlier`` kept the pages before."""
@@ -100,11 +106,34 @@ class Standing:
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
-        admission = load_admission(services.options.admission)(quota.page_bytes, services.options.write_bytes_per_day)
+        chosen = steered_admission(services.options.admission, services.options.controller)
+        admission = chosen(quota.page_bytes, services.options.write_bytes_per_day)
         self._log.gatekeeper = Gatekeeper(admission, services.clock, partial(self._log.seen, quota.page_bytes))
+        self._steer(admission)
         self._registry = Registry(self._log, db.path)
         self._collector.rescue()
         self._upkeep.serve(self._log, self._collector)
+
+    def _steer(self, admission: Admission) -> None:
+        """Have the controller, if there is one, steer what was built. I/O: reads its journal, if it is new."""
+        options, fs = self._services.options, self._parts.fs
+        if options.controller is None or options.controller.mode == "off":
+            return
+        if self._steering is None:
+            limit = min(JOURNAL_BYTES, self._quota.index_bytes // JOURNAL_SHARE)
+            self._steering = Steering(
+                options.controller,
+                options.admission,
+                self._quota.page_bytes,
+                load_eviction(options.eviction),
+                new_journal(fs, self._db.path, self._services.clock, limit),
+                decided(fs, self._db.path),
+            )
+        steering, keeper, log = self._steering, self._keeper, self._log
+        steering.serve(admission, lambda: Done(log.counters.read_bytes, log.writer.bytes_written, log.counters.gc_moved_bytes))
+        keeper.watch = lambda slots: steering.note(keeper.table.prints(slots), keeper.sizes(slots))
+        if log.gatekeeper is not None:
+            log.gatekeeper.watch = steering.note
 
     def _recover(self) -> Exception | None:
         """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.

@@ -66,6 +66,8 @@ TENSOR = {
     "Sharing",
     "SharingStats",
     "SiblingStats",
+    "StoreController",
+    "StoreControllerStats",
     "StoreOptions",
     "TensorStore",
     "UnsupportedCacheError",

@@ -22,6 +22,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Show only so many decisi
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 
 Line = Mapping[str, object]
+MIB = 1 << 20
 
 
 def register(tools: Tools) -> None:
@@ -43,7 +44,10 @@ def log(ctx: typer.Context, path: StorePath, limit: Limit = None, as_json: Json 
             emit_json({"path": path, "decisions": shown})
             return
         if not shown:
-            msg = f"{path} has no journal: its controller has decided nothing (Options(controller=lsmkv.Adaptive()) starts one)"
+            msg = (
+                f"{path} has no journal: its controller has decided nothing (Options(controller=lsmkv.Adaptive()) starts one; "
+                "of a page store StoreOptions(controller=lsmkv_tensor.StoreController()))"
+            )
             raise InvalidArgumentError(msg)
         console().print(_table(shown))
 
@@ -64,11 +68,12 @@ def _table(decisions: list[dict[str, object]]) -> Table:
     """For people."""
     table = Table(box=None, pad_edge=False)
     for name in ("no.", "when", "mode", "decision"):
-        table.add_column(name, justify="right" if name == "no." else "left")
+        table.add_column(name, justify="right" if name == "no." else "left", overflow="fold")
     for name in ("costs", "saves/op", "outcome"):
-        table.add_column(name, justify="left" if name == "outcome" else "right")
+        table.add_column(name, justify="left" if name == "outcome" else "right", overflow="fold")
     for one in decisions:
-        cost, saves = _number(one, "cost_blocks"), _number(one, "saves_blocks_per_operation")
+        cost = _number(one, "cost_blocks")
+        saves = _number(one, "saves_bytes_per_byte" if _steers_pages(one) else "saves_blocks_per_operation")
         when = datetime.fromtimestamp(_number(one, "at_s"), UTC)
         table.add_row(
             str(one.get("decision")),
@@ -79,13 +84,20 @@ def _table(decisions: list[dict[str, object]]) -> Table:
             f"{saves:.3g}",
             _outcome(one.get("outcome"), one),
         )
-    table.caption = "costs and savings in block fetches; docs/controller.md"
+    pages = bool(decisions) and _steers_pages(decisions[-1])
+    table.caption = (
+        "savings in bytes written, for each byte asked for; docs/controller.md"
+        if pages
+        else "costs and savings in block fetches; docs/controller.md"
+    )
     table.caption_justify = "left"
     return table
 
 
 def _what(one: Line) -> str:
     """The decision in words."""
+    if _steers_pages(one):
+        return f"{one.get('kind')}: {one.get('from')} -> {one.get('to')}"
     runs = one.get("runs")
     if isinstance(runs, list):
         return f"merge {len(runs)} runs"
@@ -98,8 +110,13 @@ def _memory(told: object) -> str:
     """A split of the memory in words."""
     if not isinstance(told, Mapping):
         return "?"
-    mib, bits = _number(told, "memtable_bytes") / (1 << 20), _number(told, "filter_bits_per_key")
+    mib, bits = _number(told, "memtable_bytes") / MIB, _number(told, "filter_bits_per_key")
     return f"memtable {mib:.3g} MiB, filters {bits:.3g} bits"
+
+
+def _steers_pages(one: Line) -> bool:
+    """Whether it is a decision about a setting of a page store."""
+    return "hit_worth" in one
 
 
 def _point(told: object) -> str:
@@ -123,6 +140,13 @@ def _outcome(told: object, decision: Line) -> str:
         return "advised only" if decision.get("mode") == "advise" else "not known yet"
     if told.get("overtaken"):
         return "overtaken: the runs were merged otherwise"
+    if _steers_pages(decision):
+        asked, read, written, gained = (
+            _number(told, f"{name}_bytes") / MIB for name in ("asked", "delivered", "written", "gained")
+        )
+        return (
+            f"{asked:,.1f} MiB asked, {read:,.1f} delivered, {written:,.1f} written: {gained:,.1f} better than before (estimate)"
+        )
     count = f"in {_number(told, 'operations'):,.0f} operations"
     if "saved_blocks" in told:
         return f"paid {_number(told, 'paid_blocks'):,.0f}, saved {_number(told, 'saved_blocks'):,.0f} {count}"

@@ -26,9 +26,9 @@ LIMIT_BYTES = 512 << 10
 """Size at which it becomes the older half: some two thousand lines, at most twice this on disk."""
 
 
-def new_journal(fs: FileSystem, directory: str, clock: Clock) -> EventLog:
-    """The journal of a directory, ready to append to. I/O: none before the first line."""
-    return EventLog(fs, directory, clock, LIMIT_BYTES, (JOURNAL, OLDER_JOURNAL))
+def new_journal(fs: FileSystem, directory: str, clock: Clock, limit_bytes: int = LIMIT_BYTES) -> EventLog:
+    """The journal of a directory, ready to append to, at most twice ``limit_bytes`` long. I/O: none before the first line."""
+    return EventLog(fs, directory, clock, limit_bytes, (JOURNAL, OLDER_JOURNAL))
 
 
 def read_journal(fs: FileSystem, directory: str) -> list[dict[str, object]]:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from lsmkv_tensor.cli.curve import draw, need_matplotlib
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.retention.budget import bytes_a_day
+from lsmkv_tensor.retention.steering_settings import HIT_WORTH, StoreController
 from lsmkv_tensor.trace.blocks import Counts
 from lsmkv_tensor.trace.generate import Phase, generate
 from lsmkv_tensor.trace.requests import Trace, parse_trace, trace_lines
@@ -32,6 +34,15 @@ from lsmkv_tensor.trace.stored import KEY_BYTES, replay_store
 __all__ = ["trace"]
 
 BLOCK_TOKENS = 512
+
+
+class Mode(Enum):
+    """Modes of the controller."""
+
+    ON = "on"
+    ADVISE = "advise"
+
+
 trace = typer.Typer(help="Replay traces of requests, and make them.", no_args_is_help=True)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="A trace: JSON lines as Mooncake publishes them.")]
@@ -55,6 +66,11 @@ Png = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw hit rate ov
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the rows as a table.")]
 Dwpd = Annotated[float | None, typer.Option(help="Write budget: times the capacity a day.")]
 WritesPerDay = Annotated[str | None, typer.Option("--write-bytes-per-day", metavar="SIZE", help="Write budget in bytes a day.")]
+Controller = Annotated[
+    Mode | None,
+    typer.Option(help="Have the controller choose between all and second (on), or only say what it would choose (advise)."),
+]
+HitWorth = Annotated[float, typer.Option(help="Bytes written that one delivered byte is worth to the controller.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output and nothing else.")]
 
@@ -74,6 +90,8 @@ def replay_command(
     csv: Csv = None,
     dwpd: Dwpd = None,
     write_bytes_per_day: WritesPerDay = None,
+    controller: Controller = None,
+    hit_worth: HitWorth = HIT_WORTH,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -85,6 +103,7 @@ def replay_command(
         read = _read(file)
         shares = [_share(text) for text in capacity.split(",")]
         sizes = [_page_size(text) for text in page_bytes.split(",")]
+        steers = None if controller is None else StoreController(mode=controller.value, hit_worth=hit_worth)
         per_day = _per_day(dwpd, write_bytes_per_day)
         above = _upstream_blocks(upstream, read, sizes)
         rows: list[Row] = []
@@ -103,10 +122,13 @@ def replay_command(
                             admission=admission,
                             upstream_blocks=above,
                             write_blocks_per_day=budget,
+                            controller=steers,
                             progress=told,
                         )
                     else:
-                        options = StoreOptions(eviction=policy, admission=admission, write_bytes_per_day=per_day)
+                        options = StoreOptions(
+                            eviction=policy, admission=admission, write_bytes_per_day=per_day, controller=steers
+                        )
                         rows.append(_stored(read, store, share, options, dwpd, sizes, above, seed, told))
         _show(rows, read, png, csv, as_json=as_json)
 

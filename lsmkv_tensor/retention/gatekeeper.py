@@ -9,7 +9,7 @@ import numpy as np
 from lsmkv.env.clock import Clock
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.retention.admission import AdmitAll
-from lsmkv_tensor.retention.protocol import Admission, Seen
+from lsmkv_tensor.retention.protocol import Admission, Prints, Seen, Sizes
 from lsmkv_tensor.retention.residents import key_rows, prefixed_rows, prints_of
 from lsmkv_tensor.vlog.layout import padded
 
@@ -29,6 +29,8 @@ class Gatekeeper:
         self._lock = Lock()
         self.open = isinstance(admission, AdmitAll) and not admission.limited
         """Everything is admitted; nothing needs to be asked or told."""
+        self.watch: Callable[[Prints, Sizes], None] | None = None
+        """Told of pages that were refused, leaf to root."""
 
     def sighted(self, prefix: bytes, keys: Sequence[bytes]) -> None:
         """A call asked for these pages (an index key is ``prefix`` and a key), and they were not there."""
@@ -44,7 +46,9 @@ class Gatekeeper:
         now = self._clock.monotonic()
         with self._lock:
             self._admission.observe(self._seen(now))
-            flags: list[bool] = self._admission.decide(
-                prints_of(key_rows(keys)), np.array(list(map(padded, lengths)), np.int64), now
-            ).tolist()
+            prints, sizes = prints_of(key_rows(keys)), np.array(list(map(padded, lengths)), np.int64)
+            wanted = self._admission.decide(prints, sizes, now)
+        if self.watch is not None:
+            self.watch(prints[~wanted][::-1], sizes[~wanted][::-1])
+        flags: list[bool] = wanted.tolist()
         return flags

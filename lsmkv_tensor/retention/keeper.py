@@ -77,6 +77,8 @@ class Keeper:
         self.remembered: bytes | None = None
         """What the policy saved in an earlier life, until it is told of all pages."""
         self._idle = idle
+        self.watch: Callable[[Slots], None] = lambda _: None
+        """Told of the pages that the policy hears of, when they are used or stored, leaf to root."""
 
     # filling
 
@@ -246,10 +248,12 @@ class Keeper:
         used = request.fresh(used[self.table.ranked[used]])
         if len(used):
             self._hits.add(used)
+            self.watch(used)
         if note.stored is not None:
             self._hits.tell()
             request.seen.update(note.stored.tolist())
             self._rank(note.stored[::-1])
+            self.watch(note.stored[::-1])
 
     def _rank(self, slots: Slots) -> None:
         """Tell the policy that these pages are stored."""

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.retention.protocol import Admission, Eviction, Remembering, Seen
+from lsmkv_tensor.retention.steering import Done, Steering
 from lsmkv_tensor.trace.requests import Ids, Request, Trace
 
 __all__ = ["BlockCache", "Counts", "Upstream", "prints_of"]
@@ -132,6 +133,8 @@ class BlockCache:
         self._prints = prints_of(np.arange(unique_blocks))
         self._slot_of = np.full(unique_blocks, -1, dtype=np.int64)
         self._block_in = np.full(unique_blocks, -1, dtype=np.int64)
+        self.steering: Steering | None = None
+        """The controller, told of every request; None: there is none."""
         self._free = list(range(unique_blocks - 1, -1, -1))
 
     def replay(self, trace: Trace) -> Iterator[Counts]:
@@ -154,6 +157,8 @@ class BlockCache:
         asked = here[above:]
         hits = len(asked) if asked.all() else int(asked.argmin())
         counts.hits += hits
+        if self.steering is not None:
+            self.steering.note(self._prints[blocks[::-1]], self._sizes[blocks[::-1]])
         if here.any():
             self._eviction.on_hit(slots[here][::-1])
         absent = blocks[above + hits :][~here[above + hits :]]
@@ -197,6 +202,10 @@ class BlockCache:
         self._used -= int(self._sizes[blocks].sum())
         self.counts.evicted += len(slots)
         self.counts.evicted_bytes += int(self._sizes[blocks].sum())
+
+    def done(self) -> Done:
+        """What the controller may know."""
+        return Done(self.counts.hits, self.counts.written_bytes, 0)
 
     def _seen(self, now_s: float) -> Seen:
         """What the admission policy may know."""

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.retention.names import load_admission, load_eviction
+from lsmkv_tensor.retention.names import load_eviction
+from lsmkv_tensor.retention.steering import Steering, steered_admission
+from lsmkv_tensor.retention.steering_settings import StoreController
 from lsmkv_tensor.trace.blocks import BlockCache, Counts
 from lsmkv_tensor.trace.requests import Trace
 from lsmkv_tensor.trace.rows import Row
 
-__all__ = ["DEFAULT_ADMISSION", "DEFAULT_EVICTION", "Progress", "replay"]
+__all__ = ["DEFAULT_ADMISSION", "DEFAULT_EVICTION", "Progress", "named", "replay"]
 
 DEFAULT_EVICTION = "mq"
 DEFAULT_ADMISSION = "all"
@@ -28,13 +30,15 @@ def replay(
     admission: str | Sequence[str] = DEFAULT_ADMISSION,
     upstream_blocks: int = 0,
     write_blocks_per_day: float | None = None,
+    controller: StoreController | None = None,
     progress: Progress | None = None,
 ) -> list[Row]:
     """Replay a trace in block mode: one row for each capacity, eviction and admission policy.
 
     ``capacity``: parts of the distinct blocks of the trace (0 to 1), or numbers of blocks (above 1). Policies by name, as
     :func:`lsmkv_tensor.retention.names.load_eviction` takes them. ``upstream_blocks``: what the engine before the store caches
-    itself. ``write_blocks_per_day``: the admission policy's budget. Raises InvalidArgumentError.
+    itself. ``write_blocks_per_day``: the admission policy's budget. ``controller``: steers the admission, as it does in a store.
+    Raises InvalidArgumentError.
     """
     rows = []
     for size in [capacity] if isinstance(capacity, int | float) else capacity:
@@ -45,14 +49,22 @@ def replay(
                     blocks,
                     trace.unique_blocks,
                     load_eviction(keep)(blocks),
-                    load_admission(let_in)(blocks, write_blocks_per_day),
+                    policy := steered_admission(let_in, controller)(blocks, write_blocks_per_day),
                     upstream_blocks,
                 )
+                if controller is not None:
+                    cache.steering = Steering(controller, let_in, blocks, load_eviction(keep))
+                    cache.steering.serve(policy, cache.done)
                 for counts in cache.replay(trace):
                     if progress is not None:
                         progress(counts)
-                rows.append(_row(cache.counts, keep, let_in, blocks, trace, upstream_blocks))
+                rows.append(_row(cache.counts, keep, named(let_in, controller), blocks, trace, upstream_blocks))
     return rows
+
+
+def named(admission: str, controller: StoreController | None) -> str:
+    """The admission of a row: the policy's name, and whether it was steered."""
+    return f"{admission}, steered" if controller is not None and controller.mode == "on" else admission
 
 
 def blocks_of(capacity: float, trace: Trace) -> int:

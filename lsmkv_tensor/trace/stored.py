@@ -26,6 +26,7 @@ from lsmkv_tensor.trace.blocks import Counts, Upstream, prints_of
 from lsmkv_tensor.trace.played import TraceClock
 from lsmkv_tensor.trace.requests import Ids, Request, Trace
 from lsmkv_tensor.trace.rows import Row
+from lsmkv_tensor.trace.run import named
 from lsmkv_tensor.vlog.layout import BLOCK, MAX_SEGMENT_BYTES
 
 __all__ = ["KEY_BYTES", "by_size", "replay_store"]
@@ -163,7 +164,7 @@ def _row(
     return Row(
         mode="store",
         eviction=options.eviction,
-        admission=options.admission,
+        admission=named(options.admission, options.controller),
         capacity_share=share,
         capacity=capacity,
         upstream_blocks=upstream,

@@ -1,0 +1,143 @@
+"""The controller in a real store: what it changes, what advice leaves alone, what the journal and the command say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lsmkv.cli.app import build
+from lsmkv.env.rng import seeded
+from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv_tensor import PageStore, StoreController, StoreOptions
+from lsmkv_tensor.errors import InvalidArgumentError
+
+SIZE = 4000
+QUICK = {"window": 1 / 16, "patience": 0.1}
+
+
+def turn(world, store, rounds: int, first: int = 0) -> None:
+    """Pages that nobody asks for again, and beside them a few that somebody does."""
+    ns = store.namespace({"m": 1}, SIZE)
+    for i in range(first, first + rounds):
+        world.put(ns, range(100 + 5 * i, 105 + 5 * i))
+        if i % 4 == 0:
+            world.check(ns, range(3))
+            world.put(ns, range(3))
+        while store.step():
+            pass
+
+
+COUNTED = """pages live_bytes segments hits misses put_pages put_bytes written_bytes present_pages declined_pages refused_pages
+evicted_pages recycled_segments gc_moved_bytes gc_read_bytes gc_dropped_pages read_bytes"""
+
+
+def told(store) -> tuple[object, ...]:
+    """What must be the same, whatever the controller thinks."""
+    stats = store.stats()
+    return tuple(getattr(stats, name) for name in COUNTED.split())
+
+
+def test_it_stops_storing_what_nobody_asks_for_again(world):
+    store = world.open(controller=StoreController(**QUICK))
+    turn(world, store, 80)
+    stats = store.stats()
+    assert stats.controller.admission == stats.controller.advised_admission == "second"
+    assert stats.controller.decisions == 1
+    assert stats.controller.tried["all"].written_bytes > 3 * stats.controller.tried["second"].written_bytes
+    assert stats.refused_pages > 100
+    before = stats.put_pages
+    ns = store.namespace({"m": 1}, SIZE)
+    assert world.put(ns, [90_000]) == [False]
+    assert world.put(ns, [90_000]) == [True], "it knows who was seen before"
+    assert store.stats().put_pages == before + 1
+
+
+@pytest.mark.parametrize("admission", ["all", "second", "adaptive"])
+def test_off_and_advice_leave_the_store_as_it_is(admission):
+    states = []
+    for controller in (None, StoreController(mode="off"), StoreController(mode="advise", **QUICK)):
+        from tests.tensor_pages.conftest import World  # noqa: PLC0415 - three worlds, not the one of the fixture
+
+        world = World()
+        store = world.open(admission=admission, controller=controller)
+        turn(world, store, 70)
+        stats = store.stats().controller
+        assert (stats is None) == (controller is None or controller.mode == "off")
+        if stats is not None:
+            assert stats.admission == admission
+            assert stats.advised_admission == "second"
+            assert stats.windows > 5
+        ns = store.namespace({"m": 1}, SIZE)
+        states.append((told(store), world.check(ns, range(500))))
+        store.close()
+        states[-1] += (sorted(name for name in world.fs.listdir("/store/vlog")),)
+    assert states[0] == states[1] == states[2]
+
+
+def test_the_setting_and_the_numbers_of_decisions_survive_what_they_should(world):
+    store = world.open(controller=StoreController(**QUICK))
+    turn(world, store, 80)
+    store.sync()
+    assert store.stats().controller.decisions == 1
+    store = world.reopen(controller=StoreController(**QUICK))
+    assert store.stats().controller.admission == "all", "a setting lives as long as the store is open"
+    turn(world, store, 80, first=200)
+    store.close()
+    world.store = None
+    numbers = [line["decision"] for line in journal(world) if line["kind"] == "admission"]
+    assert numbers == [1, 2]
+
+
+def journal(world) -> list[dict[str, object]]:
+    """The lines of the journal."""
+    file = world.fs.open("/store/index/CONTROLLER.jsonl")
+    return [json.loads(line) for line in file.pread(file.size(), 0).splitlines()]
+
+
+def test_a_decision_is_on_record_with_its_outcome(world):
+    store = world.open(controller=StoreController(**QUICK))
+    turn(world, store, 200)
+    lines = journal(world)
+    assert [line["kind"] for line in lines] == ["admission", "outcome"]
+    made, outcome = lines
+    assert (made["from"], made["to"], made["mode"], made["decision"]) == ("all", "second", "on", 1)
+    assert made["ahead_bytes"] >= 0.1 * 5 * 65536
+    assert outcome["decision"] == 1
+    assert outcome["asked_bytes"] > outcome["gained_bytes"] > 0
+    assert outcome["written_bytes"] < 0.2 * outcome["asked_bytes"]
+
+
+def test_a_write_budget_still_binds(world):
+    store = world.open(controller=StoreController(), write_bytes_per_day=24 * 40_000)
+    ns = store.namespace({"m": 1}, SIZE)
+    flags = [flag for i in range(0, 60, 5) for flag in world.put(ns, range(i, i + 5))]
+    assert 0 < sum(flags) < 15
+
+
+def test_what_is_no_controller_is_refused(world):
+    with pytest.raises(InvalidArgumentError, match=r"StoreOptions\.controller"):
+        world.open(controller="on")
+    world.store = None
+
+
+def test_the_command_shows_the_journal_of_a_page_store(tmp_path, world):
+    options = StoreOptions(
+        capacity_bytes=(1 << 20) + 8192 + 6 * 65536,
+        segment_bytes=65536,
+        index_bytes=1 << 20,
+        rng=seeded(1),
+        scheduler=ManualScheduler(),
+        controller=StoreController(mode="advise", **QUICK),
+    )
+    path = str(tmp_path / "store")
+    with PageStore.open(path, options=options) as store:
+        turn(world, store, 70)
+    shown = CliRunner(env={"COLUMNS": "140"}).invoke(build(), ["controller", "log", path])
+    assert shown.exit_code == 0, shown.output
+    assert "admission: all -> second" in shown.stdout
+    assert "advised only" in shown.stdout
+    result = CliRunner().invoke(build(), ["controller", "log", path, "--json"])
+    (one,) = json.loads(result.stdout)["decisions"]
+    assert (one["from"], one["to"], one["outcome"]) == ("all", "second", None)
