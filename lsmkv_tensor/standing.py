@@ -130,7 +130,13 @@ class Standing:
                 decided(fs, self._db.path),
             )
         steering, keeper, log = self._steering, self._keeper, self._log
-        steering.serve(admission, lambda: Done(log.counters.read_bytes, log.writer.bytes_written, log.counters.gc_moved_bytes))
+        collector = self._collector
+        steering.serve(
+            admission,
+            lambda: Done(log.counters.read_bytes, log.writer.bytes_written, log.counters.gc_moved_bytes),
+            lambda share: setattr(collector, "move_share", share),
+        )
+        collector.on_moved = lambda slots: steering.note_moved(keeper.table.prints(slots), keeper.sizes(slots))
         keeper.watch = lambda slots: steering.note(keeper.table.prints(slots), keeper.sizes(slots))
         if log.gatekeeper is not None:
             log.gatekeeper.watch = steering.note

@@ -137,7 +137,9 @@ def _point(told: object) -> str:
 def _outcome(told: object, decision: Line) -> str:
     """The outcome in words."""
     if not isinstance(told, Mapping):
-        return "advised only" if decision.get("mode") == "advise" else "not known yet"
+        if decision.get("mode") == "advise":
+            return "advised only"
+        return "-" if decision.get("kind") == "moves" else "not known yet"
     if told.get("overtaken"):
         return "overtaken: the runs were merged otherwise"
     if _steers_pages(decision):

@@ -127,14 +127,19 @@ class Miniatures:
 
     def use(self, prints: Prints, sizes: Sizes) -> None:
         """These distinct pages were used or offered, leaf to root."""
-        if self._bits:
-            chosen = (prints * _MIX) >> np.uint64(_WORD - self._bits) == 0
-            if not chosen.any():
-                return
-            prints, sizes = prints[chosen], sizes[chosen]
+        prints, sizes = self.sample(prints, sizes)
+        if not len(prints):
+            return
         self._asked_bytes += int(sizes.sum())
         for one in self._of.values():
             one.use(prints, sizes)
+
+    def sample(self, prints: Prints, sizes: Sizes) -> tuple[Prints, Sizes]:
+        """Those of these pages that are in the sample."""
+        if not self._bits:
+            return prints, sizes
+        chosen = (prints * _MIX) >> np.uint64(_WORD - self._bits) == 0
+        return prints[chosen], sizes[chosen]
 
     def take(self) -> tuple[float, dict[str, Tried]]:
         """Bytes used or offered since the last time, and what each admission would have done with them: scaled up."""

@@ -21,6 +21,7 @@ from lsmkv_tensor.retention.names import AdmissionMaker, EvictionMaker, load_adm
 from lsmkv_tensor.retention.protocol import Admission, Eviction, Prints, Sizes
 from lsmkv_tensor.retention.shadows import Miniatures
 from lsmkv_tensor.retention.steering_decide import Books, Decision, decide
+from lsmkv_tensor.retention.steering_moves import MUCH, MoveBooks, Moved, decide_moves, moves_cost, share_of
 from lsmkv_tensor.retention.steering_settings import StoreController, StoreControllerStats, Tried
 
 __all__ = ["OUTCOME_WINDOWS", "Done", "Journal", "Steered", "Steering", "decided", "steerable", "steered_admission"]
@@ -124,16 +125,28 @@ class Steering:
         self._miniatures: Miniatures | None = None
         self._books = Books(STARTS.get(admission.strip().lower(), "all"))
         self._policy: Steered | None = None
-        self._unseen = 0
+        self._unseen = self._saved = 0
+        self._page_bytes = 4096
+        self._moved = Moved()
+        self._moves = MoveBooks()
+        self._moved_lately = self._saved_lately = 0.0
+        self._seen = Done(0, 0, 0)
+        self._set_share: Callable[[float], None] = lambda _: None
         self._windows = self._decisions = 0
         self._asked = 0.0
         self._tried: dict[str, Tried] = {}
         self._open: list[_Open] = []
         self.active = settings.mode != "off" and steerable(admission)
 
-    def serve(self, policy: Admission, done: Callable[[], Done]) -> None:
-        """Steer this admission policy from now on; ``done`` says what the store has done. Again when it was opened again."""
-        self._done = done
+    def serve(self, policy: Admission, done: Callable[[], Done], set_share: Callable[[float], None] | None = None) -> None:
+        """Steer this admission policy from now on; ``done`` says what the store has done. Again when it was opened again.
+
+        ``set_share`` says how many bytes reclaiming may move for each byte stored; None: nothing is reclaimed.
+        """
+        self._done, self._seen = done, done()
+        if set_share is not None and self.active and self.settings.mode == "on":
+            self._set_share = set_share
+            set_share(share_of(self._moves.setting))
         self._policy = policy if isinstance(policy, Steered) and self.settings.mode == "on" else None
         if self._policy is not None:
             self._policy.second = self._books.setting == "second"
@@ -143,12 +156,20 @@ class Steering:
         if not self.active or not len(prints):
             return
         if self._miniatures is None:
-            self._miniatures = self._made(int(sizes[0]))
+            self._page_bytes = int(sizes[0])
+            self._miniatures = self._made(self._page_bytes)
         self._miniatures.use(prints, sizes)
+        sampled, their_sizes = self._miniatures.sample(prints, sizes)
+        self._saved += self._moved.used(sampled, their_sizes.tolist())
         self._unseen += int(sizes.sum())
         if self._unseen >= self.settings.window * self._capacity:
             self._unseen = 0
             self._look(self._miniatures)
+
+    def note_moved(self, prints: Prints, sizes: Sizes) -> None:
+        """Reclaiming moved these pages."""
+        if self.active and self._miniatures is not None:
+            self._moved.moved(self._miniatures.sample(prints, sizes)[0])
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -166,19 +187,43 @@ class Steering:
         self._asked = self._asked * FORGET + asked
         self._tried = {name: self._tried.get(name, Tried()).plus(one, FORGET) for name, one in tried.items()}
         self._count_outcomes(asked, tried)
+        self._look_at_moves(asked, miniatures.sampled)
         if not miniatures.turned_over:
             return
         settings = self.settings
         self._books, decision = decide(self._books, asked, tried, settings.hit_worth, settings.patience * self._capacity)
         if decision is None:
             return
-        self._decisions += 1
-        self._number += 1
         if self._policy is not None:
             self._policy.second = decision.after == "second"
-        self._write(decision.what, lambda: self._told(decision))
+        self._decided(decision)
         if settings.mode == "on":
             self._open.append(_Open(self._number, decision, self._done()))
+
+    def _look_at_moves(self, asked: float, sampled: float) -> None:
+        """A window has passed in which reclaiming moved pages."""
+        done, before = self._done(), self._seen
+        self._seen = done
+        moved = max(done.moved_bytes - before.moved_bytes, 0)
+        stored = max(done.written_bytes - before.written_bytes - moved, 0)
+        saved, self._saved = self._saved / sampled, 0
+        self._moved_lately = self._moved_lately * FORGET + moved
+        self._saved_lately = self._saved_lately * FORGET + saved
+        cost = moves_cost(stored, moved, self._page_bytes)
+        settings = self.settings
+        self._moves, decision = decide_moves(
+            self._moves, cost, saved, asked, settings.hit_worth, settings.patience * self._capacity
+        )
+        if decision is not None:
+            if settings.mode == "on":
+                self._set_share(share_of(decision.after))
+            self._decided(decision)
+
+    def _decided(self, decision: Decision) -> None:
+        """Number a decision and put it on record."""
+        self._decisions += 1
+        self._number += 1
+        self._write(decision.what, lambda: self._told(decision))
 
     def _told(self, decision: Decision) -> dict[str, object]:
         """The line that is written when it is made."""
@@ -241,5 +286,9 @@ class Steering:
             asked_bytes=self._asked,
             tried=dict(self._tried),
             ahead_bytes=self._books.ahead_bytes,
+            moves=self._moves.setting if settings.mode == "on" else MUCH,
+            advised_moves=self._moves.setting,
+            moved_bytes=self._moved_lately,
+            saved_bytes=self._saved_lately,
             journal_failures=self._journal.failures if self._journal is not None else 0,
         )

@@ -17,7 +17,7 @@ HIT_WORTH = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreController:
-    """A controller of admission and reclaiming: ``StoreOptions(controller=StoreController())``.
+    """A controller of admission and of what reclaiming moves: ``StoreOptions(controller=StoreController())``.
 
     Raises InvalidArgumentError naming the field.
     """
@@ -87,6 +87,14 @@ class StoreControllerStats:
     """What each admission would have done with them: estimated, by miniatures of the store."""
     ahead_bytes: float
     """What the other admission has been ahead lately, in bytes written; at ``patience`` capacities it is changed to."""
+    moves: str
+    """What reclaiming may move: "much" (0.3 bytes for each byte stored) or "little" (a quarter of that)."""
+    advised_moves: str
+    """What it would have; with mode "on" the same."""
+    moved_bytes: float
+    """That reclaiming moved lately, as ``asked_bytes``: counted."""
+    saved_bytes: float
+    """Of moved pages that were used afterwards, each once: hits that moves saved, at most. Estimated."""
     journal_failures: int
     """Lines that could not be written."""
 

@@ -14,7 +14,7 @@ namespaces that nobody uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -114,6 +114,10 @@ class Collector:
         self._scratch: AlignedBuffer | None = None
         self._credit = files.segment_bytes // 2
         self._seen = 0  # bytes stored by callers when the credit was last counted
+        self.move_share = MOVE_SHARE
+        """Bytes that may be moved for each byte that callers store; may be changed at any time."""
+        self.on_moved: Callable[[Slots], None] = lambda _: None
+        """Told of pages that were moved, with the lock held."""
 
     # occasions
 
@@ -240,7 +244,7 @@ class Collector:
     def _earn(self) -> None:
         """Credit for what callers stored since the last time."""
         stored = self._log.space.fresh_bytes
-        self._credit += round(MOVE_SHARE * (stored - self._seen))
+        self._credit += round(self.move_share * (stored - self._seen))
         self._credit = min(self._credit, self._files.segment_bytes)
         self._seen = stored
 
@@ -302,6 +306,7 @@ class Collector:
         with self._log.lock:
             if victim.generation != generation:
                 return True
+            self.on_moved(keeper.find([key for key, _, _ in moves]))
             left = keeper.in_segment(victim.number)
             if must and not keeper.table.pins[left].any():
                 self._drop(left, work)
