@@ -77,10 +77,10 @@ def test_the_command_writes_the_picture(drawing, tmp_path, chats, picture, begin
 def test_without_matplotlib_the_command_says_which_extra_is_missing_before_it_works(tmp_path, chats, monkeypatch):
     real = importlib.import_module
 
-    def absent(name, *rest):
+    def absent(name, *rest, **named):
         if name.startswith("matplotlib"):
             raise ImportError(name)
-        return real(name, *rest)
+        return real(name, *rest, **named)
 
     monkeypatch.setattr(importlib, "import_module", absent)
     done = compare(tmp_path, chats, "curves.png")
