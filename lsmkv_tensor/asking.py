@@ -36,6 +36,7 @@ class Asking:
     services: Services
     _gate: StoreGate
     _log: ValueLog
+    _reader: PageReader
     _source: PageReader | Everywhere
     _everywhere: Everywhere | None
     _prefix: bytes
@@ -125,10 +126,14 @@ class Asking:
     ) -> NDArray[np.bool_]:
         """Which pages are in the queue, in the index, or at a sibling; asked in this order, none that moves on is missed.
 
-        ``putting``: which of them need not be stored. ``touch``: the kind of call that siblings are told of.
+        ``putting``: which of them need not be stored; what a power cut may have torn is read first. ``touch``: the kind of call
+        that siblings are told of.
         """
         waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
         stored = self._log.contains(index_keys)
+        if putting and self._log.space.untried and stored.any():
+            self._reader.proven([key for key, flag in zip(index_keys, stored.tolist(), strict=True) if flag])
+            stored = self._log.contains(index_keys)
         there = stored if waiting is None else stored | np.array(waiting, np.bool_)
         if self._everywhere is None:
             return there

@@ -125,6 +125,25 @@ class PageReader:
             counters.misses += len(delivered) - hits
             counters.read_bytes += hits * page_bytes
 
+    def proven(self, keys: Sequence[bytes]) -> None:
+        """Read those of these pages whose bytes may have been torn before the store was opened, each once; drop what is torn.
+
+        The index names a page as soon as it is written, not when that is synced. Who was told that a page is there, and syncs,
+        must not find it torn. I/O: as :meth:`get_into`, only of pages in the segments that were being filled then.
+        """
+        space = self._log.space
+        places = self._log.current_places(list(keys))
+        doubtful = [
+            (key, place)
+            for key, place in zip(keys, places, strict=True)
+            if place is not None and space.untried.get(place.segment) == place.generation and key not in space.tried
+        ]
+        for (key, place), found in zip(doubtful, self.payloads([key for key, _ in doubtful]), strict=True):
+            if found is not None:
+                space.tried.add(key)
+            else:
+                self._log.drop_corrupt(key, place)
+
     def payloads(self, keys: Sequence[bytes]) -> list[tuple[Place, memoryview] | None]:
         """Pages in their stored form, checked, in memory of their own; None: absent or unreadable (nothing is dropped).
 

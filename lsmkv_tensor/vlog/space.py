@@ -67,6 +67,11 @@ class Space(Syncing):
         """Room left in the active segment from which on the next is needed soon: not before, a free one holds no page."""
         self.fresh_bytes = 0
         """Bytes of frames that callers' pages were written in."""
+        self.untried: dict[int, int] = {}
+        """Segments (number to generation) that were being filled when the store was opened: whether the bytes of their pages
+        arrived is not known, a power cut may have torn them."""
+        self.tried: set[bytes] = set()
+        """Index keys of their pages that were read since, and are whole."""
         self.evicted: list[tuple[bytes, int]] = []
         """(index key, bytes) of pages evicted and not yet told to anybody."""
         self.evicted_pages = 0
@@ -109,6 +114,7 @@ class Space(Syncing):
         self.load_failed_syncs()
         active = [s for s in self.segments.values() if s.state == ACTIVE]
         self.active = max((s for s in active if not self.sync_failed(s)), key=lambda s: s.generation, default=None)
+        self.untried = {s.number: s.generation for s in active if s.pages}
         for segment in active:
             segment.dirty = True  # by whom it was written last time, and whether that was synced, is not known
             if segment is not self.active:
