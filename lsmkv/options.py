@@ -296,7 +296,7 @@ def _check_methods(name: str, value: object, protocol: type) -> None:
 def _check_controller(value: object) -> None:
     """Refuse what is no controller's settings."""
     if value is not None and not isinstance(value, Adaptive):
-        _refuse("controller", value, "lsmkv.Adaptive(...) or None")
+        _refuse("controller", value, "lsmkv.Adaptive(...), or None")
 
 
 def _refuse(name: str, value: object, allowed: str) -> NoReturn:

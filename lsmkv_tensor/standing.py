@@ -172,6 +172,8 @@ class Standing:
             counters.lost += self._log.counters.lost
             self._space.evicted[:0] = before[0].take_evicted()
             self._log.counters = counters
+            if self._steering is not None:
+                self._steering.rebase()
             self._terms.quotas.update(quotas)
             registered = {info.number for info in self._registry.listed()}
             for view in list(self._views):

@@ -80,11 +80,12 @@ Decision: TypeAlias = Merge | Reshape | Split
 
 
 def decide(
-    books: Books, tree: SizeTree, window: Window, settings: Adaptive, memory: Memory | None = None
+    books: Books, tree: SizeTree, window: Window, settings: Adaptive, memory: Memory | None = None, entry_bytes: float = 0.0
 ) -> tuple[Books, tuple[Decision, ...]]:
     """What to do after ``window`` with a tree like this: at most one reshape or split, then merges that have no run in common.
 
-    ``memory``: what memtable and filters have now; None: it is not the controller's to split.
+    ``memory``: what memtable and filters have now; None: it is not the controller's to split. ``entry_bytes``: of an entry on
+    average, key and value; 0.0: not known, then nothing is split.
     """
     if settings.memory_bytes is None:
         memory = None
@@ -101,8 +102,8 @@ def decide(
     if since[0] >= SHAPE_EVERY or averages.changes > books.averages.changes:
         regret, shaped = _shaped(averages, regret, tree, since[1], settings, allowed)
         decisions += [] if shaped is None else [shaped]
-        if shaped is None and memory is not None:
-            found = _split(averages, tree, entries, settings, memory)
+        if shaped is None and memory is not None and entry_bytes > 0:
+            found = _split(averages, tree, entries * entry_bytes, settings, memory)
             decisions += [] if found is None else [found]
         spent += 0.0 if shaped is None else shaped.cost_blocks
         since = (0, 0.0)
@@ -123,12 +124,15 @@ def decide(
     return replace(now, rent=rent, regret=regret, spent=spent, since=since), tuple(decisions)
 
 
-def _split(averages: Averages, tree: SizeTree, entries: float, settings: Adaptive, memory: Memory) -> Split | None:
-    """Another split of the memory if there should be one."""
+def _split(averages: Averages, tree: SizeTree, total_bytes: float, settings: Adaptive, memory: Memory) -> Split | None:
+    """Another split of the memory if there should be one.
+
+    Arrivals are counted by the memtable of now: the tree's own mean goes over many, and tells for long what another one gave.
+    """
     assert settings.memory_bytes is not None
-    return best_split(
-        settings.memory_bytes, entries, entries / tree.buffer, tree.geometry, averages.slow, settings.prices, memory
-    )
+    entries = sum(run.entries for _, run in tree.runs())
+    arrivals = total_bytes / (memory.memtable_bytes * (tree.level0_runs + 1))
+    return best_split(settings.memory_bytes, entries, arrivals, tree.geometry, averages.slow, settings.prices, memory)
 
 
 def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adaptive) -> Merge:

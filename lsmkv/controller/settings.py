@@ -12,8 +12,8 @@ from lsmkv.policy.geometry import check_ratio
 
 __all__ = ["Adaptive"]
 
-LEAST_MEMORY = 128 << 10
-"""Bytes of the smallest budget for memtable and filters."""
+LEAST_MEMORY, MOST_MEMORY = 128 << 10, 1 << 40
+"""Bytes of the smallest and the largest budget for memtable and filters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +52,10 @@ class Adaptive:
         if self.space_limit is not None and (not _number(self.space_limit) or not self.space_limit >= 1):
             _refuse("space_limit", self.space_limit, "a number of at least 1, or None")
         budget = self.memory_bytes
-        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < LEAST_MEMORY):
-            _refuse("memory_bytes", budget, f"an integer of at least {LEAST_MEMORY}, or None")
+        if budget is not None and (
+            isinstance(budget, bool) or not isinstance(budget, int) or not LEAST_MEMORY <= budget <= MOST_MEMORY
+        ):
+            _refuse("memory_bytes", budget, f"an integer from {LEAST_MEMORY} to {MOST_MEMORY}, or None")
         if not isinstance(self.prices, Prices):
             _refuse("prices", self.prices, "lsmkv.controller.Prices(...)")
 

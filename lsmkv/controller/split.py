@@ -20,6 +20,10 @@ __all__ = ["LEAST_MEMTABLE", "Memory", "Split", "best_split", "priced"]
 
 LEAST_MEMTABLE = 64 << 10
 """Bytes of the smallest memtable that is considered."""
+KEPT_BITS = 4.0
+"""Filter bits per key that are never taken away: tables without a filter stay so until a merge, whoever asks meanwhile."""
+SLACK = 0.95
+"""Part of the budget that a split gives away: the tree grows, and its filters with it."""
 MOST_BITS = 24.0
 """Filter bits per key beyond which nothing is gained: one false positive in 100,000."""
 STEP = 2**0.5
@@ -66,7 +70,7 @@ def best_split(
     """A split of the budget that costs clearly less than the present one; None if there is none.
 
     ``entries`` in the tree, ``arrivals``: how many arrivals of the present memtable that is. A present split above the budget is
-    left whatever it costs.
+    left whatever it costs, the memtable as it is if that is nearly as good.
     """
 
     def cost(memory: Memory) -> float:
@@ -78,12 +82,21 @@ def best_split(
         """The rest is the filters'."""
         return Memory(int(size), min(MOST_BITS, 8 * max(budget_bytes - size, 0.0) / entries))
 
+    over = present.taken(entries) > budget_bytes * 1.01
+    budget_bytes *= SLACK
     sizes = [size for step in range(STEPS + 1) if (size := budget_bytes / STEP**step) >= LEAST_MEMTABLE]
+    floor = min(present.filter_bits_per_key, KEPT_BITS)
+    kept = [size for size in sizes if with_memtable(size).filter_bits_per_key >= floor]
+    if over and with_memtable(present.memtable_bytes).filter_bits_per_key >= floor:
+        kept.append(float(present.memtable_bytes))
+    sizes = kept or sizes[-1:]
     told = [(cost(one), one) for one in map(with_memtable, sizes)]
     if not told:
         return None
     least, memory = min(told, key=lambda pair: (pair[0], pair[1].memtable_bytes))
-    over = present.taken(entries) > budget_bytes * 1.01
+    same = [pair for pair in told if pair[1].memtable_bytes == present.memtable_bytes]
+    if over and same and KEEP * same[0][0] <= least:
+        least, memory = same[0]
     now = cost(present)
     if not over and least > KEEP * now:
         return None

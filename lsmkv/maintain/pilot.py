@@ -75,7 +75,7 @@ class Pilot:
         self._follow(window, settings, shape)
         options = core.options
         memory = Memory(options.memtable_bytes, options.filter_bits_per_key)
-        books, decisions = decide(self._books, sized(shape, point), window, settings, memory)
+        books, decisions = decide(self._books, sized(shape, point), window, settings, memory, _entry_bytes(shape))
         for one in decisions:
             self._take(one, books, settings, shape, point)
         self._books = books
@@ -156,6 +156,9 @@ class Pilot:
             switch(self._core, policy_at(one.geometry), "lazy")
             self._reshapes += 1
         if isinstance(one, Split) and acting:
+            now = self._core.options
+            if Memory(now.memtable_bytes, now.filter_bits_per_key) != one.before:
+                return  # somebody else changed it meanwhile
             change(self._core, None, one.memory._asdict())
             self._splits += 1
         record = Record(self._next(), one, books.averages.fast, geometry=point)
@@ -195,7 +198,16 @@ class Pilot:
 
 def _aim(one: Decision | None) -> object:
     """Where a decision that changes no table wants to go."""
-    return one.geometry if isinstance(one, Reshape) else one.memory if isinstance(one, Split) else None
+    if isinstance(one, Split):
+        return one.memory.memtable_bytes, round(one.memory.filter_bits_per_key)
+    return one.geometry if isinstance(one, Reshape) else None
+
+
+def _entry_bytes(shape: TreeShape) -> float:
+    """Bytes of an entry on average, key and value; 0.0 where tables do not say it."""
+    tables = [table for level in shape.levels for run in level.runs for table in run.tables]
+    entries = sum(table.entries for table in tables)
+    return sum(table.raw_bytes for table in tables) / entries if entries else 0.0
 
 
 def _reason(one: _Wanted) -> str:

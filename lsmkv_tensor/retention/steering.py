@@ -137,6 +137,8 @@ class Steering:
         self._tried: dict[str, Tried] = {}
         self._open: list[_Open] = []
         self.active = settings.mode != "off" and steerable(admission)
+        self.failed = ""
+        """Why it was stopped; empty: it was not."""
 
     def serve(self, policy: Admission, done: Callable[[], Done], set_share: Callable[[float], None] | None = None) -> None:
         """Steer this admission policy from now on; ``done`` says what the store has done. Again when it was opened again.
@@ -151,10 +153,26 @@ class Steering:
         if self._policy is not None:
             self._policy.second = self._books.setting == "second"
 
+    def rebase(self) -> None:
+        """The store's counters are other ones now: what they gain is counted from here, outcomes under way are given up."""
+        self._seen = self._done()
+        self._open.clear()
+
     def note(self, prints: Prints, sizes: Sizes) -> None:
-        """These distinct pages were used, stored or refused, leaf to root."""
+        """These distinct pages were used, stored or refused, leaf to root. A policy that fails stops the controller, no more."""
         if not self.active or not len(prints):
             return
+        try:
+            self._note(prints, sizes)
+        except Exception as error:  # noqa: BLE001 - puts and reads matter more than a controller that a policy confuses
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        """Steer nothing any more."""
+        self.active, self.failed = False, f"it failed and was stopped: {error!r}"
+
+    def _note(self, prints: Prints, sizes: Sizes) -> None:
+        """:meth:`note`, of some pages."""
         if self._miniatures is None:
             self._page_bytes = int(sizes[0])
             self._miniatures = self._made(self._page_bytes)
@@ -169,7 +187,10 @@ class Steering:
     def note_moved(self, prints: Prints, sizes: Sizes) -> None:
         """Reclaiming moved these pages."""
         if self.active and self._miniatures is not None:
-            self._moved.moved(self._miniatures.sample(prints, sizes)[0])
+            try:
+                self._moved.moved(self._miniatures.sample(prints, sizes)[0])
+            except Exception as error:  # noqa: BLE001 - as in note
+                self._stop(error)
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -268,12 +289,12 @@ class Steering:
     def stats(self) -> StoreControllerStats:
         """What it does."""
         settings, setting = self.settings, self._books.setting
-        idle = ""
+        idle = self.failed
         if settings.mode == "off":
             idle = 'the mode is "off"'
-        elif not self.active:
+        elif not self.active and not self.failed:
             idle = f"it knows all, second and adaptive, not the admission policy {self._admission!r}"
-        elif self._miniatures is None or not self._miniatures.turned_over:
+        elif not self.failed and (self._miniatures is None or not self._miniatures.turned_over):
             idle = "the store has not been full yet: no setting has shown what it costs"
         return StoreControllerStats(
             mode=settings.mode,

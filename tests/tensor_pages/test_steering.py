@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -12,6 +13,7 @@ from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv_tensor import PageStore, StoreController, StoreOptions
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.retention.steering import Steering
 from lsmkv_tensor.retention.victims import MOVE_SHARE
 
 SIZE = 4000
@@ -161,3 +163,16 @@ def test_the_command_shows_the_journal_of_a_page_store(tmp_path, world):
     result = CliRunner().invoke(build(), ["controller", "log", path, "--json"])
     (one,) = (line for line in json.loads(result.stdout)["decisions"] if line["kind"] == "admission")
     assert (one["from"], one["to"], one["outcome"]) == ("all", "second", None)
+
+
+def test_a_policy_that_fails_in_the_miniatures_stops_the_controller_and_no_put():
+    """Its error went through the put, under the commit lock."""
+
+    def broken(_capacity):
+        raise RuntimeError("no room for this policy")
+
+    steering = Steering(StoreController(mode="on"), "all", 1 << 20, broken)
+    steering.note(np.zeros(1, np.uint64), np.array([4096]))
+    assert not steering.active
+    assert "no room for this policy" in steering.stats().idle
+    steering.note(np.zeros(1, np.uint64), np.array([4096]))
