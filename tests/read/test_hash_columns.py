@@ -26,8 +26,13 @@ from lsmkv.testing.faults import FailOp, FaultFileSystem
 SIZE = 2 * FEWEST
 
 
+ABSENT = 1 << 40
+"""Added to the numbers of keys that are in no store."""
+
+
 def key(n: int, width: int = 16) -> bytes:
-    return random.Random(n).randbytes(width)
+    """Key ``n``; a negative one is in no store (a seed counts without its sign: -n alone would be key n again)."""
+    return random.Random(n if n >= 0 else ABSENT - n).randbytes(width)
 
 
 def small(fs: object, path: str = "/db", **overrides: object) -> lsmkv.DB:

@@ -148,9 +148,9 @@ def test_who_goes_away_had_nothing(root: Root) -> None:
     assert second.stats().waterfall["get"].asked_tokens == 1
     root.stores.remove(first)
     first.close()
-    for name in root.fs.listdir("/root/a"):
-        if not root.fs.isdir(f"/root/a/{name}"):
-            root.fs.unlink(f"/root/a/{name}")
+    for name in root.fs.listdir(f"{ROOT}/a"):
+        if not root.fs.isdir(f"{ROOT}/a/{name}"):
+            root.fs.unlink(f"{ROOT}/a/{name}")
     root.clock.advance(100.0)
     read(b, [0])
     told = second.stats().waterfall["get"]
