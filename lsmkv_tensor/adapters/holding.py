@@ -9,6 +9,9 @@ code, it may be damaged. Then, as ``on_conflict`` says:
 ``fresh``   take a directory beside it: ``MEMBER.2``, ``MEMBER.3``, ...; each has the whole capacity for itself
 
 What is wrong with the caller's own settings is an error all the same: nobody wants to learn of a misspelt option from a hit rate.
+
+Opening may take as long as the disk likes. The engine's start waits START_S for it, its puts not at all: a thread goes on, and
+whoever asks meanwhile is told that nothing is held.
 """
 
 from __future__ import annotations
@@ -19,12 +22,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from lsmkv.env.clock import Clock, SystemClock
-from lsmkv.env.sync import Lock
+from lsmkv.env.sync import Lock, start_thread
 from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.sharing import Sharing
 
 __all__ = ["CONFLICTS", "Conflict", "Holding", "State", "View"]
@@ -37,6 +41,8 @@ RETRY_S = 1.0
 """Seconds between two attempts of a follower to have its directory."""
 LOOK_S = 0.05
 """Seconds between two attempts while the engine waits for its start."""
+START_S = 30.0
+"""Seconds that the engine's start waits for a disk that answers nothing, beyond ``wait_s``."""
 MOST_FRESH = 64
 """Directories that are tried beside one that cannot be had."""
 
@@ -74,7 +80,7 @@ class Holding:
         on_conflict: Conflict = "wait",
         wait_s: float = 5.0,
     ) -> None:
-        """Open; after at most about ``wait_s`` seconds it is in one of its states. InvalidArgumentError for wrong settings.
+        """Open; after at most ``wait_s`` + START_S seconds it is in one of its states. InvalidArgumentError for wrong settings.
 
         I/O: as ``PageStore.open``.
         """
@@ -95,7 +101,10 @@ class Holding:
         self._views: dict[tuple[str, int], _Asked] = {}
         self._unmade = False
         self._tried = self._clock.monotonic()
-        self._start(wait_s if on_conflict == "wait" else 0.0)
+        self._claiming = False
+        self._manual = options.scheduler is not None and options.scheduler.manual
+        self._attempts = AttemptPool(options.clock)
+        self._begin(wait_s if on_conflict == "wait" else 0.0)
 
     def view(self, fields: Mapping[str, object], page_bytes: int, *, codec: str = "raw") -> Callable[[], View]:
         """A namespace, registered if it is new: call the result for the view of now.
@@ -112,26 +121,25 @@ class Holding:
     def claim(self) -> bool:
         """Whether it has a directory to write to; a follower tries to have it, once a second.
 
-        So are namespaces that a failing or full disk did not let be made. I/O: then as ``PageStore.open``.
+        So are namespaces that a failing or full disk did not let be made. Both on a thread of their own (under a manual scheduler
+        here): a call that stores waits for neither. I/O: none here.
         """
         own = self.state == "own"
         done = not self._unmade if own else self.state == "closed" or self._conflict == "fresh"
         if done or self._clock.monotonic() - self._tried < RETRY_S:
             return own
         with self._lock:
-            self._tried = self._clock.monotonic()
-            if self.state in ("own", "closed"):
-                self._reopen_views()
-                return self.state == "own"
-            follower, found = self.store, self._take(self.member)
-            if found is None:
-                return False
-            self._hold(found)
-            self._reopen_views()
-        if follower is not None:
-            follower.close()
-        _log.info("lsmkv: %s/%s is held by this process from now on", self.root, self.member)
-        return True
+            if self._claiming:
+                return own
+            self._claiming, self._tried = True, self._clock.monotonic()
+        if self._manual:
+            self._claim()
+        else:
+            try:
+                start_thread("lsmkv-claim", self._claim)
+            except RuntimeError:  # the machine has no more threads: another time
+                self._claiming = False
+        return self.state == "own"
 
     def forget(self) -> int:
         """Drop every page of this process's namespaces; how many. Those of others stay. I/O: as ``PageStore.drop_namespace``."""
@@ -151,8 +159,49 @@ class Holding:
             self._reopen_views()
         if store is not None:
             store.close()
+        self._attempts.stop(0.0)
 
     # helpers
+
+    def _begin(self, wait_s: float) -> None:
+        """Start; if that takes too long, be off until a thread has done it."""
+        if self._manual:
+            self._start(wait_s)
+            return
+        limit = wait_s + START_S
+
+        def start() -> bool:
+            """What the thread does; it tells of an error that comes too late for the caller."""
+            try:
+                self._start(wait_s)
+            except InvalidArgumentError as error:
+                self.reason = str(error)
+                raise
+            finally:
+                self._claiming = False
+            return True
+
+        self._claiming = True
+        done = self._attempts.one(start, self._attempts.until(limit))
+        if self._attempts.refused:  # the machine has no more threads
+            done = start()
+        if done is None:
+            self.reason = self.reason or f"opening it takes longer than {limit:g} s"
+            _log.warning("lsmkv: %s/%s: the cache is off until it is open: %s", self.root, self.member, self.reason)
+
+    def _claim(self) -> None:
+        """Try to have the directory, or the namespaces that could not be made."""
+        try:
+            if self.state == "own":
+                with self._lock:
+                    self._reopen_views()
+            elif (found := self._take(self.member)) is not None and self._hold(found):
+                _log.info("lsmkv: %s/%s is held by this process from now on", self.root, self.member)
+        except InvalidArgumentError as error:  # the directory was made with settings that these do not fit
+            self.reason = str(error)
+            _log.warning("lsmkv: %s/%s cannot be taken: %s", self.root, self.member, error)
+        finally:
+            self._claiming = False
 
     def _start(self, wait_s: float) -> None:
         """Have the directory, wait for it, or be content without."""
@@ -169,7 +218,7 @@ class Holding:
             return
         _log.warning("lsmkv: %s/%s cannot be had, pages are only read: %s", self.root, self.member, self.reason)
         try:
-            self.store, self.state = PageFollower.open(self.root, options=self._options, sharing=self._sharing), "following"
+            self._hold(PageFollower.open(self.root, options=self._options, sharing=self._sharing))
         except (LsmError, OSError) as error:
             self.reason = f"{self.reason}; nor can it be followed: {error}"
             _log.warning("lsmkv: the cache is off: %s", self.reason)
@@ -186,9 +235,19 @@ class Holding:
             self.reason = f"{type(error).__name__}: {error}"
         return None
 
-    def _hold(self, store: PageStore) -> None:
-        """This is the store."""
-        self.store, self.state, self.reason = store, "own", None
+    def _hold(self, store: PageStore | PageFollower) -> bool:
+        """This is the store from now on, unless this was closed meanwhile; whether it is."""
+        with self._lock:
+            if self.state == "closed":
+                before: PageStore | PageFollower | None = store
+            else:
+                before, self.store = self.store, store
+                self.state = "own" if isinstance(store, PageStore) else "following"
+                self.reason = None if self.state == "own" else self.reason
+                self._reopen_views()
+        if before is not None:
+            before.close()
+        return before is not store
 
     def _reopen_views(self) -> None:
         """Every view as the store is now (lock held)."""

@@ -30,6 +30,7 @@ from lsmkv_tensor.adapters.sglang.meter import Meter
 from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
 from lsmkv_tensor.adapters.versions import require_version
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.runtime.attempts import AttemptPool
 
 if TYPE_CHECKING:
     Base: TypeAlias = Any
@@ -74,6 +75,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         self.meter = Meter()
         self._metrics = _metrics_class() if getattr(storage_config, "enable_storage_metrics", False) else None
         self._clock = self.config.options.clock or SystemClock()
+        self._attempts = AttemptPool(self._clock)
         self.holding = Holding(
             self.config.path,
             self.config.member or member_name(storage_config),
@@ -212,18 +214,37 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
     # the rest
 
     def clear(self) -> bool:
-        """Drop every page that this process stored; whether that could be done. I/O: as ``PageStore.drop_namespace``."""
-        return self._guarded("clear", lambda: self.holding.forget() >= 0, lambda: False)
+        """Drop every page that this process stored; whether that was done in time. I/O: as ``PageStore.drop_namespace``."""
+        return self._guarded("clear", lambda: self._in_time(lambda: self.holding.forget() >= 0), lambda: False)
 
     def get_stats(self) -> Any:  # noqa: ANN401  # SGLang's StorageMetrics
         """What was moved since the last call, as SGLang's ``StorageMetrics``; None if it did not ask for metrics. I/O: none."""
         return None if self._metrics is None else self._metrics(*self.meter.drain())
 
     def close(self) -> None:
-        """Write what was accepted and let go of the directory; a second call does nothing. I/O: as ``PageStore.close``."""
-        self._guarded("close", self.holding.close, lambda: None)
+        """Write what was accepted and let go of the directory; a second call does nothing.
+
+        What the disk does not let be done within ``io_timeout_s`` goes on on a thread. I/O: as ``PageStore.close``.
+        """
+        self._guarded("close", lambda: self._in_time(self._closed), lambda: None)
 
     # helpers
+
+    def _closed(self) -> bool:
+        """Close."""
+        self.holding.close()
+        return True
+
+    def _in_time(self, call: Callable[[], bool]) -> bool:
+        """What a call returns that touches no memory of SGLang's. TimeoutError after ``io_timeout_s``: a thread goes on."""
+        seconds = self.config.options.io_timeout_s
+        if seconds is None:
+            return call()
+        found = self._attempts.one(call, self._attempts.until(seconds))
+        if found is None:
+            msg = f"not done within {seconds:g} s; it goes on"
+            raise TimeoutError(msg)
+        return found
 
     def _register(self, name: str, pool: Pool) -> None:
         """Keep this pool's pages."""

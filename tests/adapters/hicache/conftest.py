@@ -25,9 +25,10 @@ class Server:
         settings |= {"put_queue_bytes": 0, "io_timeout_s": None, "conflict_wait_s": 0.0}
         self.place = Place(self.fs, self.clock, {}, settings)
 
-    def start(self, pool=None, **config):
-        """A backend with its KV pool registered."""
-        seams = {"fs": self.fs, "clock": self.clock, "rng": seeded(len(self.backends)), "scheduler": ManualScheduler()}
+    def start(self, pool=None, *, threads=False, **config):
+        """A backend with its KV pool registered; nothing of it runs by itself, unless with ``threads``."""
+        seams = {"fs": self.fs, "clock": self.clock, "rng": seeded(len(self.backends))}
+        seams |= {} if threads else {"scheduler": ManualScheduler()}
         backend = LsmkvHiCache(self.place.config(**config), seams)
         backend.register_mem_pool_host(pool if pool is not None else HostPool())
         backend.register_mem_host_pool_v2(backend.mem_pool_host, "kv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 
 import pytest
 
@@ -76,6 +77,81 @@ def test_a_directory_that_is_damaged_or_cannot_be_read_stops_no_server(server, c
     assert load(backend, range(1)) == [False]
     assert store(backend, range(3)) == [True] * 3
     assert backend.batch_exists(keys(range(3))) == (3 if conflict == "fresh" else 0)
+
+
+def ended(name):
+    """The threads of this name have ended."""
+    for thread in [t for t in threading.enumerate() if t.name == name]:
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def test_taking_a_directory_over_keeps_no_put_waiting(server):
+    """The put that found the directory free opened it, however long that took."""
+    old = server.start(HostPool().fill())
+    new = server.start(HostPool().fill(), threads=True)
+    old.close()
+    server.clock.advance(1.5)
+    rule = server.fs.add(Hang("open", path="/kv/tp0of1/*"))
+    call = Call(lambda: store(new, range(2)))
+    assert rule.reached.wait(60)
+    assert call.result() == [True] * 2
+    assert (new.holding.state, new.meter.declined_pages) == ("following", 2)
+    server.clock.advance(1.5)
+    assert store(new, range(2)) == [True] * 2, "one attempt at a time"
+    server.fs.clear()
+    rule.event.set()
+    ended("lsmkv-claim")
+    assert store(new, range(2)) == [True] * 2
+    assert (new.holding.state, new.meter.written_pages, new.batch_exists(keys(range(2)))) == ("own", 2, 2)
+
+
+def test_a_disk_that_hangs_when_the_server_starts_does_not_stop_it(server):
+    rule = server.fs.add(Hang("lock"))
+    starting = Call(lambda: server.start(HostPool().fill(), threads=True))
+    assert rule.reached.wait(60)
+    server.clock.advance(31)
+    backend = starting.result()
+    assert backend.holding.state == "off"
+    assert "takes longer than 30 s" in backend.holding.reason
+    assert store(backend, range(2)) == [True] * 2
+    assert load(backend, range(2)) == [False] * 2
+    server.fs.clear()
+    rule.event.set()
+    backend.holding._attempts.stop(60)
+    assert store(backend, range(2)) == [True] * 2
+    assert (backend.holding.state, backend.meter.declined_pages, backend.meter.written_pages) == ("own", 2, 2)
+
+
+def test_a_server_that_left_while_its_directory_was_opened_holds_nothing(server):
+    rule = server.fs.add(Hang("lock"))
+    starting = Call(lambda: server.start(threads=True))
+    assert rule.reached.wait(60)
+    server.clock.advance(31)
+    backend = starting.result()
+    backend.close()
+    server.fs.clear()
+    rule.event.set()
+    backend.holding._attempts.stop(60)
+    assert (backend.holding.state, backend.holding.store) == ("closed", None)
+    assert server.start().holding.state == "own", "the directory is free"
+
+
+@pytest.mark.parametrize("call", ["close", "clear"])
+def test_closing_and_clearing_are_back_in_time_and_go_on(server, call):
+    backend = server.start(HostPool().fill(), io_timeout_s=4.0)
+    store(backend, range(2))
+    rule = server.fs.add(Hang("sync", path="/kv/*"))
+    leaving = Call(getattr(backend, call))
+    assert rule.reached.wait(60)
+    server.clock.advance(5)
+    assert not leaving.result()
+    assert backend.meter.errors == {call: 1}
+    server.fs.clear()
+    rule.event.set()
+    backend._attempts.stop(60)
+    assert backend.batch_exists(keys(range(2))) == 0
+    assert backend.holding.state == ("closed" if call == "close" else "own")
 
 
 # calls that fail
