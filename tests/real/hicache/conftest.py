@@ -9,6 +9,11 @@ import pytest
 if find_spec("sglang") is None:
     collect_ignore_glob = ["*.py"]
 else:
+    from multiprocessing import forkserver, get_context
+
+    get_context("forkserver").set_forkserver_preload(["tests.real.hicache.server"])
+    forkserver.ensure_running()  # it imports SGLang while the first tests run
+
     from tests.real.hicache import cpu  # noqa: F401 - before anything of SGLang's
 
 

@@ -80,7 +80,7 @@ def test_a_sequence_goes_to_disk_and_into_a_fresh_tree(trees, cfg):
 
     fresh, allocator, _ = trees._l3_consumer(path)
     backend = fresh.cache_controller.storage_backend
-    assert type(backend).__name__ == "LsmkvHiCache"
+    assert (type(fresh.cache_controller).__name__, type(backend).__name__) == ("HybridCacheController", "LsmkvHiCache")
     trees._consume_prefetch(fresh, tokens, CacheRequestHandle("request", 0))
     match = match_prefix(fresh, tokens)
     assert match.host_hit_length == len(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 from sglang.srt.environ import envs
@@ -76,7 +77,7 @@ class Makers:
     """Backends in one directory each, closed at the end."""
 
     def __init__(self, path):
-        self.path = path
+        self.path = Path(path)
         self.made = []
 
     def config(self, extra_config, **changes):
