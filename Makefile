@@ -19,7 +19,7 @@ NOTEBOOKS   ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-adapters test-sglang test-vllm test-transformers check bench lessons notebooks docs format clean
+.PHONY: help demo test test-adapters test-sglang test-vllm test-lmcache test-transformers check bench lessons notebooks docs format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -30,7 +30,7 @@ demo: $(VENV)/.set-demo ## a real model starts faster from its stored KV cache (
 test: $(VENV)/.set-dev ## all tests (PYTEST_ARGS="tests/wal -x", JOBS=processes)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
-test-adapters: test-transformers test-sglang test-vllm ## the adapters against the real engines, each in an environment of its own
+test-adapters: test-transformers test-sglang test-vllm test-lmcache ## the adapters against the real engines, each in an environment of its own
 
 test-transformers: $(VENV)/.set-dev ## the transformers adapter, with a small real model
 	$(BIN)/python -m pytest -n 0 tests/adapters/test_transformers.py $(PYTEST_ARGS)
@@ -40,6 +40,9 @@ test-sglang: $(VENV)-sglang/.set ## the SGLang backend under SGLang 0.5.23: its 
 
 test-vllm: $(VENV)-vllm/.set ## the vLLM tier under vLLM 0.33: its tiering manager and primary tier (4 GB)
 	$(VENV)-vllm/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
+
+test-lmcache: $(VENV)-lmcache/.set ## the LMCache adapters under LMCache 0.5.6: its storage managers, hashing and eviction (2 GB)
+	$(VENV)-lmcache/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
 
 check: $(VENV)/.set-dev ## lint, format, types, import direction, docstrings
 	$(BIN)/ruff check .

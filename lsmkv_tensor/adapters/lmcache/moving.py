@@ -1,0 +1,211 @@
+"""The work behind the tasks, done by the adapter's threads: objects into the store and out of it, asked for, locked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.adapters.holding import Holding
+from lsmkv_tensor.adapters.lmcache.chains import Chains
+from lsmkv_tensor.adapters.lmcache.identity import Identity, Layout, desc_layout, object_layout
+from lsmkv_tensor.adapters.lmcache.locks import Locks
+from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves, page_keys, records_for
+from lsmkv_tensor.adapters.lmcache.telling import Teller
+from lsmkv_tensor.spans import PageSpans
+
+__all__ = ["COUNTS", "Mover", "memory_of"]
+
+Key: TypeAlias = Any
+"""LMCache's ``ObjectKey``."""
+Item: TypeAlias = Any
+"""LMCache's ``MemoryObj``."""
+
+COUNTS = {
+    "stored_pages": "objects stored",
+    "stored_bytes": "their bytes",
+    "present_pages": "objects that were to be stored and were there already",
+    "declined_pages": "objects not stored: admission did not want them, or another process has the directory",
+    "failed_pages": "objects not stored: no room, the disk failed, or too many waited",
+    "loaded_pages": "objects loaded, every byte checked",
+    "missing_pages": "objects that were to be loaded and could not be: gone, damaged, or late",
+    "errors": "calls that failed altogether",
+}
+"""What is counted, and what it means."""
+
+
+class Mover:
+    """What the threads do. Any thread may call anything."""
+
+    def __init__(self, holding: Holding, shelves: Shelves, teller: Teller, accessed: Callable[[list[Key]], None]) -> None:
+        """``accessed`` is told which objects were loaded."""
+        self._holding = holding
+        self._shelves = shelves
+        self._teller = teller
+        self._accessed = accessed
+        self._chains = Chains()
+        self._counting = Lock()
+        self.locks = Locks()
+        self.counts = dict.fromkeys(COUNTS, 0)
+
+    def count(self, **more: int) -> None:
+        """Add to the counts."""
+        with self._counting:
+            for name, n in more.items():
+                self.counts[name] += n
+
+    def store(self, keys: Sequence[Key], items: Sequence[Item]) -> tuple[bool, int]:
+        """Whether all are there now (or were not wanted), and bytes written. I/O: as ``Namespace.put_many``."""
+        if not self._holding.claim():
+            self.count(declined_pages=len(keys))
+            return False, 0
+        whole, written = True, 0
+        for shelf, at in self._sorted(keys, items):
+            done, new = self._store(shelf, [keys[i] for i in at], [items[i] for i in at])
+            whole, written = whole and done, written + new * shelf.page_bytes
+        return whole, written
+
+    def _store(self, shelf: Shelf, keys: Sequence[Key], items: Sequence[Item]) -> tuple[bool, int]:
+        """Store objects of one namespace: whether all are there now or were not wanted, and how many are new."""
+        writer = self._teller.hook(shelf)
+        if writer is None:
+            self.count(declined_pages=len(keys))
+            return False, 0
+        first: dict[bytes, int] = {}
+        for i, name in enumerate(page_keys(keys)):
+            first.setdefault(name, i)
+        names, keys, items = list(first), [keys[i] for i in first.values()], [items[i] for i in first.values()]
+        mine, new = self._teller.claim(shelf, names), {}
+        records: dict[bytes, bytes | None] = {}
+        try:
+            takes = writer.to_store(names, queued=False).tolist()
+            noted = zip(names, records_for(keys), takes, strict=True)
+            records = {name: record for name, record, take in noted if take and name in mine}
+            unwanted: set[int] = set()
+            memory = memory_of(items, shelf.page_bytes)
+            flags = writer.put_many(names, memory, self._chains.before(names), records=records, wait=True, unwanted=unwanted)
+            new = {name: key for name, key, flag in zip(names, keys, flags, strict=True) if flag and name in records}
+        finally:
+            self._teller.release(shelf, mine, new, [name for name in records if name not in new])
+        there = sum(flags)
+        self.count(
+            stored_pages=len(new),
+            stored_bytes=len(new) * shelf.page_bytes,
+            present_pages=there - len(new),
+            declined_pages=len(unwanted),
+            failed_pages=len(names) - there - len(unwanted),
+        )
+        return there + len(unwanted) == len(names), len(new)
+
+    def load(self, keys: Sequence[Key], items: Sequence[Item]) -> list[bool]:
+        """Which objects came, into their memory. I/O: as ``Namespace.get_into``."""
+        found = [False] * len(keys)
+        for shelf, at in self._sorted(keys, items):
+            reader = shelf.view().reader
+            if reader is None:
+                continue
+            names = page_keys([keys[i] for i in at])
+            flags = reader.get_into(names, memory_of([items[i] for i in at], shelf.page_bytes))
+            for i, flag in zip(at, flags, strict=True):
+                found[i] = flag
+            self._teller.dropped(shelf, [name for name, flag in zip(names, flags, strict=True) if not flag])
+        came = [key for key, flag in zip(keys, found, strict=True) if flag]
+        self.count(loaded_pages=len(came), missing_pages=len(keys) - len(came))
+        if came:
+            self._accessed(came)
+        return found
+
+    def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any]) -> list[bool]:
+        """Which objects are there; each of them is locked. I/O: as ``Namespace.contains_prefix`` and ``contains``."""
+        found = [False] * len(keys)
+        rows: dict[tuple[Identity, str], list[int]] = {}
+        for i, key in enumerate(keys):
+            rows.setdefault((Identity.of(key), key.cache_salt), []).append(i)
+        for (identity, _), at in rows.items():
+            names = page_keys([keys[i] for i in at])
+            there = [False] * len(at)
+            for shelf in self._asked(identity, descs.get(identity.group)):
+                rest = [n for n, flag in enumerate(there) if not flag]
+                for n, flag in zip(rest, self._lock_held(shelf, [names[n] for n in rest]), strict=True):
+                    there[n] = flag
+            self._chains.note(names, there)
+            for i, flag in zip(at, there, strict=True):
+                found[i] = flag
+        return found
+
+    def unlock(self, keys: Sequence[Key]) -> None:
+        """Undo one lock of each. I/O: none."""
+        for shelf, names in self._anywhere(keys):
+            unpin = [name for _, name in self.locks.remove((shelf.number, name) for name in names)]
+            writer = shelf.writer
+            if unpin and writer is not None:
+                writer.unpin(unpin)
+
+    def delete(self, keys: Sequence[Key]) -> int:
+        """Delete objects that are not locked; how many. I/O: as ``Namespace.delete_many``."""
+        return sum(
+            self._teller.delete(shelf, [name for name in names if not self.locks.holds((shelf.number, name))])
+            for shelf, names in self._anywhere(keys)
+        )
+
+    # helpers
+
+    def _lock_held(self, shelf: Shelf, names: list[bytes]) -> list[bool]:
+        """Which of these pages are there; they are locked."""
+        view = shelf.view()
+        if view.reader is None or not names:
+            return [False] * len(names)
+        known = view.reader.contains_prefix(names)
+        flags = [True] * known + [bool(flag) for flag in view.reader.contains(names[known:])]
+        held = [name for name, flag in zip(names, flags, strict=True) if flag]
+        if not held:
+            return flags
+        pins = [False] * len(held) if view.writer is None else view.writer.pin(held)
+        if not all(pins):  # gone since it was asked for; or a sibling's, or more than may be pinned
+            loose = [name for name, pin in zip(held, pins, strict=True) if not pin]
+            gone = {name for name, flag in zip(loose, view.reader.contains(loose), strict=True) if not flag}
+            flags = [flag and name not in gone for name, flag in zip(names, flags, strict=True)]
+            kept = [(name, pin) for name, pin in zip(held, pins, strict=True) if name not in gone]
+            held, pins = [name for name, _ in kept], [pin for _, pin in kept]
+        self.locks.add([(shelf.number, name) for name in held], pins)
+        return flags
+
+    def _asked(self, identity: Identity, desc: Any) -> list[Shelf]:  # noqa: ANN401  # LMCache's MemoryLayoutDesc
+        """Where to look for objects that will be loaded as described."""
+        if desc is None:
+            return self._shelves.where(identity, None)
+        layout = desc_layout(desc)
+        exact = self._shelves.get(identity, layout, _bytes_of(desc))
+        return [exact, *(shelf for shelf in self._shelves.where(identity, layout) if shelf is not exact)]
+
+    def _anywhere(self, keys: Sequence[Key]) -> Iterable[tuple[Shelf, list[bytes]]]:
+        """Where any of these may be, whatever its layout."""
+        rows: dict[Identity, list[Key]] = {}
+        for key in keys:
+            rows.setdefault(Identity.of(key), []).append(key)
+        for identity, own in rows.items():
+            names = page_keys(own)
+            for shelf in self._shelves.where(identity, None):
+                yield shelf, names
+
+    def _sorted(self, keys: Sequence[Key], items: Sequence[Item]) -> list[tuple[Shelf, list[int]]]:
+        """The objects' positions by namespace."""
+        found: dict[tuple[Identity, Layout, int], list[int]] = {}
+        for i, (key, item) in enumerate(zip(keys, items, strict=True)):
+            found.setdefault((Identity.of(key), object_layout(item), item.get_size()), []).append(i)
+        return [(self._shelves.get(*what), at) for what, at in found.items()]
+
+
+def memory_of(items: Sequence[Item], page_bytes: int) -> PageSpans:
+    """The memory of objects of this size. InvalidArgumentError if it is another device's."""
+    addresses = np.fromiter((item.data_ptr for item in items), np.uint64, len(items))
+    owners = [getattr(item, "raw_tensor", item) for item in items]
+    return PageSpans(addresses[:, None], np.array([page_bytes], np.int64), owners)
+
+
+def _bytes_of(desc: Any) -> int:  # noqa: ANN401  # LMCache's MemoryLayoutDesc
+    """Bytes of an object of this layout."""
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in zip(desc.shapes, desc.dtypes, strict=True))

@@ -1,0 +1,165 @@
+"""What LMCache brings to its L2 adapters, as small as it can be; tests/real/lmcache proves it equal in signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lsmkv_tensor.adapters.lmcache.parts import Parts
+from lsmkv_tensor.adapters.lmcache_l2 import L2Pages
+
+
+@dataclass(frozen=True)
+class ObjectKey:
+    chunk_hash: bytes
+    model_name: str
+    kv_rank: int
+    object_group_id: int = 0
+    cache_salt: str = ""
+
+
+@dataclass(frozen=True)
+class AdapterUsage:
+    total_bytes_used: int
+    total_capacity_bytes: int
+    bytes_by_cache_salt: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DType:
+    """torch.dtype."""
+
+    name: str
+    itemsize: int
+
+    def __str__(self):
+        return f"torch.{self.name}"
+
+
+BF16 = DType("bfloat16", 2)
+FP16 = DType("float16", 2)
+UINT8 = DType("uint8", 1)
+
+
+@dataclass(frozen=True)
+class MemoryLayoutDesc:
+    shapes: list
+    dtypes: list
+
+
+class MemoryObj:
+    """Memory of an object."""
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = shape, dtype
+        self.memory = np.zeros(int(np.prod(shape)) * dtype.itemsize, np.uint8)
+
+    def get_size(self):
+        return self.memory.nbytes
+
+    def get_shapes(self):
+        return [self.shape]
+
+    def get_dtypes(self):
+        return [self.dtype]
+
+    @property
+    def data_ptr(self):
+        return self.memory.ctypes.data
+
+
+class Bell:
+    """An event descriptor that no kernel knows."""
+
+    numbers = iter(range(100, 1_000_000))
+
+    def __init__(self):
+        self.number = next(Bell.numbers)
+        self.rung = 0
+        self.closed = False
+
+    def fileno(self):
+        return self.number
+
+    def notify(self):
+        assert not self.closed
+        self.rung += 1
+
+    def close(self):
+        self.closed = True
+
+
+class L2AdapterInterface:
+    """The accounts, and who hears of them."""
+
+    def __init__(self, max_capacity_bytes=0):
+        self._listeners = []
+        self._max_capacity_bytes = max_capacity_bytes
+        self._bytes = {}
+        self.published = []
+
+    def register_listener(self, listener):
+        self._listeners.append(listener)
+
+    def set_backend_identity(self, name, shared=False):
+        assert name
+        self.name = name
+
+    def _notify_keys_stored(self, keys, sizes):
+        self._add(keys, sizes, 1)
+        for listener in self._listeners:
+            listener.on_l2_keys_stored(keys, sizes)
+        self.published.append(("stored", len(keys)))
+
+    def _notify_keys_accessed(self, keys):
+        for listener in self._listeners:
+            listener.on_l2_keys_accessed(keys)
+        self.published.append(("accessed", len(keys)))
+
+    def _notify_keys_deleted(self, keys, sizes):
+        self._add(keys, sizes, -1)
+        for listener in self._listeners:
+            listener.on_l2_keys_deleted(keys)
+        self.published.append(("deleted", len(keys)))
+
+    @property
+    def supports_global_eviction(self):
+        return self._max_capacity_bytes > 0
+
+    def get_usage(self):
+        salts = {salt: n for salt, n in self._bytes.items() if n}
+        return AdapterUsage(sum(salts.values()), self._max_capacity_bytes, salts)
+
+    def _add(self, keys, sizes, sign):
+        for key, size in zip(keys, sizes, strict=True):
+            self._bytes[key.cache_salt] = self._bytes.get(key.cache_salt, 0) + sign * size
+            assert self._bytes[key.cache_salt] >= 0, "told of the going of what never came"
+
+
+class Listener:
+    """An eviction policy's list of keys."""
+
+    def __init__(self):
+        self.keys = {}
+        self.accessed = []
+
+    def on_l2_keys_stored(self, keys, sizes):
+        self.keys.update(zip(keys, sizes, strict=True))
+
+    def on_l2_keys_accessed(self, keys):
+        self.accessed += keys
+
+    def on_l2_keys_deleted(self, keys):
+        for key in keys:
+            self.keys.pop(key, None)
+
+
+PARTS = Parts(Bell, list, lambda success, bytes_transferred: (success, bytes_transferred), ObjectKey, lambda *page: page)
+
+
+class Adapter(L2Pages, L2AdapterInterface):
+    """The adapter without LMCache."""
+
+    def __init__(self, adapter_params):
+        super().__init__(adapter_params, PARTS)
