@@ -78,18 +78,22 @@ class Mover:
         for i, name in enumerate(page_keys(keys)):
             first.setdefault(name, i)
         names, keys, items = list(first), [keys[i] for i in first.values()], [items[i] for i in first.values()]
-        mine, new = self._teller.claim(shelf, names), {}
+        new: dict[bytes, Key] = {}
         records: dict[bytes, bytes | None] = {}
+        self._teller.claim(shelf, names)
         try:
+            before = writer.contains_own(names).tolist()
             takes = writer.to_store(names, queued=False).tolist()
+            torn = [name for name, was, take in zip(names, before, takes, strict=True) if was and take]
+            self._teller.dropped(shelf, torn, mine=True)  # it was read first: a power cut had torn it
             noted = zip(names, records_for(keys), takes, strict=True)
-            records = {name: record for name, record, take in noted if take and name in mine}
+            records = {name: record for name, record, take in noted if take}
             unwanted: set[int] = set()
             memory = memory_of(items, shelf.page_bytes)
             flags = writer.put_many(names, memory, self._chains.before(names), records=records, wait=True, unwanted=unwanted)
             new = {name: key for name, key, flag in zip(names, keys, flags, strict=True) if flag and name in records}
         finally:
-            self._teller.release(shelf, mine, new, [name for name in records if name not in new])
+            self._teller.release(shelf, names, new, [name for name in records if name not in new])
         there = sum(flags)
         self.count(
             stored_pages=len(new),

@@ -5,7 +5,7 @@ before its coming, spoils its accounts for as long as it runs. Pages come in sto
 in any thread), by deletion, and when one is found damaged. So
 
 * everything is told under one lock;
-* who stores *claims* its keys: of a page that goes meanwhile is told after the claim, behind its coming;
+* who stores *claims* its keys, which are nobody else's then: a page that goes meanwhile is told of after that, behind its coming;
 * a page's record lives as long as it is told of: who deletes the record tells its going.
 """
 
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias
 
-from lsmkv.env.sync import RLock
+from lsmkv.env.sync import Condition
 from lsmkv_tensor.adapters.lmcache.identity import PageId
 from lsmkv_tensor.adapters.lmcache.shelves import BATCH, Shelf, Shelves
 from lsmkv_tensor.namespaces import Namespace
@@ -39,7 +39,7 @@ class Teller:
         self._stored = stored
         self._deleted = deleted
         self._again = again
-        self._lock = RLock()
+        self._lock = Condition()
         self._storing: set[PageId] = set()
         self._gone: Counter[PageId] = Counter()
         self.evicted_pages = 0
@@ -79,12 +79,12 @@ class Teller:
                 shelf.hooked = writer
             return writer
 
-    def claim(self, shelf: Shelf, keys: Iterable[bytes]) -> set[bytes]:
-        """Those of these that nobody else is storing; until :meth:`release` they are the caller's."""
+    def claim(self, shelf: Shelf, keys: Iterable[bytes]) -> None:
+        """Until :meth:`release` these are stored by nobody else; waits for whoever is storing one of them."""
+        wanted = {(shelf.number, key) for key in keys}
         with self._lock:
-            mine = {key for key in keys if (shelf.number, key) not in self._storing}
-            self._storing.update((shelf.number, key) for key in mine)
-            return mine
+            self._lock.wait_for(lambda: self._storing.isdisjoint(wanted))
+            self._storing |= wanted
 
     def release(self, shelf: Shelf, mine: Iterable[bytes], new: dict[bytes, Key], refused: Sequence[bytes]) -> None:
         """The storing of these is over.
@@ -95,6 +95,7 @@ class Teller:
             writer = shelf.writer
             gone = {key: times for key in mine if (times := self._gone.pop((shelf.number, key), 0))}
             self._storing.difference_update((shelf.number, key) for key in mine)
+            self._lock.notify_all()
             absent = set() if writer is None else set(_absent(writer, list(new)))
             # a sibling's page is as good as stored, but is not ours; one that went meanwhile was
             came = [new[key] for key in new if key not in absent or key in gone]
@@ -105,20 +106,24 @@ class Teller:
             if gone and writer is not None:
                 self._note_gone(shelf, writer, [key for key, times in gone.items() for _ in range(times)])
 
-    def dropped(self, shelf: Shelf, keys: Sequence[bytes]) -> None:
-        """These were asked for and could not be read: tell of those that are not here any more. I/O: index blocks."""
+    def dropped(self, shelf: Shelf, keys: Sequence[bytes], *, mine: bool = False) -> None:
+        """These could not be read: tell of those that are not here any more, unless somebody stores them (other than the caller).
+
+        I/O: index blocks.
+        """
         with self._lock:
             writer = shelf.writer
             if writer is not None and keys:
-                absent = [key for key in _absent(writer, keys) if (shelf.number, key) not in self._storing]
+                absent = [key for key in _absent(writer, keys) if mine or (shelf.number, key) not in self._storing]
                 self._note_gone(shelf, writer, absent)
 
     def delete(self, shelf: Shelf, keys: Sequence[bytes]) -> int:
-        """Delete pages; how many were here. I/O: as ``Namespace.delete_many``."""
+        """Delete pages that are not being stored just now; how many were here. I/O: as ``Namespace.delete_many``."""
         with self._lock:
             writer = shelf.writer
             if writer is None:
                 return 0
+            keys = [key for key in keys if (shelf.number, key) not in self._storing]
             here = [key for key, flag in zip(keys, writer.contains_own(keys), strict=True) if flag]
             told = shelf.records_of(writer, here)
             found = writer.delete_many(here, records=list(told))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -203,10 +204,15 @@ def test_nothing_waits_for_the_disk(machine):
     assert adapter.pop_completed_store_tasks() == {task: (True, 2 * 5120)}
 
 
+def store_two(adapter, i):
+    """Submit the storing of two objects."""
+    return adapter.submit_store_task(keys_of(i, i + 1), [MemoryObj(SHAPE, FP16) for _ in range(2)])
+
+
 def test_too_many_waiting_objects_are_refused(machine):
     adapter = machine.start(threads=1, max_store_pages=2)
     rule = machine.fs.add(Hang("pwritev", path="*.seg"))
-    store = lambda i: adapter.submit_store_task(keys_of(i, i + 1), [MemoryObj(SHAPE, FP16) for _ in range(2)])  # noqa: E731
+    store = partial(store_two, adapter)
     tasks = [store(0)]
     assert rule.reached.wait(60)
     tasks += [store(2), store(4)]
