@@ -67,6 +67,7 @@ docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, REA
 	$(BIN)/python docs/metrics_page.py docs/metrics.md
 	$(BIN)/python docs/switch_debt.py docs/switching.md
 	$(BIN)/python docs/controller_page.py docs/controller.json docs/controller.md
+	$(BIN)/python docs/conformance_page.py docs/conformance.json docs/conformance.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
 	$(BIN)/python docs/lab_tables.py docs/cost-model.md
 	$(BIN)/lsmkv lab curves --plots docs/lab

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["require_version"]
+__all__ = ["SUPPORTED", "is_supported", "require_version"]
+
+SUPPORTED = {
+    "sglang": ("0.5.23", "0.6"),
+    "vllm": ("0.33", "0.34"),
+    "lmcache": ("0.5.6", "0.6"),
+    "transformers": ("5", "6"),
+}
+"""Per engine the first version that its adapters were written for, and the first one that they were not."""
 
 
 def require_version(package: str, low: str, below: str) -> str:
@@ -23,6 +31,12 @@ def require_version(package: str, low: str, below: str) -> str:
         msg = f"this adapter was written for {wanted}, but {package} {found} is installed: pip install '{wanted}'"
         raise ImportError(msg)
     return found
+
+
+def is_supported(package: str, found: str) -> bool:
+    """Whether this version of an engine lies in its range."""
+    low, below = SUPPORTED[package]
+    return _numbers(low) <= _numbers(found) < _numbers(below)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

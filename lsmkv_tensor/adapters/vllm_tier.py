@@ -29,7 +29,7 @@ from lsmkv.env.clock import SystemClock
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
-from lsmkv_tensor.adapters.versions import require_version
+from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.spans import PageSpans
@@ -92,7 +92,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         **options: Any,  # noqa: ANN401  # fields of StoreOptions
     ) -> None:
         if Base is not object:
-            require_version("vllm", "0.33", "0.34")
+            require_version("vllm", *SUPPORTED["vllm"])
             super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
         self.tier_type = tier_type
         self.locality = _vllm_locality(locality)

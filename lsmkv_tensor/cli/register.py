@@ -7,6 +7,7 @@ from typing import Any
 
 from lsmkv.cli.tools import FileKind, StoreKind, Tools
 from lsmkv_tensor.cli.demo import demo
+from lsmkv_tensor.cli.doctor import doctor
 from lsmkv_tensor.cli.dump_files import dump_segment, dump_stamp, is_segment
 from lsmkv_tensor.cli.liveness import recount
 from lsmkv_tensor.cli.members import ROOT
@@ -26,6 +27,7 @@ def register(tools: Tools) -> None:
     """Add everything."""
     commands: tuple[tuple[str, Any], ...] = (
         ("demo", demo),
+        ("doctor", doctor),
         ("namespaces", namespaces),
         ("export", export),
         ("import", import_),

@@ -15,7 +15,7 @@ from lsmkv_tensor.cli.sizes import bytes_of
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.sizing import KvShape, PageSize, capacity_for, dwpd, page_size, shape_of_config
 
-__all__ = ["size"]
+__all__ = ["read_config", "size"]
 
 Config = Annotated[
     str | None, typer.Argument(metavar="[CONFIG]", help="A transformers config.json, or the directory that holds it.")
@@ -65,7 +65,7 @@ def size(
 ) -> None:
     """Say how large a model's pages are, what disk they need, at which speed loading wins, and how they wear the disk."""
     with guard(as_json=as_json):
-        shape = shape_of_config(_read(config), layers=layers, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype)
+        shape = shape_of_config(read_config(config), layers=layers, kv_heads=kv_heads, head_dim=head_dim, dtype=dtype)
         _positive(page_tokens=page_tokens, tokens=tokens, sessions=sessions, write_amplification=write_amplification)
         _positive(prefill_tokens_per_s=prefill, new_tokens_per_s=new_tokens)
         page = page_size(shape, page_tokens, codec)
@@ -90,7 +90,7 @@ def size(
             typer.echo("\n".join(_lines(shape, page, told)))
 
 
-def _read(config: str | None) -> dict[str, Any]:
+def read_config(config: str | None) -> dict[str, Any]:
     """The fields of a config.json; none without one."""
     if config is None:
         return {}

@@ -28,7 +28,7 @@ from lsmkv_tensor.adapters.sglang.config import StorageConfig, member_name, read
 from lsmkv_tensor.adapters.sglang.hits import PoolAsk, restorable_prefix
 from lsmkv_tensor.adapters.sglang.meter import Meter
 from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
-from lsmkv_tensor.adapters.versions import require_version
+from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.runtime.attempts import AttemptPool
 
@@ -69,7 +69,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
 
     def __init__(self, storage_config: StorageConfig, kwargs: Mapping[str, Any] | None = None) -> None:
         if Base is not object:
-            require_version("sglang", "0.5.23", "0.6")
+            require_version("sglang", *SUPPORTED["sglang"])
         self.config = read_config(storage_config.extra_config, kwargs or {})
         self.ranks = storage_config
         self.meter = Meter()

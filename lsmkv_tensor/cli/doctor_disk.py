@@ -1,0 +1,144 @@
+"""What ``lsmkv doctor`` asks of a disk: may it be written, is there room, does O_DIRECT work, how fast is a page store there."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from posixpath import join
+
+import numpy as np
+
+from lsmkv.env.clock import Clock, SystemClock
+from lsmkv.env.fs import FileSystem, write_all
+from lsmkv.errors import LsmError
+from lsmkv.observe.picture import human_bytes
+from lsmkv_tensor.cli.doctor_checks import Check
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.runtime.tryout import try_disk
+from lsmkv_tensor.vlog.bounce import AlignedBuffer
+
+__all__ = ["Speed", "check_break_even", "check_disk", "measure", "nearest_directory"]
+
+PAGE_BYTES = 1 << 20
+BATCH = 32
+MARGIN_BYTES = 64 << 20
+"""What a trial store needs beside its pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What a page store did on this disk: pages of 1 MiB in batches of 32."""
+
+    write_bytes_per_s: float
+    """Until all was durable."""
+    read_bytes_per_s: float
+    """From the device; from memory if ``cached``."""
+    cached: bool
+
+
+def nearest_directory(path: str) -> str:
+    """``path``, or the directory nearest above it that is there."""
+    found = Path(path).absolute()
+    while not found.is_dir() and found != found.parent:
+        found = found.parent
+    return str(found)
+
+
+def check_disk(fs: FileSystem, path: str, capacity_bytes: int | None) -> tuple[list[Check], bool]:
+    """What was found in a directory that is there, and whether it can be measured. I/O: small files in a directory of its own."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".lsmkv-doctor-", dir=path) as trial:
+            trouble = try_disk(fs, trial)
+            direct = _direct_works(fs, trial) if trouble is None else None
+    except OSError as error:
+        trouble, direct = error, None
+    if trouble is not None:
+        return [Check("path", "bad", f"{path} cannot be written: {trouble}", "another path, or its permissions")], False
+    checks = [Check("path", "ok", f"{path} can be written, synced and read"), _room(fs, path, capacity_bytes)]
+    if direct:
+        checks.append(Check("O_DIRECT", "ok", "works: pages are written without the page cache"))
+    else:
+        told = "refused by this file system: pages go through the page cache"
+        checks.append(Check("O_DIRECT", "note", told, "ext4 or XFS on a local disk, if there is one"))
+    return checks, True
+
+
+def measure(path: str, total_bytes: int, advance: Callable[[int], None], *, clock: Clock | None = None) -> Speed:
+    """Write and read so many bytes of random pages in a store of its own below ``path``, which is removed again.
+
+    I/O: ``total_bytes`` written, synced, and read.
+    """
+    clock = clock if clock is not None else SystemClock()
+    pages = np.random.default_rng(1).integers(0, 256, (BATCH, PAGE_BYTES), np.uint8)
+    batches = max(1, total_bytes // (BATCH * PAGE_BYTES))
+    keys = [[b"%027d%d" % (batch * BATCH + i, 0) for i in range(BATCH)] for batch in range(batches)]
+    options = StoreOptions(capacity_bytes=2 * batches * BATCH * PAGE_BYTES + MARGIN_BYTES, direct_io="always")
+    with tempfile.TemporaryDirectory(prefix=".lsmkv-doctor-", dir=path) as trial, PageStore.open(trial, options=options) as store:
+        view = store.namespace({"doctor": 1}, PAGE_BYTES)
+        began = clock.monotonic()
+        for some in keys:
+            pages[:, :8] ^= 1  # pages of another batch
+            view.put_many(some, pages)
+            advance(pages.nbytes)
+        store.sync()
+        written = clock.monotonic() - began
+        began = clock.monotonic()
+        for some in keys:
+            view.get_into(some, pages)
+            advance(pages.nbytes)
+        read = clock.monotonic() - began
+        cached = not store.stats().direct_io
+    moved = batches * BATCH * PAGE_BYTES
+    return Speed(moved / max(written, 1e-9), moved / max(read, 1e-9), cached)
+
+
+def check_break_even(speed: Speed, token_bytes: int | None, prefill_tokens_per_s: float | None) -> list[Check]:
+    """What the speed is worth: loading a token against computing it."""
+    where = "from memory: without O_DIRECT the disk itself was not measured" if speed.cached else "from the device"
+    told = f"writes {human_bytes(speed.write_bytes_per_s)}/s, reads {human_bytes(speed.read_bytes_per_s)}/s {where}"
+    checks = [Check("bandwidth", "note" if speed.cached else "ok", told)]
+    if token_bytes is None or prefill_tokens_per_s is None:
+        advice = "give --model (or --token-bytes) and --prefill-tokens-per-s"
+        return [*checks, Check("break-even", "note", "not known: it depends on the model and on how fast it computes", advice)]
+    wanted = token_bytes * prefill_tokens_per_s
+    factor = speed.read_bytes_per_s / wanted
+    told = f"{human_bytes(wanted)}/s: loading is {factor:.2g} times as fast as computing"
+    if factor >= 1:
+        return [*checks, Check("break-even", "ok", told)]
+    advice = "a faster disk, several disks (docs/disks.md), smaller pages (codec shuffle_zstd), or no disk tier for this model"
+    return [*checks, Check("break-even", "bad", told, advice)]
+
+
+def _room(fs: FileSystem, path: str, capacity_bytes: int | None) -> Check:
+    """Free space against the capacity that is wanted."""
+    free = fs.free_bytes(path)
+    if capacity_bytes is None:
+        return Check("free space", "ok" if free > 1 << 30 else "note", human_bytes(free))
+    if free >= capacity_bytes:
+        return Check("free space", "ok", f"{human_bytes(free)} for a capacity of {human_bytes(capacity_bytes)}")
+    told = f"{human_bytes(free)} (and what a store there has already), less than the capacity of {human_bytes(capacity_bytes)}"
+    return Check("free space", "bad", told, f"capacity_bytes = {int(free * 0.9)}")
+
+
+def _direct_works(fs: FileSystem, directory: str) -> bool:
+    """Whether a block goes to the disk and comes back with O_DIRECT."""
+    name = join(directory, "direct")
+    block = AlignedBuffer(4096).view[:4096]
+    block[:] = b"lsmkv doctor    " * 256
+    try:
+        file = fs.open(name, "create", direct=True)
+        try:
+            write_all(file, [block], 0)
+            back = AlignedBuffer(4096).view[:4096]
+            return file.preadv([back], 0) == len(back) and back == block
+        finally:
+            file.close()
+    except (OSError, EOFError, LsmError):
+        return False
+    finally:
+        with suppress(OSError):
+            fs.unlink(name)

@@ -1,0 +1,143 @@
+"""``lsmkv doctor``: engines and their versions, keys that are the same tomorrow, the disk, and whether loading is worth it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
+from lsmkv_tensor.adapters.versions import SUPPORTED
+from lsmkv_tensor.cli.doctor_checks import check_engines, check_hash, setting
+from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, measure
+from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.pages import PageStore
+
+Cli = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+
+
+def outcomes(checks: Any) -> dict[str, str]:
+    return {c["name"] if isinstance(c, dict) else c.name: c["outcome"] if isinstance(c, dict) else c.outcome for c in checks}
+
+
+def test_engines_by_version() -> None:
+    found = {"sglang": "0.5.23.post1", "vllm": "0.34.0", "transformers": "5.23.0"}
+    usable, checks = check_engines([], found.get)
+    assert usable == ["sglang", "transformers"]
+    assert outcomes(checks) == {"sglang": "ok", "vllm": "bad", "transformers": "ok"}
+    assert checks[1].advice == "pip install 'vllm>=0.33,<0.34'"
+
+
+def test_an_engine_that_was_asked_for_must_be_there() -> None:
+    assert outcomes(check_engines(["lmcache"], {}.get)[1]) == {"lmcache": "bad"}
+    assert outcomes(check_engines([], {}.get)[1]) == {"engine": "note"}
+
+
+def test_adapters_and_doctor_go_by_the_same_versions() -> None:
+    for file in (ROOT / "lsmkv_tensor" / "adapters").rglob("*.py"):
+        for engine, low, below in re.findall(r'require_version\("(\w+)", "([\d.]+)", "([\d.]+)"\)', file.read_text()):
+            assert SUPPORTED[engine] == (low, below), file
+
+
+@pytest.mark.parametrize(
+    ("engine", "algorithm", "seed", "outcome"),
+    [
+        ("sglang", None, None, "ok"),
+        ("vllm", "sha256", None, "ok"),
+        ("vllm", "sha256", "0", "note"),
+        ("vllm", "xxhash", None, "bad"),
+        ("vllm", "xxhash", "random", "bad"),
+        ("vllm", "xxhash", "0", "note"),
+        ("lmcache", None, None, "note"),
+        ("lmcache", "blake3", "0", "ok"),
+        ("lmcache", "builtin", None, "bad"),
+        ("lmcache", "builtin", "0", "note"),
+        ("lmcache", "md4", None, "note"),
+    ],
+)
+def test_keys_that_change_with_the_process_are_told(engine: str, algorithm: str | None, seed: str | None, outcome: str) -> None:
+    check = check_hash(engine, algorithm, seed)
+    assert check.outcome == outcome
+    assert (check.advice is None) == (outcome == "ok")
+
+
+@pytest.mark.parametrize("engine", SUPPORTED)
+def test_what_to_set_names_path_and_capacity(engine: str) -> None:
+    assert "/nvme/kv" in setting(engine, "/nvme/kv", 12345)
+    assert "12345" in setting(engine, "/nvme/kv", 12345)
+
+
+def test_a_disk_that_cannot_be_written_is_bad_and_not_measured(tmp_path: Path) -> None:
+    fs = FaultFileSystem(MemoryFileSystem(), [FailOp("open", errno=errno.EROFS)])
+    checks, works = check_disk(fs, str(tmp_path), None)
+    assert (outcomes(checks), works) == ({"path": "bad"}, False)
+
+
+def test_a_disk_that_is_gone_is_bad() -> None:
+    checks, works = check_disk(MemoryFileSystem(), "/nowhere/at/all", None)
+    assert (outcomes(checks), works) == ({"path": "bad"}, False)
+
+
+@pytest.mark.parametrize(("reads", "outcome"), [(2e9, "ok"), (1e9, "ok"), (9e8, "bad")])
+def test_break_even_is_bytes_of_a_token_times_tokens_a_second(reads: float, outcome: str) -> None:
+    speed = Speed(1e9, reads, cached=False)
+    assert outcomes(check_break_even(speed, 100_000, 10_000.0))["break-even"] == outcome
+    assert outcomes(check_break_even(speed, None, 10_000.0))["break-even"] == "note"
+
+
+def test_memory_is_not_taken_for_a_disk() -> None:
+    assert outcomes(check_break_even(Speed(1e9, 9e9, cached=True), 1, 1.0))["bandwidth"] == "note"
+
+
+def test_measuring_moves_what_it_says_and_leaves_nothing(tmp_path: Path) -> None:
+    moved: list[int] = []
+    clock = ManualClock()
+    speed = measure(str(tmp_path), 64 << 20, lambda n: (moved.append(n), clock.advance(0.25)), clock=clock)
+    assert (sum(moved), speed.write_bytes_per_s, speed.read_bytes_per_s) == (128 << 20, 128 << 20, 128 << 20)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_whole_command(cli: Cli, tmp_path: Path) -> None:
+    asked = ["--measured", "32MiB", "--token-bytes", "1KiB", "--prefill-tokens-per-s", 1, "--capacity", "1MiB"]
+    shown = cli("doctor", tmp_path / "new" / "cache", "--json", *asked)
+    told = shown.json
+    assert outcomes(told["checks"])["break-even"] == "ok"
+    assert outcomes(told["checks"])["path"] == outcomes(told["checks"])["free space"] == "ok"
+    assert told["speed"]["read_bytes_per_s"] > 0
+    assert told["ok"] == (shown.code == 0)
+    assert not list(tmp_path.iterdir())
+    for text in cli("doctor", tmp_path, "--no-measure").out.splitlines()[-1:]:
+        assert re.fullmatch(r"all is well(, with \d+ notes)?", text)
+
+
+def test_too_little_room_is_bad_and_says_how_much_there_is(cli: Cli, tmp_path: Path) -> None:
+    shown = cli("doctor", tmp_path, "--no-measure", "--capacity", "9000TB")
+    assert shown.code == 1
+    assert "capacity_bytes = " in shown.out
+
+
+def test_a_store_that_is_open_there_is_not_touched(cli: Cli, tmp_path: Path) -> None:
+    with PageStore.open(tmp_path, options=StoreOptions(capacity_bytes=64 << 20)):
+        before = sorted(tmp_path.rglob("*"))
+        assert cli("doctor", tmp_path, "--measured", "32MiB").code == 0
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--engine", "tensorrt"),
+        ("--token-bytes", "1K", "--model", "x"),
+        ("--prefill-tokens-per-s", "-1"),
+        ("--capacity", "much"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(cli: Cli, arguments: tuple[str, ...]) -> None:
+    shown = cli("doctor", *arguments)
+    assert shown.code == 2
+    assert arguments[0] in shown.err

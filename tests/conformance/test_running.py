@@ -1,0 +1,115 @@
+"""Cases in processes of their own, results in a file, the table, and the two command lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.testing.conformance import CASES, NotApplicableError, run_isolated
+from lsmkv_tensor.testing.conformance.__main__ import main
+from lsmkv_tensor.testing.conformance.own import PageStoreSubject
+from lsmkv_tensor.testing.conformance.results import keep, load_results, markdown
+from lsmkv_tensor.testing.conformance.running import subject_of
+from tests.conformance.backends import Good, Of
+
+ROOT = Path(__file__).parents[2]
+HERE = "tests.conformance.test_running"
+
+
+class Crashes(Good):
+    def get(self, keys, out, deadline_s):
+        os._exit(7)
+
+
+class Hangs(Good):
+    def put(self, keys, pages):
+        while True:
+            self.readers.submit(int).result()
+
+
+class NoDeletes(Good):
+    """Its engine has no such call."""
+
+    def delete(self, keys):
+        raise NotApplicableError("it has no delete")
+
+
+def no_deletes():
+    return Of(NoDeletes)
+
+
+def bad_subject():
+    raise ImportError("libnothing.so is missing")
+
+
+def test_a_crash_and_a_hang_are_failures_of_their_case(tmp_path):
+    (crash,) = run_isolated(Of(Crashes), ["round trip"], root=tmp_path)
+    assert (crash.outcome, crash.why) == ("fail", "the process ended with exit code 7")
+    (hang,) = run_isolated(Of(Hangs), ["round trip"], limit_s=0.3, root=tmp_path)
+    assert (hang.outcome, hang.why) == ("fail", "not done after 0.3 s: it hangs")
+
+
+def test_our_own_store_passes(tmp_path):
+    class Small(PageStoreSubject):
+        page_bytes, capacity_bytes, deadline_s, quiet_s = 8192, 4 << 20, 0.1, 0.1
+
+    verdicts = run_isolated(Small(), ["restart", "bit flip", "deadline", "memory after return"], root=tmp_path)
+    assert [v.outcome for v in verdicts] == ["pass"] * 4, verdicts
+
+
+def test_results_are_kept_side_by_side_and_told_in_a_table(tmp_path, capsys):
+    file = tmp_path / "results.json"
+    cases = ["--case", "restart", "--case", "delete accounting"]
+    code = main([f"{HERE}:no_deletes", f"{HERE}:bad_subject", "--json", str(file), "--path", str(tmp_path), *cases])
+    assert code == 2
+    assert "cannot be loaded: ImportError: libnothing.so is missing" in capsys.readouterr().err
+    assert main([f"{HERE}:no_deletes", "--json", str(file), "--path", str(tmp_path), "--case", "bit flip"]) == 0
+    first, second = load_results(file)
+    assert (second["refused"], set(first["cases"])) == (
+        "ImportError: libnothing.so is missing",
+        {"restart", "delete accounting", "bit flip"},
+    )
+    text = markdown(load_results(file))
+    assert "| restart | yes |" in text
+    assert "| delete accounting | n/a |" in text
+    assert "| capacity | - |" in text
+    assert "it has no delete" in text
+    assert "libnothing.so" in text
+
+
+def test_a_refused_backend_that_runs_later_is_no_longer_refused(tmp_path):
+    file = tmp_path / "results.json"
+    keep(file, {"name": "a", "version": "", "refused": "no"})
+    keep(file, {"name": "a", "version": "1", "cases": {}})
+    assert json.loads(file.read_text()) == {"backends": [{"name": "a", "version": "1", "cases": {}}]}
+
+
+@pytest.mark.parametrize("name", ["nothing", "tests.conformance.backends:PAGE", "tests.conformance.backends:Nobody"])
+def test_what_is_no_subject_is_named(name):
+    with pytest.raises(InvalidArgumentError, match=name.rpartition(":")[2]):
+        subject_of(name)
+
+
+def test_pytest_runs_the_cases_for_a_backend_named_on_its_command_line(tmp_path):
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "lsmkv_tensor.testing.conformance.plugin"]
+    command += ["--pyargs", "lsmkv_tensor.testing.conformance", "-k", "restart or delete", "--backend", f"{HERE}:no_deletes"]
+    ran = subprocess.run([*command, f"--basetemp={tmp_path / 'own'}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "2 passed, 1 skipped" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_page_shows_the_committed_results():
+    page = ROOT / "docs" / "conformance.md"
+    made = runpy.run_path(str(ROOT / "docs" / "conformance_page.py"))["rendered"]
+    assert made(ROOT / "docs" / "conformance.json", page.read_text()) == page.read_text(), "make docs"
+
+
+def test_the_page_names_every_case():
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    assert [name for name in CASES if f"| {name} | " not in text] == []
