@@ -16,18 +16,20 @@ failure is an object that is not there, counted.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from lsmkv_tensor.adapters.jobs import Jobs, Kind
+from lsmkv_tensor.adapters.lmcache.identity import namespace_fields, read_fields
 from lsmkv_tensor.adapters.lmcache.lanes import Lane
 from lsmkv_tensor.adapters.lmcache.listing import listed
 from lsmkv_tensor.adapters.lmcache.moving import Mover
 from lsmkv_tensor.adapters.lmcache.parts import Parts, lmcache_parts
 from lsmkv_tensor.adapters.lmcache.settings import read_settings
 from lsmkv_tensor.adapters.lmcache.shelves import Shelves
+from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Teller
 from lsmkv_tensor.adapters.versions import require_version
 from lsmkv_tensor.pages import PageStore
@@ -50,8 +52,6 @@ Item: TypeAlias = Any
 Listener: TypeAlias = Any
 """LMCache's ``L2AdapterListener``."""
 
-_log = logging.getLogger(__name__)
-
 
 class L2Pages:
     """All that the adapter does, over a base class that is LMCache's, or a test's. Any thread may call anything."""
@@ -68,7 +68,11 @@ class L2Pages:
         self.holding = settings.hold()
         try:
             super().__init__(_capacity_bytes(self.holding.store, settings.options.capacity_bytes))  # type: ignore[call-arg]  # the base's
-            self._shelves = Shelves(self.holding, settings.codec, settings.revision)
+            self._shelves = Shelves(
+                partial(self.holding.view, codec=settings.codec),
+                partial(namespace_fields, revision=settings.revision),
+                partial(read_fields, revision=settings.revision),
+            )
             self._teller = Teller(
                 self._shelves,
                 parts.object_key,
@@ -76,7 +80,8 @@ class L2Pages:
                 self._notify_keys_deleted,
                 self._tell_listeners,
             )
-            self._mover = Mover(self.holding, self._shelves, self._teller, self._notify_keys_accessed)
+            self._tally = Tally()
+            self._mover = Mover(self.holding, self._shelves, self._teller, self._tally, self._notify_keys_accessed)
             self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
             self._tasks = count()
             self._stores: Lane[Any] = Lane(parts.notifier())
@@ -90,8 +95,8 @@ class L2Pages:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """What happened so far (:data:`lsmkv_tensor.adapters.lmcache.moving.COUNTS`)."""
-        return self._mover.counts
+        """What happened so far (:data:`lsmkv_tensor.adapters.lmcache.tally.COUNTS`)."""
+        return self._tally.counts
 
     # event descriptors
 
@@ -122,7 +127,7 @@ class L2Pages:
 
         def refused() -> Any:  # noqa: ANN401  # LMCache's L2StoreResult
             """Too much waits, or the store cannot be written."""
-            self._mover.count(failed_pages=len(keys))
+            self._tally.count(failed_pages=len(keys))
             return result(False, 0)
 
         return self._submit("store", self._stores, len(keys), store, refused)
@@ -146,7 +151,9 @@ class L2Pages:
     def submit_unlock(self, keys: list[Key]) -> None:
         """Undo one lock of each. I/O: none."""
         keys = list(keys)
-        self._jobs.submit("load", 0, lambda: self._mover.unlock(keys), self._failed)  # refused at the end: locks end there, too
+        self._jobs.submit(
+            "load", 0, lambda: self._mover.unlock(keys), lambda error: self._tally.failed("unlocking", error)
+        )  # refused at the end: locks end there, too
 
     def submit_load_task(self, keys: list[Key], objects: list[Item]) -> int:
         """Load objects into the caller's memory. I/O: in the background, as ``Namespace.get_into``."""
@@ -163,24 +170,24 @@ class L2Pages:
     def set_backend_identity(self, name: str, shared: bool = False) -> None:
         """LMCache knows this adapter by that name from now on; it is told what is here. I/O: a scan of the index."""
         super().set_backend_identity(name, shared)  # type: ignore[misc]  # the base's
-        self._guarded("telling what is here", self._announce, lambda: None)
+        self._tally.guarded("telling what is here", self._announce, lambda: None)
 
     def register_listener(self, listener: Listener) -> None:
         """Tell this one, too, first of all that is here. I/O: a scan of the index."""
         with self._teller.lock:  # nothing may come between the two
-            self._guarded("telling what is here", self._announce, lambda: None)
+            self._tally.guarded("telling what is here", self._announce, lambda: None)
             super().register_listener(listener)  # type: ignore[misc]  # the base's
             told = lambda: self._teller.tell_held(listener.on_l2_keys_stored)  # noqa: E731  # one line says it
-            self._guarded("telling what is here", told, lambda: None)
+            self._tally.guarded("telling what is here", told, lambda: None)
 
     def get_usage(self) -> Any:  # noqa: ANN401  # LMCache's AdapterUsage
         """Bytes here, in all and by salt. I/O: the first time a scan of the index."""
-        self._guarded("telling what is here", self._announce, lambda: None)
+        self._tally.guarded("telling what is here", self._announce, lambda: None)
         return super().get_usage()  # type: ignore[misc]  # the base's
 
     def delete(self, keys: list[Key]) -> None:
         """Delete objects, but not those that are locked. I/O: as ``Namespace.delete_many``."""
-        self._guarded("deleting", lambda: self._mover.delete(keys), lambda: 0)
+        self._tally.guarded("deleting", lambda: self._mover.delete(keys), lambda: 0)
 
     def list_l2_keys(self, model_name: str | None = None, page_size: int = 500, cursor: str | None = None) -> Any:  # noqa: ANN401  # LMCache's KeyListPage
         """A page of the keys that are here. ValueError for a page size or cursor that is none. I/O: scans of the index."""
@@ -203,7 +210,7 @@ class L2Pages:
             "evicted_pages": self._teller.evicted_pages,
             **self.counts,
         }
-        stats = None if store is None else self._guarded("report_status", store.stats, lambda: None)
+        stats = None if store is None else self._tally.guarded("report_status", store.stats, lambda: None)
         if stats is not None:
             names = ("pages", "live_bytes", "physical_bytes", "capacity_bytes", "corrupt_pages", "read_errors", "pinned_bytes")
             found |= {name: getattr(stats, name) for name in names}
@@ -216,7 +223,7 @@ class L2Pages:
     def close(self) -> None:
         """End what was submitted, the threads, and the store; a second call does nothing. I/O: as ``PageStore.close``."""
         self._jobs.stop()
-        self._guarded("closing", self.holding.close, lambda: None)
+        self._tally.guarded("closing", self.holding.close, lambda: None)
         for lane in (self._stores, self._lookups, self._loads):
             lane.close()
 
@@ -228,7 +235,7 @@ class L2Pages:
 
         def failed(error: Exception) -> None:
             """It raised."""
-            self._failed(error)
+            self._tally.failed("a task", error)
             lane.finish(task, otherwise())
 
         self._jobs.finished()  # nobody asks for them: results go by the lanes
@@ -260,25 +267,6 @@ class L2Pages:
         """They are here, whatever was said before; their bytes are counted already."""
         for listener in self._listeners:
             listener.on_l2_keys_stored(keys, sizes)
-
-    def _failed(self, error: Exception) -> None:
-        """A task raised."""
-        self._note("a task", error)
-
-    def _note(self, what: str, error: Exception) -> None:
-        """Count a failure; say so at the first, second, fourth, eighth: a failing disk must not fill another one with its log."""
-        self._mover.count(errors=1)
-        times = self._mover.counts["errors"]
-        if times & (times - 1) == 0:
-            _log.warning("lsmkv: %s failed (%d times so far): %s: %s", what, times, type(error).__name__, error)
-
-    def _guarded(self, what: str, call: Callable[[], T], otherwise: Callable[[], T]) -> T:
-        """What the call returns; ``otherwise`` if it fails, whatever the reason."""
-        try:
-            return call()
-        except Exception as error:  # noqa: BLE001 - nothing may reach the server's threads
-            self._note(what, error)
-            return otherwise()
 
 
 class LsmkvL2Adapter(L2Pages, Base):  # type: ignore[misc]  # LMCache's class where it is installed

@@ -8,59 +8,42 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lsmkv.env.sync import Lock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.lmcache.chains import Chains
 from lsmkv_tensor.adapters.lmcache.identity import Identity, Layout, desc_layout, object_layout
 from lsmkv_tensor.adapters.lmcache.locks import Locks
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves, page_keys, records_for
+from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Teller
 from lsmkv_tensor.spans import PageSpans
 
-__all__ = ["COUNTS", "Mover", "memory_of"]
+__all__ = ["Mover", "memory_of"]
 
 Key: TypeAlias = Any
 """LMCache's ``ObjectKey``."""
 Item: TypeAlias = Any
 """LMCache's ``MemoryObj``."""
 
-COUNTS = {
-    "stored_pages": "objects stored",
-    "stored_bytes": "their bytes",
-    "present_pages": "objects that were to be stored and were there already",
-    "declined_pages": "objects not stored: admission did not want them, or another process has the directory",
-    "failed_pages": "objects not stored: no room, the disk failed, or too many waited",
-    "loaded_pages": "objects loaded, every byte checked",
-    "missing_pages": "objects that were to be loaded and could not be: gone, damaged, or late",
-    "errors": "calls that failed altogether",
-}
-"""What is counted, and what it means."""
-
 
 class Mover:
     """What the threads do. Any thread may call anything."""
 
-    def __init__(self, holding: Holding, shelves: Shelves, teller: Teller, accessed: Callable[[list[Key]], None]) -> None:
+    def __init__(
+        self, holding: Holding, shelves: Shelves, teller: Teller, tally: Tally, accessed: Callable[[list[Key]], None]
+    ) -> None:
         """``accessed`` is told which objects were loaded."""
         self._holding = holding
         self._shelves = shelves
         self._teller = teller
         self._accessed = accessed
         self._chains = Chains()
-        self._counting = Lock()
+        self._tally = tally
         self.locks = Locks()
-        self.counts = dict.fromkeys(COUNTS, 0)
-
-    def count(self, **more: int) -> None:
-        """Add to the counts."""
-        with self._counting:
-            for name, n in more.items():
-                self.counts[name] += n
 
     def store(self, keys: Sequence[Key], items: Sequence[Item]) -> tuple[bool, int]:
         """Whether all are there now (or were not wanted), and bytes written. I/O: as ``Namespace.put_many``."""
         if not self._holding.claim():
-            self.count(declined_pages=len(keys))
+            self._tally.count(declined_pages=len(keys))
             return False, 0
         whole, written = True, 0
         for shelf, at in self._sorted(keys, items):
@@ -72,7 +55,7 @@ class Mover:
         """Store objects of one namespace: whether all are there now or were not wanted, and how many are new."""
         writer = self._teller.hook(shelf)
         if writer is None:
-            self.count(declined_pages=len(keys))
+            self._tally.count(declined_pages=len(keys))
             return False, 0
         first: dict[bytes, int] = {}
         for i, name in enumerate(page_keys(keys)):
@@ -95,7 +78,7 @@ class Mover:
         finally:
             self._teller.release(shelf, names, new, [name for name in records if name not in new])
         there = sum(flags)
-        self.count(
+        self._tally.count(
             stored_pages=len(new),
             stored_bytes=len(new) * shelf.page_bytes,
             present_pages=there - len(new),
@@ -117,7 +100,7 @@ class Mover:
                 found[i] = flag
             self._teller.dropped(shelf, [name for name, flag in zip(names, flags, strict=True) if not flag])
         came = [key for key, flag in zip(keys, found, strict=True) if flag]
-        self.count(loaded_pages=len(came), missing_pages=len(keys) - len(came))
+        self._tally.count(loaded_pages=len(came), missing_pages=len(keys) - len(came))
         if came:
             self._accessed(came)
         return found

@@ -6,24 +6,22 @@ with, or, where objects are serialised before they are stored, under another one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any, TypeAlias
 
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.adapters.holding import Holding, View
-from lsmkv_tensor.adapters.lmcache.identity import (
-    Identity,
-    Layout,
-    namespace_fields,
-    page_key,
-    read_fields,
-    read_record,
-    record_of,
-)
+from lsmkv_tensor.adapters.holding import View
+from lsmkv_tensor.adapters.lmcache.identity import page_key, read_record, record_of
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.registry import NamespaceInfo
 
 __all__ = ["Shelf", "Shelves"]
+
+Whose: TypeAlias = Any
+"""What tells one rank's pages from another's: an ``Identity``, or the plug-in's ``Worker``."""
+What: TypeAlias = Any
+"""What the bytes are: a ``Layout``, or the plug-in's ``ChunkLayout``."""
 
 BATCH = 1024
 """Records that are taken in hand at a time."""
@@ -32,7 +30,7 @@ BATCH = 1024
 class Shelf:
     """One namespace."""
 
-    def __init__(self, identity: Identity, layout: Layout, page_bytes: int, view: Callable[[], View], number: int) -> None:
+    def __init__(self, identity: Whose, layout: What, page_bytes: int, view: Callable[[], View], number: int) -> None:
         self.identity = identity
         self.layout = layout
         self.page_bytes = page_bytes
@@ -90,31 +88,37 @@ class Shelf:
 class Shelves:
     """All of them. Any thread may call anything."""
 
-    def __init__(self, holding: Holding, codec: str, revision: str | None) -> None:
-        self._holding = holding
-        self._codec = codec
-        self._revision = revision
+    def __init__(
+        self,
+        view: Callable[[Mapping[str, object], int], Callable[[], View]],
+        fields: Callable[[Any, Any], Mapping[str, object]],
+        read: Callable[[Mapping[str, Any]], tuple[Any, Any] | None],
+    ) -> None:
+        """``view`` opens a namespace (``Holding.view``); ``fields`` are those of one, ``read`` the reverse."""
+        self._view = view
+        self._fields = fields
+        self._read = read
         self._lock = Lock()
-        self._shelves: dict[tuple[Identity, Layout, int], Shelf] = {}
+        self._shelves: dict[tuple[Whose, What, int], Shelf] = {}
 
     def learn(self, infos: Iterable[NamespaceInfo]) -> None:
         """The store has these namespaces. I/O: none, they are registered."""
         for info in infos:
-            read = read_fields(info.fields, self._revision)
+            read = self._read(info.fields)
             if read is not None:
-                self.get(*read, info.page_bytes)
+                self.get(read[0], read[1], info.page_bytes)
 
-    def get(self, identity: Identity, layout: Layout, page_bytes: int) -> Shelf:
+    def get(self, identity: Whose, layout: What, page_bytes: int) -> Shelf:
         """The one for such objects. InvalidArgumentError if no segment holds one. I/O: if new as ``PageStore.namespace``."""
         key = (identity, layout, page_bytes)
         found = self._shelves.get(key)
         if found is None:
-            view = self._holding.view(namespace_fields(identity, layout, self._revision), page_bytes, codec=self._codec)
+            view = self._view(self._fields(identity, layout), page_bytes)
             with self._lock:
                 found = self._shelves.setdefault(key, Shelf(identity, layout, page_bytes, view, len(self._shelves)))
         return found
 
-    def where(self, identity: Identity, layout: Layout | None) -> list[Shelf]:
+    def where(self, identity: Whose, layout: What | None) -> list[Shelf]:
         """Where objects may be that will be loaded under this layout; None: under any."""
         with self._lock:
             known = [shelf for (whose, *_), shelf in self._shelves.items() if whose == identity]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 
+from lsmkv_tensor.adapters.lmcache.chunks import PluginParts
 from lsmkv_tensor.adapters.lmcache.parts import Parts
 from lsmkv_tensor.adapters.lmcache_l2 import L2Pages
+from lsmkv_tensor.adapters.lmcache_plugin import ChunkPages
 
 
 @dataclass(frozen=True)
@@ -163,3 +166,87 @@ class Adapter(L2Pages, L2AdapterInterface):
 
     def __init__(self, adapter_params):
         super().__init__(adapter_params, PARTS)
+
+
+# the in-process engine
+
+
+class StoragePluginInterface:
+    """What LMCache's base class keeps."""
+
+    def __init__(self, dst_device="cpu", config=None, metadata=None, local_cpu_backend=None, loop=None):
+        self.dst_device, self.config, self.metadata = dst_device, config, metadata
+        self.local_cpu_backend, self.loop = local_cpu_backend, loop
+
+
+@dataclass(frozen=True)
+class CacheEngineKey:
+    model_name: str
+    world_size: int
+    worker_id: int
+    chunk_hash: int
+    dtype: str = "bfloat16"
+
+    def to_string(self):
+        return f"{self.model_name}@{self.world_size}@{self.worker_id}@{self.chunk_hash:x}@{self.dtype}"
+
+
+@dataclass
+class MemoryObjMetadata:
+    shape: tuple
+    dtype: DType
+    fmt: SimpleNamespace
+    ref_count: int = 1
+    cached_positions: object = None
+    shapes: list | None = None
+    dtypes: list | None = None
+
+
+class CountedObj(MemoryObj):
+    """Memory that is counted."""
+
+    def __init__(self, shape, dtype, fmt=2):
+        super().__init__(shape, dtype)
+        self.metadata = MemoryObjMetadata(shape, dtype, SimpleNamespace(value=fmt))
+
+    def ref_count_up(self):
+        self.metadata.ref_count += 1
+
+    def ref_count_down(self):
+        self.metadata.ref_count -= 1
+        assert self.metadata.ref_count >= 0
+
+
+class LocalCPUBackend:
+    """Memory for so many objects."""
+
+    def __init__(self, room=1000):
+        self.room = room
+        self.given = []
+
+    def allocate(self, shapes, dtypes, fmt=None, eviction=True, busy_loop=True):
+        if sum(item.metadata.ref_count > 0 for item in self.given) >= self.room:
+            return None
+        self.given.append(CountedObj(shapes, dtypes, fmt.value))
+        return self.given[-1]
+
+
+def stable_hash(value):
+    return value
+
+
+PLUGIN_PARTS = PluginParts(
+    lambda value: SimpleNamespace(value=value),
+    tuple,
+    {"bfloat16": BF16, "float16": FP16, "uint8": UINT8}.__getitem__,
+    bytes,
+    list,
+    lambda config, metadata: hash if config.pre_caching_hash_algorithm == "builtin" else stable_hash,
+)
+
+
+class Plugin(ChunkPages, StoragePluginInterface):
+    """The plug-in without LMCache."""
+
+    def __init__(self, dst_device="cpu", config=None, metadata=None, local_cpu_backend=None, loop=None):
+        super().__init__(PLUGIN_PARTS, dst_device, config, metadata, local_cpu_backend, loop)

@@ -7,14 +7,18 @@ from dataclasses import fields
 
 import pytest
 from lmcache.lmcache_native import Bitmap
+from lmcache.utils import CacheEngineKey
 from lmcache.v1.distributed.api import MemoryLayoutDesc, ObjectKey
 from lmcache.v1.distributed.internal_api import L2AdapterListener, L2StoreResult
 from lmcache.v1.distributed.l2_adapters.base import AdapterUsage, L2AdapterInterface
-from lmcache.v1.memory_management import MemoryObj
+from lmcache.v1.memory_management import MemoryObj, MemoryObjMetadata
 from lmcache.v1.platform import EventNotifier
+from lmcache.v1.storage_backend.abstract_backend import StorageBackendInterface, StoragePluginInterface
+from lmcache.v1.storage_backend.local_cpu_backend import LocalCPUBackend
 
 from lsmkv_tensor.adapters.lmcache.parts import lmcache_parts
 from lsmkv_tensor.adapters.lmcache_l2 import L2Pages, LsmkvL2Adapter
+from lsmkv_tensor.adapters.lmcache_plugin import ChunkPages, LsmkvStoragePlugin
 from tests.adapters.lmcache import fakes
 
 
@@ -53,6 +57,31 @@ def test_what_is_called_of_others(ours, theirs):
                 assert isinstance(getattr(theirs, name), property)
             else:
                 assert parameters(vars(ours)[name]) == parameters(getattr(theirs, name)), name
+
+
+def test_the_plug_ins_base_class():
+    assert parameters(fakes.StoragePluginInterface) == parameters(StoragePluginInterface)
+    assert parameters(fakes.Plugin) == parameters(LsmkvStoragePlugin) == parameters(StoragePluginInterface)
+    assert not inspect.isabstract(LsmkvStoragePlugin)
+
+
+PLUGIN_CALLS = sorted(
+    StorageBackendInterface.__abstractmethods__
+    | {"batched_contains", "batched_async_contains", "batched_get_blocking", "batched_get_non_blocking", "batched_remove"}
+)
+
+
+@pytest.mark.parametrize("name", PLUGIN_CALLS)
+def test_the_plug_ins_calls(name):
+    assert parameters(getattr(ChunkPages, name)) == parameters(getattr(StorageBackendInterface, name))
+
+
+def test_what_the_plug_in_is_given():
+    assert parameters(fakes.LocalCPUBackend.allocate) == parameters(LocalCPUBackend.allocate)
+    for name in ("ref_count_up", "ref_count_down"):
+        assert parameters(getattr(fakes.CountedObj, name)) == parameters(getattr(MemoryObj, name))
+    assert {f.name for f in fields(fakes.MemoryObjMetadata)} <= {f.name for f in fields(MemoryObjMetadata)}
+    assert {f.name for f in fields(fakes.CacheEngineKey)} <= {f.name for f in fields(CacheEngineKey)}
 
 
 def test_its_parts():

@@ -1,0 +1,224 @@
+"""The work of the in-process plug-in: chunks out of LMCache's memory into the store, and into memory that LMCache allocates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, TypeAlias
+
+from lsmkv.env.clock import Clock
+from lsmkv_tensor.adapters.holding import Holding
+from lsmkv_tensor.adapters.lmcache.chains import Chains
+from lsmkv_tensor.adapters.lmcache.chunks import ChunkLayout, PluginParts, Worker, chunk_layout, chunk_name
+from lsmkv_tensor.adapters.lmcache.locks import Locks
+from lsmkv_tensor.adapters.lmcache.moving import memory_of
+from lsmkv_tensor.adapters.lmcache.reading import Reading
+from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
+from lsmkv_tensor.adapters.lmcache.tally import Tally
+from lsmkv_tensor.namespaces import Namespace
+
+__all__ = ["Carrier"]
+
+Key: TypeAlias = Any
+"""LMCache's ``CacheEngineKey``."""
+Item: TypeAlias = Any
+"""LMCache's ``MemoryObj``."""
+
+LEARN_S = 1.0
+"""Seconds between two looks at which namespaces other processes have."""
+
+
+class Carrier:
+    """What the plug-in does. Any thread may call anything."""
+
+    def __init__(
+        self,
+        holding: Holding | Reading,
+        shelves: Shelves,
+        parts: PluginParts,
+        tally: Tally,
+        allocator: Any,  # noqa: ANN401  # LMCache's LocalCPUBackend
+        clock: Clock,
+    ) -> None:
+        self._holding = holding
+        self._shelves = shelves
+        self._parts = parts
+        self._tally = tally
+        self._allocator = allocator
+        self._clock = clock
+        self._chains = Chains()
+        self._learnt: float | None = None
+        self.locks = Locks()
+
+    # asking
+
+    def prefix(self, keys: Sequence[Key], *, pin: bool) -> int:
+        """How many chunks from the first on are there; ``pin``: they are locked. I/O: as ``Namespace.contains_prefix``."""
+        names = [chunk_name(key) for key in keys]
+        found = 0
+        while found < len(keys) and (step := self._run(Worker.of(keys[found]), names[found:], pin=pin)):
+            found += step
+        self._chains.note(names, [i < found for i in range(len(names))])
+        return found
+
+    def unlock(self, key: Key) -> bool:
+        """Undo one lock; whether there was one. I/O: none."""
+        name = chunk_name(key)
+        for shelf in self._shelves.where(Worker.of(key), None):
+            if self.locks.holds((shelf.number, name)):
+                writer = shelf.writer
+                if self.locks.remove([(shelf.number, name)]) and writer is not None:
+                    writer.unpin([name])
+                return True
+        return False
+
+    def _run(self, worker: Worker, names: list[bytes], *, pin: bool) -> int:
+        """How many of these are in one namespace from the first on."""
+        for shelf in self._known(worker):
+            view = shelf.view()
+            step = 0 if view.reader is None else view.reader.contains_prefix(names)
+            if step:
+                if pin:
+                    pins = [False] * step if view.writer is None else view.writer.pin(names[:step])
+                    self.locks.add([(shelf.number, name) for name in names[:step]], pins)
+                return step
+        return 0
+
+    # chunks in and out
+
+    def put(self, keys: Sequence[Key], items: Sequence[Item]) -> None:
+        """Store chunks of one call, in the order of their tokens. I/O: as ``Namespace.put_many``."""
+        if not self._holding.claim():
+            self._tally.count(declined_pages=len(keys))
+            return
+        names = [chunk_name(key) for key in keys]
+        above = [*self._chains.before(names[:1]), *names[:-1]]
+        places: dict[tuple[Worker, ChunkLayout, int], list[int]] = {}
+        for i, (key, item) in enumerate(zip(keys, items, strict=True)):
+            places.setdefault((Worker.of(key), chunk_layout(item), item.get_size()), []).append(i)
+        for what, at in places.items():
+            shelf = self._shelves.get(*what)
+            writer = self._hooked(shelf)
+            if writer is None:
+                self._tally.count(declined_pages=len(at))
+                continue
+            own, notes = [names[i] for i in at], self._notes(shelf, [items[i] for i in at])
+            takes = writer.to_store(own, queued=False).tolist()
+            records = {name: note for name, note, take in zip(own, notes, takes, strict=True) if take and note is not None}
+            unwanted: set[int] = set()
+            memory = memory_of([items[i] for i in at], shelf.page_bytes)
+            flags = writer.put_many(own, memory, [above[i] for i in at], records=records, wait=True, unwanted=unwanted)
+            new = sum(flag and take for flag, take in zip(flags, takes, strict=True))
+            self._tally.count(
+                stored_pages=new,
+                stored_bytes=new * shelf.page_bytes,
+                present_pages=sum(flags) - new,
+                declined_pages=len(unwanted),
+                failed_pages=len(flags) - sum(flags) - len(unwanted),
+            )
+
+    def get(self, keys: Sequence[Key], *, wait: bool) -> list[Item | None]:
+        """Chunks in memory of LMCache's; None for each that is not there. I/O: as ``Namespace.get_into``.
+
+        ``wait``: for memory, if there is none just now.
+        """
+        found: list[Item | None] = [None] * len(keys)
+        for shelf, at in self._places(keys):
+            reader = shelf.view().reader
+            items = [(i, item) for i in at if (item := self._allocate(shelf.layout, wait=wait)) is not None]
+            if reader is None or not items:
+                continue
+            names = [chunk_name(keys[i]) for i, _ in items]
+            flags = [False] * len(items)
+            try:
+                flags = reader.get_into(names, memory_of([item for _, item in items], shelf.page_bytes))
+            finally:
+                for (i, item), flag, name in zip(items, flags, names, strict=True):
+                    if flag and self._annotate(shelf, name, item):
+                        found[i] = item
+                    else:
+                        item.ref_count_down()
+        came = sum(item is not None for item in found)
+        self._tally.count(loaded_pages=came, missing_pages=len(keys) - came)
+        return found
+
+    def remove(self, keys: Sequence[Key]) -> int:
+        """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""
+        removed = 0
+        for shelf, at in self._places(keys):
+            writer = shelf.writer
+            if writer is not None:
+                names = [chunk_name(keys[i]) for i in at]
+                removed += writer.delete_many(names, records=names if shelf.layout.positions else ())
+        return removed
+
+    # helpers
+
+    def _known(self, worker: Worker) -> list[Shelf]:
+        """This worker's namespaces, whole chunks first."""
+        if self._learnt is None or (
+            self._holding.state != "own" and self._clock.monotonic() - self._learnt >= LEARN_S
+        ):  # others make namespaces that are not registered here
+            self._learnt = self._clock.monotonic()
+            if self._holding.store is not None:
+                self._shelves.learn(self._holding.store.namespaces())
+        return sorted(self._shelves.where(worker, None), key=lambda shelf: -shelf.page_bytes)
+
+    def _places(self, keys: Sequence[Key]) -> Iterator[tuple[Shelf, list[int]]]:
+        """Where each chunk is."""
+        workers: dict[Worker, list[int]] = {}
+        for i, key in enumerate(keys):
+            workers.setdefault(Worker.of(key), []).append(i)
+        for worker, left in workers.items():
+            rest = left
+            for shelf in self._known(worker):
+                reader = shelf.view().reader
+                if reader is None or not rest:
+                    continue
+                flags = reader.contains([chunk_name(keys[i]) for i in rest])
+                at = [i for i, flag in zip(rest, flags, strict=True) if flag]
+                rest = [i for i, flag in zip(rest, flags, strict=True) if not flag]
+                if at:
+                    yield shelf, at
+
+    def _allocate(self, layout: ChunkLayout, *, wait: bool) -> Item | None:
+        """Memory for a chunk; None if there is none."""
+        shapes = [self._parts.shape(shape) for shape in layout.shapes]
+        dtypes = [self._parts.dtype(name) for name in layout.dtypes]
+        what = (shapes, dtypes) if len(shapes) > 1 else (shapes[0], dtypes[0])
+        return self._allocator.allocate(*what, self._parts.fmt(layout.fmt), busy_loop=wait)
+
+    def _notes(self, shelf: Shelf, items: Sequence[Item]) -> list[bytes | None]:
+        """The positions of chunks that have them."""
+        if not shelf.layout.positions:
+            return [None] * len(items)
+        return [self._parts.positions_out(item.metadata.cached_positions) for item in items]
+
+    def _annotate(self, shelf: Shelf, name: bytes, item: Item) -> bool:
+        """Give a chunk its positions, if it has any; False if they are missing."""
+        if not shelf.layout.positions:
+            return True
+        writer = shelf.writer
+        for key, positions in islice(writer.records(name), 1) if writer is not None else ():
+            if key == name:
+                item.metadata.cached_positions = self._parts.positions_in(positions)
+                return True
+        return False
+
+    def _hooked(self, shelf: Shelf) -> Namespace | None:
+        """The shelf's writer; the positions of what is evicted are forgotten from now on."""
+        writer = shelf.writer
+        if writer is not None and writer is not shelf.hooked:
+            shelf.hooked = writer
+            if shelf.layout.positions:
+                writer.on_evict(partial(self._forget, writer))
+        return writer
+
+    @staticmethod
+    def _forget(writer: Namespace, keys: list[bytes], sizes: list[int]) -> None:
+        """Delete records whose page was evicted."""
+        del sizes
+        gone = [key for key, here in zip(keys, writer.contains_own(keys), strict=True) if not here]
+        if gone:
+            writer.write_records(dict.fromkeys(gone))

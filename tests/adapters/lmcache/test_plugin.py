@@ -1,0 +1,250 @@
+"""The in-process plug-in on a disk in memory; `make test-lmcache` has the real storage manager."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lsmkv.env.rng import seeded
+from lsmkv.maintain.scheduler import ManualScheduler
+from lsmkv.testing import FailOp, Hang
+from lsmkv_tensor.adapters.lmcache_plugin import LsmkvStoragePlugin, UnstableHashError
+from lsmkv_tensor.errors import InvalidArgumentError
+from tests.adapters.lmcache.conftest import SHAPE, content
+from tests.adapters.lmcache.fakes import BF16, CacheEngineKey, CountedObj, LocalCPUBackend, Plugin
+
+SHORT = (2, 2, 7, 40)
+
+
+def keys_of(*numbers, worker=0, model="m"):
+    return [CacheEngineKey(model, 2, worker, 1000 + i) for i in numbers]
+
+
+class Engines:
+    """Engine processes on one machine."""
+
+    def __init__(self, machine):
+        self.machine = machine
+
+    def start(self, *, worker=0, room=1000, hashes="sha256_cbor", scheduler=False, **changes):
+        given = self.machine.params(rng=seeded(len(self.machine.adapters)), scheduler=ManualScheduler(), **changes)
+        config = SimpleNamespace(extra_config={"lsmkv": given}, pre_caching_hash_algorithm=hashes)
+        metadata = SimpleNamespace(worker_id=worker, world_size=2)
+        plugin = Plugin("cpu", config, metadata, None if scheduler else LocalCPUBackend(room))
+        self.machine.adapters.append(plugin)
+        return plugin
+
+    @staticmethod
+    def put(plugin, keys, shapes=None, told=None):
+        items = [CountedObj(shape, BF16) for shape in shapes or [SHAPE] * len(keys)]
+        for key, item in zip(keys, items, strict=True):
+            item.memory[:] = content(key, item.get_size())
+        plugin.batched_submit_put_task(keys, items, on_complete_callback=told)
+        for item in items:
+            item.ref_count_down()  # LMCache's own reference
+        plugin.wait_idle()
+        assert [item.metadata.ref_count for item in items] == [0] * len(items)
+
+    @staticmethod
+    def check(keys, items):
+        """Which came; the bytes of each that did are compared, and it is let go."""
+        for key, item in zip(keys, items, strict=True):
+            if item is not None:
+                assert np.array_equal(item.memory, content(key, item.get_size()))
+                item.ref_count_down()
+        return [item is not None for item in items]
+
+    def get(self, plugin, keys):
+        came = self.check(keys, plugin.batched_get_blocking(keys))
+        assert all(item.metadata.ref_count == 0 for item in plugin.get_allocator_backend().given)
+        return came
+
+
+@pytest.fixture
+def engines(machine):
+    return Engines(machine)
+
+
+def test_chunks_are_stored_found_and_loaded(engines):
+    plugin, keys, told = engines.start(), keys_of(*range(6)), []
+    engines.put(plugin, keys, told=told.append)
+    assert told == keys
+    assert plugin.batched_contains([*keys, *keys_of(9)]) == 6
+    assert plugin.batched_contains([*keys[:2], *keys_of(9), *keys[2:]]) == 2
+    assert engines.get(plugin, [*keys, *keys_of(9)]) == [True] * 6 + [False]
+    assert plugin.get_blocking(keys_of(9)[0]) is None
+    assert not plugin.exists_in_put_tasks(keys[0])
+
+
+def test_a_short_chunk_ends_a_prompt(engines):
+    plugin, keys = engines.start(), keys_of(*range(4))
+    engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
+    plugin.close()
+    again = engines.start()
+    assert again.batched_contains(keys) == 4
+    assert engines.get(again, keys) == [True] * 4
+
+
+def test_ranks_and_models_are_kept_apart(engines):
+    plugin = engines.start()
+    engines.put(plugin, keys_of(1))
+    other = engines.start(worker=1)
+    assert not plugin.contains(keys_of(1, worker=1)[0])
+    assert not other.contains(keys_of(1, model="n")[0])
+    engines.put(other, keys_of(1, worker=1))
+    assert engines.get(other, keys_of(1, worker=1)) == [True]
+
+
+def test_pinned_chunks_stay(engines):
+    plugin, keys = engines.start(), keys_of(*range(4))
+    engines.put(plugin, keys)
+    assert plugin.batched_contains(keys, pin=True) == 4
+    assert plugin.pin(keys[0])
+    for i in range(100, 340, 8):
+        engines.put(plugin, keys_of(*range(i, i + 8)))
+    assert engines.get(plugin, keys) == [True] * 4
+    assert [plugin.unpin(key) for key in [*keys, keys[0], keys[0]]] == [True] * 5 + [False]
+    assert plugin.holding.store.stats().pinned_bytes == 0
+
+
+def test_positions_are_kept_beside_their_chunk_and_go_with_it(engines):
+    plugin, key = engines.start(), keys_of(1)[0]
+    item = CountedObj(SHAPE, BF16)
+    item.metadata.cached_positions = [5, 6, 7]
+    plugin.batched_submit_put_task([key], [item])
+    plugin.wait_idle()
+    found = plugin.get_blocking(key)
+    assert found.metadata.cached_positions == [5, 6, 7]
+    found.ref_count_down()
+    (shelf,) = plugin._carrier._shelves.all()
+    assert len(list(shelf.writer.records())) == 1
+    for i in range(100, 340, 8):
+        engines.put(plugin, keys_of(*range(i, i + 8)))
+    assert not plugin.contains(key)
+    assert list(shelf.writer.records()) == []
+
+
+def test_what_is_being_stored_is_not_stored_twice(engines, machine):
+    plugin, keys = engines.start(), keys_of(1, 2)
+    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
+    first = [CountedObj(SHAPE, BF16) for _ in keys]
+    plugin.batched_submit_put_task(keys, first)
+    assert rule.reached.wait(60)
+    assert plugin.exists_in_put_tasks(keys[0])
+    again = CountedObj(SHAPE, BF16)
+    plugin.batched_submit_put_task(keys[:1], [again])
+    assert ([item.metadata.ref_count for item in first], again.metadata.ref_count) == ([2, 2], 1)
+    rule.event.set()
+    plugin.wait_idle()
+    assert [item.metadata.ref_count for item in first] == [1, 1]
+    assert not plugin.exists_in_put_tasks(keys[0])
+
+
+def test_a_failing_disk_is_a_miss_and_loses_no_reference(engines, machine):
+    plugin, keys = engines.start(breaker_failures=0), keys_of(1, 2)
+    engines.put(plugin, keys)
+    for op in ("preadv", "pwritev", "pread", "sync", "open"):
+        machine.fs.add(FailOp(op))
+    assert engines.get(plugin, keys) == [False, False]
+    engines.put(plugin, keys_of(3))
+    assert plugin.counts["errors"] > 0
+    machine.fs.clear()
+    assert engines.get(plugin, keys) == [True, True]
+
+
+def test_no_memory_is_a_miss(engines):
+    plugin, keys = engines.start(room=1), keys_of(1, 2)
+    engines.put(plugin, keys)
+    assert engines.get(plugin, keys) == [True, False]
+
+
+def test_the_loop_does_not_wait_for_the_disk(engines, machine):
+    plugin, keys = engines.start(direct_io="always"), keys_of(*range(3))
+    engines.put(plugin, keys)
+    rule = machine.fs.add(Hang("preadv", path="*.seg"))
+
+    async def main():
+        """The loop goes on while a read hangs; then both get what is there, as far as there is memory."""
+        load = asyncio.ensure_future(plugin.batched_get_non_blocking("id", keys))
+        await asyncio.to_thread(rule.reached.wait, 60)
+        found = await plugin.batched_async_contains("id", keys)
+        assert not load.done()
+        given_up = asyncio.ensure_future(plugin.batched_get_non_blocking("id", keys))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        rule.event.set()
+        return found, await load
+
+    found, items = asyncio.run(main())
+    plugin.wait_idle()
+    assert (found, engines.check(keys, items)) == (3, [True] * 3)
+    assert all(item.metadata.ref_count == 0 for item in plugin.get_allocator_backend().given)
+
+
+def test_asynchronous_loads_end_at_the_first_that_is_missing(engines):
+    plugin, keys = engines.start(), keys_of(*range(4))
+    engines.put(plugin, [keys[0], keys[1], keys[3]])
+    items = asyncio.run(plugin.batched_get_non_blocking("id", keys))
+    assert engines.check(keys[:2], items) == [True, True]
+    assert all(item.metadata.ref_count == 0 for item in plugin.get_allocator_backend().given)
+
+
+def test_removed_chunks_are_gone(engines):
+    plugin, keys = engines.start(), keys_of(1, 2, 3)
+    engines.put(plugin, keys)
+    assert plugin.remove(keys[0])
+    assert plugin.batched_remove(keys) == 2
+    assert engines.get(plugin, keys) == [False] * 3
+
+
+def test_the_scheduler_reads_only(engines, machine):
+    reader = engines.start(scheduler=True)
+    worker = engines.start()
+    engines.put(worker, keys_of(1, 2))
+    assert reader.get_allocator_backend() is None
+    machine.clock.advance(1.5)
+    assert reader.batched_contains(keys_of(1, 2, 3), pin=True) == 2
+    assert [reader.unpin(key) for key in keys_of(1, 2)] == [True, True]
+    assert reader.holding.state == "following"
+
+
+def test_pythons_own_hash_is_refused_unless_it_is_meant(engines):
+    with pytest.raises(UnstableHashError, match="pre_caching_hash_algorithm: sha256_cbor"):
+        engines.start(hashes="builtin")
+    engines.start(hashes="builtin", allow_unstable_hash=True)
+
+
+def test_what_comes_after_the_end_is_answered(engines):
+    plugin, keys = engines.start(), keys_of(1)
+    plugin.close()
+    plugin.close()
+    item = CountedObj(SHAPE, BF16)
+    plugin.batched_submit_put_task(keys, [item])
+    assert (item.metadata.ref_count, plugin.exists_in_put_tasks(keys[0])) == (1, False)
+    assert plugin.batched_contains(keys) == 0
+    assert asyncio.run(plugin.batched_async_contains("id", keys)) == 0
+
+
+def test_wrong_settings_are_named(engines):
+    with pytest.raises(InvalidArgumentError, match=r'extra_config\["lsmkv"\] has the unknown key'):
+        engines.start(capasity=3)
+    config = SimpleNamespace(extra_config=None, pre_caching_hash_algorithm="sha256_cbor")
+    with pytest.raises(InvalidArgumentError, match="path is missing"):
+        Plugin("cpu", config, SimpleNamespace(worker_id=0, world_size=1), LocalCPUBackend())
+
+
+@pytest.mark.skipif(find_spec("lmcache") is not None, reason="it is installed")
+def test_without_lmcache_it_says_what_to_install():
+    with pytest.raises(ImportError, match=r"lmcache>=0\.5\.6,<0\.6"):
+        LsmkvStoragePlugin()
+
+
+def test_it_loads_without_torch_and_lmcache():
+    blocked = "import sys; sys.modules.update(torch=None, lmcache=None); import lsmkv_tensor.adapters.lmcache_plugin"
+    subprocess.run([sys.executable, "-c", blocked], check=True)
