@@ -1,4 +1,4 @@
-"""``python -m bench index|pages|keys`` measures; ``python -m bench docs`` writes committed results into docs/benchmarks.md."""
+"""``python -m bench index|pages|keys|adapters`` measures; ``python -m bench docs`` writes results into docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from types import FrameType
 
 from rich.console import Console
 
+from bench.adapters import ENGINES, run_adapters
 from bench.docs import write_docs
 from bench.index import GROUPS, run_groups
 from bench.keys import run_keys
 from bench.machine import describe_machine, today, versions
 from bench.pages.groups import PAGE_GROUPS
 from bench.peers import INDEX_PEERS, PAGE_PEERS, POLICY_PEERS, Peer
-from bench.report import Result, print_result, save
+from bench.report import Result, beside_earlier, print_result, save
 from bench.scratch import scratch_dir
 from bench.session import QUICK_S, Request, Session, progress_bar
 from bench.targets import OURS
@@ -34,6 +35,7 @@ _SUITES: tuple[tuple[str, str, Iterable[type[Peer]]], ...] = (
     ("index", "small values: put, get, batch reads, scan, reopen, memory", (*INDEX_PEERS, *POLICY_PEERS)),
     ("pages", "KV-cache pages", PAGE_PEERS),
     ("keys", "encodings of page keys: anchored, flat, and the path of tokens", ()),
+    ("adapters", "adapters beside the backends that engines bring; in the environment of the engine", ()),
 )
 
 _GROUPS_HELP = "\n\ngroups, with the minutes each takes on an idle machine with 2 cores:\n" + "\n".join(
@@ -67,6 +69,20 @@ def _add_index_options(suite: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_adapter_options(suite: argparse.ArgumentParser) -> None:
+    suite.add_argument(
+        "--engine", nargs="+", choices=ENGINES, default=[], metavar="NAME", help=f"only these of {', '.join(ENGINES)}"
+    )
+    suite.add_argument(
+        "--page-kib",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="KIB",
+        help="only these pages; --json keeps the rows of others",
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure lsmkv beside the stores people would use instead."
@@ -88,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         )
         subjects = list(dict.fromkeys(kind.name for kind in kinds))
         if name == "keys":
+            continue
+        if name == "adapters":
+            _add_adapter_options(suite)
             continue
         suite.add_argument(
             "--subjects", nargs="+", choices=subjects, default=[], metavar="NAME", help=f"only these of {', '.join(subjects)}"
@@ -119,6 +138,8 @@ def _measure(options: argparse.Namespace) -> int:
             run_groups(session, list(GROUPS) if "all" in options.group else options.group)
         elif options.command == "keys":
             run_keys(session)
+        elif options.command == "adapters":
+            run_adapters(session, tuple(options.engine), tuple(kib << 10 for kib in options.page_kib))
         else:
             if options.quick:
                 session.ends = session.began + QUICK_S
@@ -144,7 +165,7 @@ def _measure(options: argparse.Namespace) -> int:
     print_result(result, Console() if sys.stdout.isatty() else Console(width=120))
     print(f"{result.seconds:.0f} s")
     if options.json:
-        save(result, options.json)
+        save(beside_earlier(result, options.json) if options.command == "adapters" else result, options.json)
     return 1 if OURS in session.missing or any(OURS in row.missing for row in session.rows) else 0
 
 

@@ -24,6 +24,9 @@ _PACKAGES = (
     "safetensors",
     "diskcache",
     "torch",
+    "sglang",
+    "vllm",
+    "lmcache",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.peers import INDEX_PEERS
 from bench.pivot import columns, figure, pivot
 from bench.targets import OURS, Verdict, judge
 
-__all__ = ["Result", "load", "markdown", "print_result", "save"]
+__all__ = ["Result", "beside_earlier", "load", "markdown", "print_result", "save"]
 
 
 _CEILINGS = tuple(kind.name for kind in INDEX_PEERS if not kind.durable)
@@ -62,6 +62,16 @@ def load(path: Path) -> Result:
     derived = ("medians", "verdicts")
     rows = [Row(**{name: raw[name] for name in raw if name not in derived}) for raw in record.pop("rows")]
     return Result(rows=rows, **record)
+
+
+def beside_earlier(result: Result, path: Path) -> Result:
+    """The result with those rows of the file at ``path`` that it did not measure: a suite may be measured part by part."""
+    if not path.exists():
+        return result
+    earlier = load(path)
+    now = {(row.group, row.name) for row in result.rows}
+    kept = [row for row in earlier.rows if (row.group, row.name) not in now]
+    return replace(result, rows=[*kept, *result.rows], seconds=round(earlier.seconds + result.seconds, 1))
 
 
 def _lines(row: Row) -> list[tuple[str, str, str, str]]:

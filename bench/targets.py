@@ -74,6 +74,9 @@ def _limit(level: Level, limit: float) -> Clause:
 
 _LSM = ("rocksdict", "plyvel")
 
+_AHEAD = ("put", "put beside", "cold get", "cold get small", "cold get beside", "lookup", "lookup beside")
+"""Rows of adapters in which ours is to be ahead of the engine's own backend."""
+
 TARGETS: dict[str, tuple[Clause, ...]] = {
     "put_many": (_over("must", 1.0, *_LSM), _over("must", 0.7, "lmdb"), _best("aim", 1.7)),
     "get": (_over("must", 1.0, *_LSM), _over("aim", 1 / 1.5, "lmdb")),
@@ -113,6 +116,12 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
     "memory a page": (_limit("must", 150.0),),
     "restart": (_limit("must", 500.0),),
     "restart killed": (_limit("must", 3000.0),),
+    "sglang put + sync": (_over("must", 3.0, "HiCacheFile"),),
+    "sglang cold get": (_over("must", 1.5, "HiCacheFile"),),
+    "sglang cold get small": (_over("must", 3.0, "HiCacheFile"),),
+    "sglang warm get": (_over("must", 1.0, "HiCacheFile"),),
+    **{f"vllm {what}": (_over("must", 1.0, "vLLM fs tier"),) for what in _AHEAD},
+    **{f"lmcache {what}": (_over("must", 1.0, "LMCache fs", "LMCache local disk"),) for what in _AHEAD},
     "delete": (_over("must", 20.0, "hicachefile"), _over("aim", 100.0, "hicachefile")),
 }
 """Clauses by row key; a row without a key here is shown for information."""

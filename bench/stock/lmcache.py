@@ -7,6 +7,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +25,14 @@ from lmcache.v1.platform.event_notifier import consume_fd
 from lmcache.v1.storage_backend.local_cpu_backend import LocalCPUBackend
 from lmcache.v1.storage_backend.local_disk_backend import LocalDiskBackend
 
-from lsmkv_tensor.testing.conformance import Subject
+from lsmkv.env.posix import PosixFileSystem
+from lsmkv.testing import FaultFileSystem
+from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
+from lsmkv_tensor.testing.conformance import Backend, Subject
+from lsmkv_tensor.testing.conformance.own import hanging_segments
 from lsmkv_tensor.testing.conformance.protocol import Pages
 
-__all__ = ["FsL2Subject", "L2Backend", "LocalDisk", "LocalDiskSubject", "RawBlockSubject"]
+__all__ = ["FsL2Subject", "L2Backend", "LocalDisk", "LocalDiskSubject", "LsmkvL2Subject", "RawBlockSubject"]
 
 VERSION = f"lmcache {version('lmcache')}"
 ALONE = "without LMCache's server, whose eviction controller deletes what an adapter with a capacity reports as too much"
@@ -55,6 +60,7 @@ class L2Backend:
 
     def __init__(self, adapter: Any) -> None:
         self.adapter = adapter
+        self.disk: FaultFileSystem | None = None
         self._lock = threading.Lock()
         self._stored: dict[int, Any] = {}
 
@@ -81,17 +87,21 @@ class L2Backend:
         del deadline_s
         found = self.exists(keys)
         rows = [i for i, flag in enumerate(found) if flag]
-        if not rows:
-            return found
-        some = [keys[i] for i in rows]
-        task = self.adapter.submit_load_task(self._keys(some), [memory_object(out[i]) for i in rows])
-        bitmap = self._wait(self.adapter.get_load_event_fd(), lambda: self.adapter.query_load_result(task))
-        for at, i in enumerate(rows):
-            found[i] = bitmap.test(at)
+        if rows:
+            for i, came in zip(rows, self.load([keys[i] for i in rows], [out[i] for i in rows]), strict=True):
+                found[i] = came
         return found
 
+    def load(self, keys: Sequence[bytes], rows: Sequence[Pages]) -> list[bool]:
+        """A load task."""
+        task = self.adapter.submit_load_task(self._keys(keys), list(map(memory_object, rows)))
+        bitmap = self._wait(self.adapter.get_load_event_fd(), lambda: self.adapter.query_load_result(task))
+        return [bitmap.test(i) for i in range(len(keys))]
+
     def settle(self) -> None:
-        """A store is done when its task is."""
+        """A store is done when its task is; ours is made durable."""
+        if self.disk is not None:
+            self.adapter.holding.store.sync()
 
     def delete(self, keys: Sequence[bytes]) -> None:
         """As LMCache's eviction does."""
@@ -157,6 +167,28 @@ class RawBlockSubject(Subject):
         return L2Backend(RawBlockL2Adapter(RawBlockL2AdapterConfig.from_dict(settings)))
 
 
+class LsmkvL2Subject(Subject):
+    """Ours in LMCache's server."""
+
+    name = "lsmkv in LMCache (L2)"
+    version = f"{VERSION}, lsmkv {version('lsmkv')}"
+
+    def open(self, directory: Path, capacity_bytes: int) -> L2Backend:
+        """See Subject."""
+        disk = FaultFileSystem(PosixFileSystem())
+        settings = {"segment_bytes": 16 * self.page_bytes + (64 << 10), "io_timeout_s": self.deadline_s, "read_threads": 1}
+        backend = L2Backend(LsmkvL2Adapter({"path": str(directory), "capacity_bytes": capacity_bytes, "fs": disk, **settings}))
+        backend.disk = disk
+        return backend
+
+    def stalled(self, backend: Backend, directory: Path, page: Pages) -> AbstractContextManager[object]:
+        """See Subject."""
+        del directory, page
+        assert isinstance(backend, L2Backend)
+        assert backend.disk is not None
+        return hanging_segments(backend.disk)
+
+
 class LocalDisk:
     """LMCache's local disk in one process, with its host memory and its event loop.
 
@@ -196,6 +228,10 @@ class LocalDisk:
             for one in used:
                 one.raw_data.fill_(0x5A)
                 one.ref_count_down()
+        return self.load(keys, out)
+
+    def load(self, keys: Sequence[bytes], out: Pages) -> list[bool]:
+        """Without using LMCache's memory for something else first."""
         flags = []
         for one, row in zip(self.disk.batched_get_blocking(self._keys(keys)), out, strict=True):
             if one is not None:

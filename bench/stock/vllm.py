@@ -23,6 +23,7 @@ from vllm.v1.kv_offload.tiering.base import TransferJob
 from vllm.v1.kv_offload.tiering.fs.manager import FileSystemTierManager
 from vllm.v1.kv_offload.tiering.spec import TieringOffloadingSpec
 
+from bench.scratch import aligned_bytes
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.testing import FaultFileSystem
 from lsmkv_tensor.adapters.vllm_tier import LsmkvTier
@@ -30,11 +31,11 @@ from lsmkv_tensor.testing.conformance import Backend, NotApplicableError, Subjec
 from lsmkv_tensor.testing.conformance.own import hanging_segments
 from lsmkv_tensor.testing.conformance.protocol import Pages
 
-__all__ = ["FsTierSubject", "LsmkvTierSubject", "TierBackend", "offloading_spec"]
+__all__ = ["FsTierSubject", "LsmkvTierSubject", "TierBackend", "fs_tier", "lsmkv_tier"]
 
 VERSION = f"vllm {version('vllm')}"
 CHUNKS = 160
-POLL_S = 0.0002
+POLL_S = 0.00005
 
 
 def offloading_spec(page_bytes: int) -> TieringOffloadingSpec:
@@ -67,14 +68,14 @@ def offloading_spec(page_bytes: int) -> TieringOffloadingSpec:
 class TierBackend:
     """A tier behind the kit's calls. Its calls come one at a time, as under vLLM's lock; transfers go on meanwhile."""
 
-    def __init__(self, page_bytes: int, chunks: int = CHUNKS) -> None:
-        whole = np.zeros(chunks * page_bytes + 4096, np.uint8)
-        start = -whole.ctypes.data % 4096  # as vLLM's mapping: O_DIRECT asks for it
-        self.memory = whole[start : start + chunks * page_bytes].reshape(chunks, page_bytes)
+    def __init__(self, page_bytes: int, chunks: int = CHUNKS, memory: Pages | None = None) -> None:
+        if memory is None:
+            memory = aligned_bytes(chunks * page_bytes).reshape(chunks, page_bytes)  # as vLLM's mapping: O_DIRECT asks for it
+        self.memory = memory
         self.tier: Any = None
         self.disk: FaultFileSystem | None = None
         self._lock = threading.Lock()
-        self._free = list(range(chunks))
+        self._free = list(range(len(memory)))
         self._done: dict[int, Any] = {}
         self._job = 0
         self._request = 0
@@ -169,22 +170,22 @@ def _key(digest: bytes) -> Any:
     return make_offload_key(digest, 0)
 
 
-def fs_tier(directory: Path, page_bytes: int, chunks: int = CHUNKS) -> TierBackend:
+def fs_tier(directory: Path, page_bytes: int, memory: Pages | None = None) -> TierBackend:
     """VLLM's own."""
-    backend = TierBackend(page_bytes, chunks)
+    backend = TierBackend(page_bytes, memory=memory)
     backend.tier = FileSystemTierManager(offloading_spec(page_bytes), memoryview(backend.memory), "fs", root_dir=str(directory))
     return backend
 
 
-def lsmkv_tier(directory: Path, page_bytes: int, capacity_bytes: int, chunks: int = CHUNKS, **settings: Any) -> TierBackend:
+def lsmkv_tier(directory: Path, page_bytes: int, capacity: int, memory: Pages | None = None, **settings: Any) -> TierBackend:
     """Ours."""
-    backend = TierBackend(page_bytes, chunks)
+    backend = TierBackend(page_bytes, memory=memory)
     backend.tier = LsmkvTier(
         offloading_spec(page_bytes),
         memoryview(backend.memory),
         "LsmkvTier",
         path=str(directory),
-        max_bytes=capacity_bytes,
+        max_bytes=capacity,
         **settings,
     )
     return backend

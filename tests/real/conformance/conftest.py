@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-collect_ignore = [f"test_{engine}.py" for engine in ("sglang", "vllm") if find_spec(engine) is None]
+collect_ignore = [f"test_{engine}.py" for engine in ("sglang", "vllm", "lmcache") if find_spec(engine) is None]

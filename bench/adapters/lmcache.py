@@ -1,0 +1,89 @@
+"""LMCache: store, lookup and load tasks of its server's L2 adapters, and its local disk in one process, on the same objects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import FSL2Adapter, FSL2AdapterConfig
+
+from bench.adapters.base import Engine, Side
+from bench.scratch import aligned_bytes, sync_tree
+from bench.stock.lmcache import L2Backend, LocalDisk
+from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
+
+__all__ = ["ENGINE"]
+
+
+class _Objects:
+    """A backend over rows of one array."""
+
+    def __init__(self, engine: _Lmcache, backend: Any, home: Path) -> None:
+        self._engine, self._backend, self._home = engine, backend, home
+
+    def put(self, keys: Sequence[bytes], first: int) -> int:
+        """Rows of the first half; until the task is done."""
+        done = sum(self._backend.put(keys, self._engine.memory[first : first + len(keys)]))
+        self._backend.settle()
+        return done
+
+    def get(self, keys: Sequence[bytes], first: int) -> int:
+        """Into the second half."""
+        at = self._engine.pages + first
+        return sum(self._backend.load(keys, self._engine.memory[at : at + len(keys)]))
+
+    def lookup(self, keys: Sequence[bytes]) -> int:
+        """A lookup task and its unlock, or ``contains`` key by key."""
+        return sum(self._backend.exists(keys))
+
+    def sync(self) -> None:
+        """Ours by its store; files one by one, which LMCache leaves out."""
+        holding = getattr(getattr(self._backend, "adapter", None), "holding", None)
+        if holding is not None:
+            holding.store.sync()
+        else:
+            sync_tree(self._home)
+
+    def close(self) -> None:
+        """Its own."""
+        self._backend.close()
+
+
+class _Lmcache(Engine):
+    """One array of rows, shared by all sides."""
+
+    name: ClassVar[str] = "lmcache"
+
+    def __init__(self, page_bytes: int, pages: int) -> None:
+        logging.getLogger("lmcache").setLevel(logging.ERROR)
+        self.title = f"LMCache {version('lmcache')}"
+        self.pages = pages
+        self.memory = aligned_bytes(2 * pages * page_bytes).reshape(2 * pages, page_bytes)
+        self.memory[:pages] = np.random.default_rng(1).integers(0, 256, (pages, page_bytes), np.uint8)
+        self.sides = {"lsmkv": self._lsmkv, "LMCache fs": self._fs, "LMCache local disk": self._disk}
+
+    def _lsmkv(self, home: Path, capacity: int) -> Side:
+        return _Objects(self, L2Backend(LsmkvL2Adapter({"path": str(home), "capacity_bytes": capacity})), home)
+
+    def _fs(self, home: Path, capacity: int) -> Side:
+        del capacity
+        return _Objects(self, L2Backend(FSL2Adapter(FSL2AdapterConfig(str(home)))), home)
+
+    def _disk(self, home: Path, capacity: int) -> Side:
+        return _Objects(self, LocalDisk(home, capacity, self.memory.nbytes + (64 << 20)), home)
+
+    def clear(self) -> None:
+        """See the base class."""
+        self.memory[self.pages :] = 0
+
+    def same(self, first: int, n: int) -> bool:
+        """See the base class."""
+        at = self.pages + first
+        return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
+
+
+ENGINE = _Lmcache

@@ -1,0 +1,80 @@
+"""vLLM: store and load jobs and lookups of its secondary tiers, over one primary tier's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from bench.adapters.base import Engine, Side
+from bench.scratch import sync_tree
+from bench.stock.vllm import TierBackend, fs_tier, lsmkv_tier
+
+__all__ = ["ENGINE"]
+
+
+class _Tier:
+    """A tier; a call waits for its job."""
+
+    def __init__(self, backend: TierBackend, pages: int, home: Path) -> None:
+        self._backend, self._pages, self._home = backend, pages, home
+
+    def put(self, keys: Sequence[bytes], first: int) -> int:
+        """A store job from the memory's first half."""
+        return len(keys) * self._backend.transfer("submit_store", keys, range(first, first + len(keys))).success
+
+    def get(self, keys: Sequence[bytes], first: int) -> int:
+        """A load job into its second half."""
+        at = self._pages + first
+        return len(keys) * self._backend.transfer("submit_load", keys, range(at, at + len(keys))).success
+
+    def lookup(self, keys: Sequence[bytes]) -> int:
+        """Step after step until all verdicts are there."""
+        return sum(self._backend.exists(keys))
+
+    def sync(self) -> None:
+        """Ours by its store; files one by one, which vLLM leaves out."""
+        holding = getattr(self._backend.tier, "holding", None)
+        if holding is not None:
+            holding.store.sync()
+        else:
+            sync_tree(self._home)
+
+    def close(self) -> None:
+        """The tier's shutdown."""
+        self._backend.close()
+
+
+class _Vllm(Engine):
+    """One primary tier, shared by all sides."""
+
+    name: ClassVar[str] = "vllm"
+
+    def __init__(self, page_bytes: int, pages: int) -> None:
+        self.title = f"vLLM {version('vllm')}"
+        self.pages, self.page_bytes = pages, page_bytes
+        self.memory = TierBackend(page_bytes, 2 * pages).memory
+        self.memory[:pages] = np.random.default_rng(1).integers(0, 256, (pages, page_bytes), np.uint8)
+        self.sides = {"lsmkv": self._lsmkv, "vLLM fs tier": self._fs}
+
+    def _lsmkv(self, home: Path, capacity: int) -> Side:
+        return _Tier(lsmkv_tier(home, self.page_bytes, capacity, memory=self.memory), self.pages, home)
+
+    def _fs(self, home: Path, capacity: int) -> Side:
+        del capacity
+        return _Tier(fs_tier(home, self.page_bytes, memory=self.memory), self.pages, home)
+
+    def clear(self) -> None:
+        """See the base class."""
+        self.memory[self.pages :] = 0
+
+    def same(self, first: int, n: int) -> bool:
+        """See the base class."""
+        at = self.pages + first
+        return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
+
+
+ENGINE = _Vllm

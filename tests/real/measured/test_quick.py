@@ -1,0 +1,21 @@
+"""``python -m bench adapters --quick`` in the environment of an engine: both sides are measured in every row."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+from bench.__main__ import main
+from bench.report import load
+
+
+@pytest.mark.parametrize("engine", [engine for engine in ("sglang", "vllm", "lmcache") if find_spec(engine) is not None])
+def test_both_sides_are_measured(engine, tmp_path):
+    pytest.importorskip("rich", reason="the benchmarks print tables with rich, which this environment has not")
+    file = tmp_path / "found.json"
+    assert main(["adapters", "--quick", "--engine", engine, "--json", str(file), "--path", str(tmp_path)]) == 0
+    result = load(file)
+    assert not result.missing
+    assert len(result.rows) == 9
+    assert all(len(row.samples) >= 2 and not row.missing for row in result.rows)
