@@ -180,7 +180,9 @@ class FollowedNamespace(Described):
             self._reader.prefetch(page_keys(keys[:known]))
         return known
 
-    def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
+    def get_into(
+        self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None, *, copied: set[int] | None = None
+    ) -> list[bool]:
         """Read pages into the caller's memory, as :meth:`lsmkv_tensor.namespaces.Namespace.get_into`.
 
         Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError.
@@ -196,8 +198,10 @@ class FollowedNamespace(Described):
             if until is None:
                 flags = self._reader.deliver(wanted, views)
             else:
-                flags, late = read_by(self._reader, services.attempts, services.staging, wanted, views, until)
-                services.late_pages += late
+                flags, late, twice = read_by(self._reader, services.attempts, services.staging, wanted, views, until)
+                services.late_pages += len(late)
+                if copied is not None:
+                    copied.update(twice)
             if flags and all(flags):
                 services.loads.note(len(flags) * self.page_bytes, services.clock.monotonic() - began)
             return flags

@@ -180,14 +180,16 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             self.services.note_put(first, stored)
             return [verdicts[key] for key in index_keys]
 
-    def get_into(self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None) -> list[bool]:
+    def get_into(
+        self, keys: Sequence[PageKey], buffers: PageBuffers, deadline_s: float | None = None, *, copied: set[int] | None = None
+    ) -> list[bool]:
         """Read pages into the caller's memory.
 
         True: the page is there, every byte checked. False: absent, unreadable or late; its buffer's contents are then undefined.
 
         ``deadline_s``: seconds after which this is back whatever the disk does, with the first pages that came; None: the store's
-        ``io_timeout_s``. With a deadline pages are read into memory of the store and copied, so a late one never touches the
-        caller's.
+        ``io_timeout_s``. With a deadline pages come from the page cache, or from memory of the store, so a late one never
+        touches the caller's memory. ``copied`` gains the positions of those that came from memory of the store: a copy more.
 
         Raises InvalidArgumentError (counts or sizes that do not fit; nothing is read), ClosedError.
 
@@ -197,7 +199,7 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         views = page_views(buffers, len(keys), self.page_bytes, writable=True)
         index_keys = self.index_keys(keys)
         why: dict[int, Cause] = {}
-        found = self._shielded("read", lambda: self._get(index_keys, views, until, why), self.services.refusal)
+        found = self._shielded("read", lambda: self._get(index_keys, views, until, why, copied), self.services.refusal)
         if isinstance(found, str):
             self.services.waterfall.refused("get", len(keys), found, self._tokens)
             return [False] * len(keys)
@@ -205,18 +207,23 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         return found
 
     def _get(
-        self, index_keys: list[bytes], views: list[list[memoryview]], until: float | None, why: dict[int, Cause]
+        self,
+        index_keys: list[bytes],
+        views: list[list[memoryview]],
+        until: float | None,
+        why: dict[int, Cause],
+        copied: set[int] | None,
     ) -> list[bool]:
         """Pages from the queue and from segments, inside the gate; ``why`` gains what is known of those not delivered."""
         puts = self.services.puts
         if puts is None or puts.holds(()) is None:
-            return self._read(index_keys, views, until, range(len(index_keys)), why)
+            return self._read(index_keys, views, until, range(len(index_keys)), why, copied)
         with puts.holding(index_keys) as here:
             for i, page in here.items():
                 scatter(page, views[i])
         self._reader.count([True] * len(here), 0)
         rest = [i for i in range(len(index_keys)) if i not in here]
-        found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until, rest, why))
+        found = iter(self._read([index_keys[i] for i in rest], [views[i] for i in rest], until, rest, why, copied))
         return [i in here or next(found) for i in range(len(index_keys))]
 
     def await_room(self, pages: int, seconds: float) -> bool:
@@ -311,6 +318,7 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         until: float | None,
         positions: Sequence[int],
         why: dict[int, Cause],
+        copied: set[int] | None,
     ) -> list[bool]:
         """Read pages from segments, by that moment if there is one; the store learns how long it took."""
         services = self.services
@@ -319,9 +327,11 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         if until is None:
             flags = self._source.get_into(index_keys, views)
         else:
-            flags, late = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
-            services.late_pages += late
-            why.update(dict.fromkeys(positions[len(positions) - late :], "late"))
+            flags, late, twice = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
+            services.late_pages += len(late)
+            why.update((positions[i], "late") for i in late)
+            if copied is not None:
+                copied.update(positions[i] for i in twice)
         if counters.read_errors > errors or counters.alone > alone:
             stored = self._there(index_keys).tolist()
             cause: Cause = "corrupt" if counters.read_errors > errors else "breaker"

@@ -19,6 +19,7 @@ __all__ = [
     "IOV_MAX",
     "Advice",
     "Buffer",
+    "CachedReads",
     "File",
     "FileLock",
     "FileSystem",
@@ -84,6 +85,24 @@ class File(Protocol):
 
     def close(self) -> None:
         """Release the descriptor; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class CachedReads(Protocol):
+    """What a file may offer besides: to read what the page cache holds and nothing else, so that no device holds anybody up."""
+
+    @property
+    def tells_cached(self) -> bool:
+        """Whether its file system can do that."""
+        ...
+
+    def preadv_cached(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Fill the buffers from ``offset`` as far as the page cache holds the bytes; how many that were, 0 if none."""
+        ...
+
+    def fetch(self, offset: int, size: int) -> None:
+        """Have these bytes in the page cache: waits for the device, and copies them nowhere."""
         ...
 
 

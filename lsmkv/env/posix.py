@@ -37,6 +37,11 @@ _ADVICE: Final[dict[str, int]] = (
 _CLOSED: Final = (1 << 31) - 1
 """The descriptor of a closed file: the kernel answers EBADF (to -1 some functions of ``os`` raise ValueError instead)."""
 
+_NOT_CACHED: Final = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS})
+"""What a read that must not wait is answered: the bytes are not in memory, or this file system cannot tell."""
+
+_NOWAIT: Final = getattr(os, "RWF_NOWAIT", 0)
+
 _CANNOT_ALLOCATE: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems without preallocation answer to ``posix_fallocate``."""
 
@@ -59,6 +64,36 @@ class PosixFile:
     def preadv(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Fill the buffers from ``offset``; bytes read. I/O: 1 scattered read."""
         return os.preadv(self._fd, buffers, offset)
+
+    @property
+    def tells_cached(self) -> bool:
+        """Whether its file system can read what is in memory and nothing else. I/O: 1 read of nothing that is not in memory."""
+        if not _NOWAIT or not hasattr(os, "sendfile"):
+            return False
+        try:
+            os.preadv(self._fd, [bytearray(1)], 0, _NOWAIT)
+        except OSError as error:
+            return error.errno == errno.EAGAIN
+        return True
+
+    def preadv_cached(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Fill the buffers with what is in memory; bytes read. I/O: 1 scattered read that does not wait."""
+        try:
+            return os.preadv(self._fd, buffers, offset, _NOWAIT)
+        except OSError as error:
+            if error.errno not in _NOT_CACHED:
+                raise
+            return 0
+
+    def fetch(self, offset: int, size: int) -> None:
+        """Have these bytes in the page cache: they are sent to the null device, which takes references. I/O: 1 sendfile."""
+        null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            while size > 0 and (done := os.sendfile(null, self._fd, offset, size)):
+                offset += done
+                size -= done
+        finally:
+            os.close(null)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Write the buffers at ``offset``; bytes written. I/O: 1 gathered write."""

@@ -7,9 +7,10 @@
     assert disk.calls("read", "*.sst") == 1
     assert disk.bytes("write", "MANIFEST*") < 200
 
-Operations: ``open create read write sync truncate allocate`` of files (``read`` is ``pread`` and ``preadv``, ``write`` is
-``pwritev``; both have bytes) and ``rename unlink link mkdir listdir sync_dir lock`` of the file system. Paths are shell
-patterns as in :mod:`lsmkv.testing.faults`; a rename or link counts under the path it leaves. Calls that failed are not counted.
+Operations: ``open create read fetch write sync truncate allocate`` of files (``read`` is ``pread``, ``preadv`` and
+``preadv_cached``, ``write`` is ``pwritev``; these and ``fetch`` have bytes) and ``rename unlink link mkdir listdir sync_dir
+lock`` of the file system. Paths are shell patterns as in :mod:`lsmkv.testing.faults`; a rename or link counts under the path it
+leaves. Calls that failed are not counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from lsmkv.env.fs import Advice, Buffer, File, FileLock, FileSystem
+from lsmkv.env.fs import Advice, Buffer, CachedReads, File, FileLock, FileSystem
 from lsmkv.env.sync import Lock
 
 __all__ = ["CountingFileSystem"]
@@ -142,6 +143,23 @@ class _CountingFile:
         done = self._inner.preadv(buffers, offset)
         self._disk.note("read", self.path, done)
         return done
+
+    @property
+    def tells_cached(self) -> bool:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        return isinstance(self._inner, CachedReads) and self._inner.tells_cached
+
+    def preadv_cached(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        done = self._inner.preadv_cached(buffers, offset) if isinstance(self._inner, CachedReads) else 0
+        self._disk.note("read", self.path, done)
+        return done
+
+    def fetch(self, offset: int, size: int) -> None:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        if isinstance(self._inner, CachedReads):
+            self._inner.fetch(offset, size)
+        self._disk.note("fetch", self.path, size)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
         """See :class:`lsmkv.env.fs.File`."""

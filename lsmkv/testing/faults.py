@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
-from lsmkv.env.fs import Advice, Buffer, File, FileLock, FileSystem
+from lsmkv.env.fs import Advice, Buffer, CachedReads, File, FileLock, FileSystem
 from lsmkv.env.rng import Rng, seeded
 from lsmkv.env.sync import Event, RLock
 from lsmkv.testing.memfile import MemoryFile
@@ -84,7 +84,7 @@ class FlipByte(_When):
 
     @property
     def op(self) -> str:
-        """``read``: matches ``pread`` and ``preadv``."""
+        """``read``: matches ``pread``, ``preadv`` and ``preadv_cached``."""
         return "read"
 
 
@@ -211,7 +211,7 @@ class _Armed:
     def strikes(self, op: str, paths: Sequence[str], rng: Rng) -> bool:
         """Count a call if it matches; whether the rule strikes it."""
         rule = self.rule
-        if rule.op != op and not (rule.op == "read" and op in ("pread", "preadv")):
+        if rule.op != op and not (rule.op == "read" and op in ("pread", "preadv", "preadv_cached")):
             return False
         if not any(fnmatchcase(path, rule.path) or fnmatchcase(posixpath.basename(path), rule.path) for path in paths):
             return False
@@ -252,6 +252,25 @@ class _FaultFile:
         if rules:
             _flip(rules, [memoryview(b).cast("B") for b in buffers if memoryview(b).nbytes], done, offset)
         return done
+
+    @property
+    def tells_cached(self) -> bool:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        return isinstance(self._inner, CachedReads) and self._inner.tells_cached
+
+    def preadv_cached(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        rules = self._faults.strike("preadv_cached", self.path)
+        done = self._inner.preadv_cached(buffers, offset) if isinstance(self._inner, CachedReads) else 0
+        if rules:
+            _flip(rules, [memoryview(b).cast("B") for b in buffers if memoryview(b).nbytes], done, offset)
+        return done
+
+    def fetch(self, offset: int, size: int) -> None:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        self._faults.strike("fetch", self.path)
+        if isinstance(self._inner, CachedReads):
+            self._inner.fetch(offset, size)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
         """See :class:`lsmkv.env.fs.File`."""

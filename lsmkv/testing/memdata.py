@@ -35,11 +35,13 @@ class Blocks:
 class MemoryData:
     """Contents of a file: visible, durable, and the changes between. ``links`` and ``opens`` keep it alive."""
 
-    __slots__ = ("_blocks", "_disk", "_durable", "_pending", "data", "links", "opens")
+    __slots__ = ("_blocks", "_disk", "_durable", "_pending", "cached", "data", "links", "opens")
 
     def __init__(self, disk: Blocks, data: bytes = b"") -> None:
         """A file whose ``data`` is durable, on ``disk``."""
         self.data = bytearray(data)
+        self.cached: set[int] = set()
+        """Blocks that were fetched, on disks that have a page cache of their own."""
         self.links = 0
         self.opens = 0
         self._disk = disk

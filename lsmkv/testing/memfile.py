@@ -28,6 +28,7 @@ class MemoryFile:
         direct: bool,
         guard: RLock,
         enter: Callable[[str, str], None],
+        page_cache: bool = False,
     ) -> None:
         """Open ``data``; ``enter(op, path)`` is the disk's say before every operation."""
         self.path = path
@@ -36,6 +37,7 @@ class MemoryFile:
         self._writable = mode != "r"
         self._guard = guard
         self._enter = enter
+        self._page_cache = page_cache
         data.opens += 1
 
     def pread(self, size: int, offset: int) -> bytes:
@@ -59,6 +61,35 @@ class MemoryFile:
                 if len(piece) < len(view):
                     break
         return at - offset
+
+    @property
+    def tells_cached(self) -> bool:
+        """As the disk was made."""
+        return self._page_cache
+
+    def preadv_cached(self, buffers: Sequence[Buffer], offset: int) -> int:
+        """Fill the buffers from ``offset`` with what was fetched since it was last let go of; bytes read."""
+        data = self._begin("preadv_cached")
+        at = offset
+        with self._guard:
+            for view in self._views(buffers, offset):
+                stop = at
+                while stop < at + len(view) and stop // BLOCK_BYTES in data.cached:
+                    stop = min((stop // BLOCK_BYTES + 1) * BLOCK_BYTES, at + len(view), len(data.data))
+                    if stop == len(data.data):
+                        break
+                view[: stop - at] = data.data[at:stop]
+                short = stop - at < len(view)
+                at = stop
+                if short:
+                    break
+        return at - offset
+
+    def fetch(self, offset: int, size: int) -> None:
+        """Have :meth:`preadv_cached` find these bytes."""
+        data = self._begin("fetch")
+        with self._guard:
+            data.cached.update(range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES)))
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Write the buffers at ``offset``; bytes written, fewer when the disk fills up, OSError (ENOSPC) when it is full."""
@@ -100,7 +131,11 @@ class MemoryFile:
         return len(self._begin("size").data)
 
     def advise(self, advice: Advice, offset: int = 0, size: int = 0) -> None:
-        """Do nothing: memory needs no hints."""
+        """With "dontneed", have :meth:`preadv_cached` find nothing there; memory needs no other hints."""
+        data = self._data
+        if advice == "dontneed" and data is not None:
+            with self._guard:
+                data.cached -= set(range(offset // BLOCK_BYTES, (offset + (size or len(data.data))) // BLOCK_BYTES + 1))
 
     def close(self) -> None:
         """Let go of the contents; a second call does nothing."""

@@ -53,6 +53,7 @@ class MemoryFileSystem:
     Args:
         capacity_bytes: size of the disk in bytes, rounded down to blocks of 4096; None: endless.
         direct: whether files may be opened for direct I/O (if not: OSError EINVAL, as many file systems answer).
+        page_cache: whether files tell what was fetched into memory (:class:`lsmkv.env.fs.CachedReads`); nothing is at first.
 
     Attributes:
         ops: how often each operation was called, by name.
@@ -60,7 +61,7 @@ class MemoryFileSystem:
             :meth:`power_off` or :meth:`crash`.
     """
 
-    def __init__(self, *, capacity_bytes: int | None = None, direct: bool = True) -> None:
+    def __init__(self, *, capacity_bytes: int | None = None, direct: bool = True, page_cache: bool = False) -> None:
         self.ops: Counter[str] = Counter()
         self.on_op: Callable[[str, str], None] | None = None
         self._disk = Blocks(None if capacity_bytes is None else capacity_bytes // BLOCK_BYTES)
@@ -68,6 +69,7 @@ class MemoryFileSystem:
         self._locks: set[MemoryData] = set()
         self._guard = RLock()
         self._direct = direct
+        self._page_cache = page_cache
         self._off = False
 
     # -- what only a disk in memory can do
@@ -84,7 +86,7 @@ class MemoryFileSystem:
         """
         with self._guard:
             self.power_off()
-            left = MemoryFileSystem(direct=self._direct)
+            left = MemoryFileSystem(direct=self._direct, page_cache=self._page_cache)
             left._disk.capacity = self._disk.capacity
             left._tree = self._tree.after_crash(left._disk, rng)
             return left
@@ -119,7 +121,9 @@ class MemoryFileSystem:
                 data = self._tree.file(path)
             if direct and not self._direct:  # after creating the name, as the kernel does it
                 raise os_error(errno.EINVAL, path)
-            return MemoryFile(path, data, mode=mode, direct=direct, guard=self._guard, enter=self._enter)
+            return MemoryFile(
+                path, data, mode=mode, direct=direct, guard=self._guard, enter=self._enter, page_cache=self._page_cache
+            )
 
     def rename(self, src: str, dst: str) -> None:
         """See :class:`lsmkv.env.fs.FileSystem`. Directories only replace empty ones."""

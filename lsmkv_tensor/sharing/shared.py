@@ -11,6 +11,7 @@ from lsmkv_tensor.registry import NamespaceInfo, canonical
 from lsmkv_tensor.retention.touches import READ
 from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.siblings import Siblings
+from lsmkv_tensor.vlog.cached import Fetcher
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 
@@ -55,6 +56,10 @@ class SiblingReader:
     def prefetch(self, keys: Sequence[bytes]) -> None:
         """Have the kernel read these pages ahead. I/O: as :meth:`Siblings.prefetch`."""
         self._siblings.prefetch(self._text, keys)
+
+    fetcher: Fetcher | None = None
+    """Pages of others are copied once more when there is a deadline."""
+    knows_all = True
 
     def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
         """Nothing: siblings are counted as they deliver."""
@@ -108,6 +113,14 @@ class Everywhere:
         delivered = self.deliver(keys, targets)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
+
+    @property
+    def fetcher(self) -> Fetcher | None:
+        """That of its own pages."""
+        return self._reader.fetcher
+
+    knows_all = False
+    """A page that its own index does not know may be at a sibling."""
 
     def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`get_into`, without counting: what is delivered here may come too late for its caller."""

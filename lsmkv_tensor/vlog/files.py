@@ -12,7 +12,7 @@ from itertools import count
 from posixpath import join
 from typing import NamedTuple
 
-from lsmkv.env.fs import File, FileSystem
+from lsmkv.env.fs import CachedReads, File, FileSystem
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import IOFailedError, io_failed
 from lsmkv_tensor.vlog.direct import DirectReads, PassingReads, Readable
@@ -54,6 +54,7 @@ class SegmentFiles:
         self.segment_bytes = segment_bytes
         self._readers: OrderedDict[int, Readable] = OrderedDict()
         self._lock = Lock()
+        self._tells_cached = True
         self._writer: tuple[int, File] | None = None
         self._new_names = {home for disk, home in disks.homes.items() if disk not in disks.failed}
         """Directories with names that may not be durable; whoever had the store before may have ended before it synced them."""
@@ -186,6 +187,22 @@ class SegmentFiles:
             while len(self._readers) > MAX_OPEN:
                 self._readers.popitem(last=False)
         return file
+
+    @property
+    def may_tell_cached(self) -> bool:
+        """Whether :meth:`cached_reader` is worth asking: no file of this store has said no, and what is read may stay cached."""
+        return self._tells_cached and self._modes.keep_cached and not self._modes.direct_reads
+
+    def cached_reader(self, number: int) -> CachedReads | None:
+        """The same file for reads that never wait for the device; None if its file system has none.
+
+        Errors, I/O: as :meth:`reader`.
+        """
+        file = self.reader(number)
+        if isinstance(file, CachedReads) and file.tells_cached:
+            return file
+        self._tells_cached = False
+        return None
 
     def _open_reader(self, path: str) -> Readable:
         """A segment opened the way it is to be read."""

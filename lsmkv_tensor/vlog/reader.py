@@ -21,6 +21,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import RAW, decode, is_known
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
+from lsmkv_tensor.vlog.cached import Fetcher
 from lsmkv_tensor.vlog.direct import Readable
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import SegmentFiles
@@ -52,6 +53,7 @@ class PageReader:
         self._log = log
         self._files = files
         self._crew = crew
+        self._fetcher = Fetcher(lambda keys: log.valid(log.db.get_many(keys)), files, crew, self._left_alone)
         self._count_lock = Lock()
 
     def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
@@ -64,6 +66,14 @@ class PageReader:
         delivered = self.deliver(keys, targets)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
+
+    @property
+    def fetcher(self) -> Fetcher | None:
+        """What brings pages into the caller's memory in time without a copy; None where that cannot be. I/O: none."""
+        return self._fetcher if self._files.may_tell_cached else None
+
+    knows_all = True
+    """A page that its index does not know is nowhere."""
 
     def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`get_into`, without counting hits and misses: what is delivered here may come too late for its caller."""
@@ -164,6 +174,10 @@ class PageReader:
             if not todo:
                 break
         return found
+
+    def _left_alone(self, disk: int) -> bool:
+        """Whether a disk, by number, is left alone now."""
+        return self._breakers is not None and self._breakers.alone(disk)
 
     def _straight(
         self,

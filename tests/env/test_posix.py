@@ -134,3 +134,31 @@ def test_free_bytes_and_sync_dir(fs, file, tmp_path):
     assert fs.free_bytes(str(tmp_path)) > 0
     with pytest.raises(NotADirectoryError):
         fs.sync_dir(file.path)
+
+
+def test_a_file_tells_what_the_page_cache_holds(tmp_path):
+    """Fetched bytes are read without waiting for the device; errors of the descriptor are errors."""
+    fs = PosixFileSystem()
+    path = str(tmp_path / "f")
+    file = fs.open(path, "create")
+    data = bytes(range(256)) * 4096
+    write_all(file, [data], 0)
+    file.sync()
+    if not file.tells_cached:
+        pytest.skip("this file system cannot tell what its page cache holds")
+    file.fetch(4096, len(data))
+    parts = [bytearray(1000), bytearray(5000)]
+    assert file.preadv_cached(parts, 8192) == 6000
+    assert b"".join(parts) == data[8192:14192]
+    assert file.preadv_cached([bytearray(10)], len(data)) == 0
+    file.advise("dontneed")
+    assert file.preadv_cached([bytearray(4096)], 0) in (0, 4096), "a hint that the kernel need not take"
+    file.fetch(0, len(data))
+    whole = bytearray(len(data))
+    assert file.preadv_cached([whole], 0) == len(data)
+    assert whole == data
+    file.close()
+    for call in (lambda: file.fetch(0, 10), lambda: file.preadv_cached([bytearray(1)], 0)):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            call()
+    assert not file.tells_cached

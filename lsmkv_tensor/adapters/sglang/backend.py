@@ -182,9 +182,10 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
                 raise InvalidArgumentError(msg)
             began = self._clock.monotonic()
             store = self._flat_store(targets[0].nbytes)
-            flags = store.read(keys, targets)
-            self.meter.read(sum(flags), store.read_copies, sum(flags) * store.page_bytes, self._clock.monotonic() - began)
-            return [t if flag else None for t, flag in zip(targets, flags, strict=True)]
+            got = store.read(keys, targets)
+            came = sum(got.flags)
+            self.meter.read(came, got.copies, came * store.page_bytes, self._clock.monotonic() - began)
+            return [t if flag else None for t, flag in zip(targets, got.flags, strict=True)]
 
         return self._guarded("batch_get", read, lambda: [None] * len(keys))
 
@@ -275,9 +276,10 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         def read() -> list[bool]:
             """Which came."""
             store, began = self._pools[name], self._clock.monotonic()
-            flags = store.get(keys, host_indices)
-            self.meter.read(sum(flags), store.read_copies, sum(flags) * store.page_bytes, self._clock.monotonic() - began)
-            return flags
+            got = store.get(keys, host_indices)
+            came = sum(got.flags)
+            self.meter.read(came, got.copies, came * store.page_bytes, self._clock.monotonic() - began)
+            return got.flags
 
         return self._guarded(f"get {name}", read, lambda: [False] * len(keys))
 

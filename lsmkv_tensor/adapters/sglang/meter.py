@@ -36,11 +36,11 @@ class Meter:
     _lock: Any = field(default_factory=Lock)
 
     def read(self, pages: int, copies: int, nbytes: int, seconds: float) -> None:
-        """Pages were delivered."""
+        """Pages were delivered, with so many copies in all."""
         with self._lock:
             self.read_pages += pages
             self.moved_pages += pages
-            self.copied_pages += pages * copies
+            self.copied_pages += copies
             if pages:
                 self._prefetch.append((pages, nbytes / (1 << 30) / max(seconds, 1e-9)))
 

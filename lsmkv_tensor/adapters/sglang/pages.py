@@ -39,6 +39,14 @@ class Put(NamedTuple):
     """How many flags are True although nothing was stored: nobody wanted the page."""
 
 
+class Got(NamedTuple):
+    """What became of pages that were asked for."""
+
+    flags: list[bool]
+    copies: int = 0
+    """Copies of pages that this process made on the way to the pool, of all that came."""
+
+
 class PoolStore:
     """One pool's pages. Any thread may call anything."""
 
@@ -66,7 +74,7 @@ class PoolStore:
         queued = options.put_queue_bytes > 0
         self.write_copies = int(whole) + int(queued or not (whole or (host is not None and host.aligned(DIRECT_ALIGNMENT))))
         """Copies of a page between the pool and the disk: into a flat tensor, into the queue or into aligned memory."""
-        self.read_copies = int(whole) + int(self._timeout_s is not None)
+        self._whole = whole
         fields: dict[str, object] = {
             "engine": "sglang",
             "pool": name,
@@ -88,23 +96,30 @@ class PoolStore:
         reader = self._view().reader
         return np.zeros(len(keys), np.bool_) if reader is None or not keys else reader.contains(keys)
 
-    def get(self, keys: Sequence[str], host_indices: Any) -> list[bool]:  # noqa: ANN401  # a tensor
+    def get(self, keys: Sequence[str], host_indices: Any) -> Got:  # noqa: ANN401  # a tensor
         """Pages into the pool's memory; which came. I/O: as ``Namespace.get_into``."""
         host = self._host()
         slots = host.slots(host_indices, len(keys))
         if self.empty:
-            return [bool(flag) for flag in self.held(keys)]
+            return Got([bool(flag) for flag in self.held(keys)])
         if host.pieces:
             return self.read(keys, host.spans(slots))
         pages = host.blanks(len(keys))
-        flags = self.read(keys, pages)
-        host.put_back(slots, pages, flags)
-        return flags
+        got = self.read(keys, pages)
+        host.put_back(slots, pages, got.flags)
+        return got
 
-    def read(self, keys: Sequence[str], buffers: PageBuffers) -> list[bool]:
-        """Pages into these buffers; which came. I/O: as ``Namespace.get_into``."""
+    def read(self, keys: Sequence[str], buffers: PageBuffers) -> Got:
+        """Pages into these buffers, or into whole pages that are then brought into the pool; which came.
+
+        I/O: as ``Namespace.get_into``.
+        """
         reader = self._view().reader
-        return [False] * len(keys) if reader is None else reader.get_into(keys, buffers)
+        if reader is None:
+            return Got([False] * len(keys))
+        copied: set[int] = set()
+        flags = reader.get_into(keys, buffers, copied=copied)
+        return Got(flags, len(copied) + sum(flags) * int(self._whole))
 
     def memory(self, host_indices: Any, pages: int) -> PageBuffers:  # noqa: ANN401  # a tensor
         """The pages in the pool's memory, or copies of them."""

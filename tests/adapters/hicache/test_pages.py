@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lsmkv.testing import FaultFileSystem, MemoryFileSystem
 from lsmkv_tensor.adapters.hostpool import HostPages
 from tests.adapters.hicache.conftest import load, store
 from tests.adapters.hicache.fakes import (
@@ -136,23 +137,28 @@ def test_clear_forgets_everything_and_goes_on(server):
 
 
 def test_the_copies_of_a_page_are_reported(server):
-    """None in layouts whose pieces are aligned; one through the queue, or for a pool that gives whole pages."""
+    """None in layouts whose pieces are aligned; one through the queue, or for a pool that gives whole pages; where the page cache
+    cannot be asked, a deadline costs one more."""
     aligned = HostPool(dtype=torch.float32, layers=64)
     shift = -aligned.kv_buffer.data_ptr() % 4096 // 4
     memory = torch.zeros(aligned.kv_buffer.numel() + 1024)
     shift = -memory.data_ptr() % 4096 // 4
     aligned.kv_buffer = memory[shift : shift + aligned.kv_buffer.numel()].view(aligned.kv_buffer.shape)
-    for pool, settings, copies in (
-        (aligned, {}, (0, 0)),
-        (HostPool(), {}, (1, 0)),
-        (aligned, {"put_queue_bytes": 1 << 20, "io_timeout_s": 4.0}, (1, 1)),
-        (WholePagePool(), {}, (1, 1)),
+    bounded = {"io_timeout_s": 4.0}
+    for pool, settings, asked, copies in (
+        (aligned, {}, False, (0, 0)),
+        (HostPool(), {}, False, (1, 0)),
+        (aligned, bounded, True, (0, 0)),
+        (aligned, bounded, False, (0, 1)),
+        (aligned, bounded | {"put_queue_bytes": 1 << 20}, True, (1, 0)),
+        (WholePagePool(), {}, False, (1, 1)),
+        (WholePagePool(), bounded, False, (1, 2)),
     ):
+        server.fs = FaultFileSystem(MemoryFileSystem(page_cache=asked))
         backend = server.start(pool, **settings)
-        kv = backend._pools["kv"]
-        assert (kv.write_copies, kv.read_copies) == copies
         store(backend, range(2))
-        load(backend, range(2))
+        assert backend.meter.copied_pages == 2 * copies[0]
+        backend.holding.store.sync()
+        assert load(backend, range(2)) == [True] * 2
         assert backend.meter.copied_pages == 2 * sum(copies)
-        backend.clear()
         backend.close()

@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
-
 import pytest
 import torch
-from sglang.srt.environ import envs
-from sglang.srt.managers.cache_controller import HiCacheController
 from sglang.srt.mem_cache.utils import get_storage_hash_str
-from sglang.srt.runtime_context import get_parallel
 
-from tests.real.hicache.world import LAYERS, LAYOUTS, PAGE, extra, host_pool, slots
+from tests.real.hicache.world import LAYOUTS, PAGE, controller, extra, host_pool, slots
 
 PAGES = 300
 TOKENS = list(range(PAGES * PAGE))
 WAIT_S = 60
-ALONE = {"tp_rank": 0, "tp_size": 1, "pp_rank": 0, "pp_size": 1, "attn_dcp_size": 1, "attn_dcp_rank": 0}
-
-
-class Device:
-    """The device's side, which storage never sees."""
-
-    device = torch.device("cpu")
-    layer_num = LAYERS
-
-    def get_kvcache(self):
-        return self
-
-    def register_layer_transfer_counter(self, counter): ...
-
-
-@contextmanager
-def controller(pool, path, kind, **settings):
-    """A controller whose storage is ours, called in one of two ways, or SGLang's files."""
-    given = {} if kind == "file" else extra(path / "lsmkv", v1=int(kind == "slots"), **settings)
-    with (
-        get_parallel().override(**ALONE),
-        envs.SGLANG_HICACHE_FILE_BACKEND_STORAGE_DIR.override(str(path / "file")),
-    ):
-        made = HiCacheController(
-            Device(),
-            pool,
-            PAGE,
-            None,
-            threading.Event(),
-            write_policy="write_through",
-            storage_backend="file" if kind == "file" else "dynamic",
-            prefetch_threshold=PAGE,
-            model_name="m",
-            storage_backend_extra_config=given,
-            enable_storage_metrics=True,
-        )
-        try:
-            yield made
-        finally:
-            made.detach_storage_backend()
 
 
 def back_up(made, pages, hint=False):
