@@ -23,12 +23,12 @@ from typing import Literal, TypeAlias, get_args
 
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.sync import Lock, start_thread
+from lsmkv_tensor.adapters.intime import InTime
 from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
-from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.sharing import Sharing
 
 __all__ = ["CONFLICTS", "Conflict", "Holding", "State", "View"]
@@ -103,7 +103,7 @@ class Holding:
         self._tried = self._clock.monotonic()
         self._claiming = False
         self._manual = options.scheduler is not None and options.scheduler.manual
-        self._attempts = AttemptPool(options.clock)
+        self._in_time = InTime(self._clock)
         self._begin(wait_s if on_conflict == "wait" else 0.0)
 
     def view(self, fields: Mapping[str, object], page_bytes: int, *, codec: str = "raw") -> Callable[[], View]:
@@ -159,7 +159,6 @@ class Holding:
             self._reopen_views()
         if store is not None:
             store.close()
-        self._attempts.stop(0.0)
 
     # helpers
 
@@ -170,7 +169,7 @@ class Holding:
             return
         limit = wait_s + START_S
 
-        def start() -> bool:
+        def start() -> None:
             """What the thread does; it tells of an error that comes too late for the caller."""
             try:
                 self._start(wait_s)
@@ -179,13 +178,9 @@ class Holding:
                 raise
             finally:
                 self._claiming = False
-            return True
 
         self._claiming = True
-        done = self._attempts.one(start, self._attempts.until(limit))
-        if self._attempts.refused:  # the machine has no more threads
-            done = start()
-        if done is None:
+        if self._in_time.call(start, limit) is None:
             self.reason = self.reason or f"opening it takes longer than {limit:g} s"
             _log.warning("lsmkv: %s/%s: the cache is off until it is open: %s", self.root, self.member, self.reason)
 
@@ -198,8 +193,9 @@ class Holding:
             elif (found := self._take(self.member)) is not None and self._hold(found):
                 _log.info("lsmkv: %s/%s is held by this process from now on", self.root, self.member)
         except InvalidArgumentError as error:  # the directory was made with settings that these do not fit
+            if self.reason != str(error):  # tried every second, told once
+                _log.warning("lsmkv: %s/%s cannot be taken: %s", self.root, self.member, error)
             self.reason = str(error)
-            _log.warning("lsmkv: %s/%s cannot be taken: %s", self.root, self.member, error)
         finally:
             self._claiming = False
 

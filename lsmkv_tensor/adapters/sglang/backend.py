@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from lsmkv.env.clock import SystemClock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.hostpool import HostPages
+from lsmkv_tensor.adapters.intime import InTime
 from lsmkv_tensor.adapters.sglang.config import StorageConfig, member_name, read_config
 from lsmkv_tensor.adapters.sglang.hits import PoolAsk, restorable_prefix
 from lsmkv_tensor.adapters.sglang.meter import Meter
 from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.runtime.attempts import AttemptPool
 
 if TYPE_CHECKING:
     Base: TypeAlias = Any
@@ -75,7 +75,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         self.meter = Meter()
         self._metrics = _metrics_class() if getattr(storage_config, "enable_storage_metrics", False) else None
         self._clock = self.config.options.clock or SystemClock()
-        self._attempts = AttemptPool(self._clock)
+        self._bounded = InTime(self._clock)
         self.holding = Holding(
             self.config.path,
             self.config.member or member_name(storage_config),
@@ -241,11 +241,11 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         seconds = self.config.options.io_timeout_s
         if seconds is None:
             return call()
-        found = self._attempts.one(call, self._attempts.until(seconds))
+        found = self._bounded.call(call, seconds)
         if found is None:
             msg = f"not done within {seconds:g} s; it goes on"
             raise TimeoutError(msg)
-        return found
+        return found[0]
 
     def _register(self, name: str, pool: Pool) -> None:
         """Keep this pool's pages."""

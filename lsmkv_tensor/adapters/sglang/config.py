@@ -10,6 +10,8 @@ from typing import Any, NoReturn, TypeAlias
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.retention.names import load_eviction
+from lsmkv_tensor.retention.steering import steered_admission
 
 __all__ = ["SglangConfig", "StorageConfig", "member_name", "read_config"]
 
@@ -21,6 +23,7 @@ _STORE_OPTIONS = frozenset(f.name for f in fields(StoreOptions)) - {"fs", "clock
 IO_TIMEOUT_S = 4.0
 """SGLang gives its storage threads 10 s to end, and prefetching 1 s and a little."""
 QUEUE_BYTES = 256 << 20
+LEAST_TIMEOUT_S, MOST_TIMEOUT_S = 0.05, 9.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +62,11 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
     if unknown:
         _refuse(f'"lsmkv" has the unknown key {unknown[0]!r}; there are {", ".join(sorted(own | _STORE_OPTIONS))}')
     path = given.get("path")
-    if not isinstance(path, str) or not path:
-        _refuse(f'"lsmkv": path = {path!r}: must be the directory of the cache')
+    if not isinstance(path, str) or not path.startswith("/"):
+        _refuse(f'"lsmkv": path = {path!r}: must be the directory of the cache, from "/" on')
     config: dict[str, Any] = {key: given[key] for key in own & set(given)}
     for name, kinds in (("member", (str, type(None))), ("revision", (str, type(None))), ("codec", (str,))):
-        if not isinstance(config.get(name, ""), kinds):
+        if not isinstance(config.get(name, "-"), kinds) or config.get(name) == "":
             _refuse(f'"lsmkv": {name} = {config[name]!r}: must be a text')
     if config.get("codec", "raw") not in ("raw", "shuffle_zstd"):
         _refuse(
@@ -75,8 +78,17 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
         _refuse(f'"lsmkv": conflict_wait_s = {wait!r}: must be a number of seconds of at least 0')
     options: dict[str, Any] = {"io_timeout_s": IO_TIMEOUT_S, "put_queue_bytes": QUEUE_BYTES}
-    options |= {key: given[key] for key in _STORE_OPTIONS & set(given)} | dict(seams)
-    return SglangConfig(**config, options=StoreOptions(**options))
+    options |= {key: _whole(given[key]) for key in _STORE_OPTIONS & set(given)} | dict(seams)
+    found = StoreOptions(**options)
+    timeout = found.io_timeout_s
+    if timeout is not None and not LEAST_TIMEOUT_S <= timeout <= MOST_TIMEOUT_S:
+        _refuse(
+            f'"lsmkv": io_timeout_s = {timeout!r}: must be {LEAST_TIMEOUT_S:g} to {MOST_TIMEOUT_S:g} seconds, as SGLang gives '
+            "its storage threads 10 to end; or null: calls take as long as the disk does"
+        )
+    load_eviction(found.eviction)(found.capacity_bytes)  # a name that is wrong is told now, also if the store cannot be had yet
+    steered_admission(found.admission, found.controller)(found.capacity_bytes, found.write_bytes_per_day)
+    return SglangConfig(**config, options=found)
 
 
 def member_name(config: StorageConfig) -> str:
@@ -101,6 +113,11 @@ def rank_fields(config: StorageConfig, pool: str) -> dict[str, object]:
     if size > 1:
         found["cp"] = [config.attn_cp_rank, size]
     return found
+
+
+def _whole(value: object) -> object:
+    """A number of a configuration: 1e12 is a whole one, whatever JSON makes of it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse(what: str) -> NoReturn:

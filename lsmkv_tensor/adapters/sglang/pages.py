@@ -71,7 +71,9 @@ class PoolStore:
         options = config.options
         self._clock: Clock = options.clock if options.clock is not None else SystemClock()
         self._timeout_s = options.io_timeout_s
-        queued = options.put_queue_bytes > 0
+        queued = options.put_queue_bytes >= max(self.page_bytes, 1)
+        self._at_once = None if queued or not options.put_queue_bytes else True
+        """A page that is larger than the whole queue is written before its call returns."""
         self.write_copies = int(whole) + int(queued or not (whole or (host is not None and host.aligned(DIRECT_ALIGNMENT))))
         """Copies of a page between the pool and the disk: into a flat tensor, into the queue or into aligned memory."""
         self._whole = whole
@@ -146,10 +148,10 @@ class PoolStore:
             if left is not None and left <= 0:
                 break
             part = slice(start, min(start + step, len(keys)))
-            if left is not None and not writer.await_room(part.stop - start, left):
+            if left is not None and not self._at_once and not writer.await_room(part.stop - start, left):
                 break
             unwanted: set[int] = set()
-            stored = writer.put_many(keys[part], _part(buffers, part), parents[part], unwanted=unwanted)
+            stored = writer.put_many(keys[part], _part(buffers, part), parents[part], wait=self._at_once, unwanted=unwanted)
             refused += len(unwanted)
             for i in unwanted:
                 stored[i] = True

@@ -118,7 +118,7 @@ def test_a_disk_that_hangs_when_the_server_starts_does_not_stop_it(server):
     assert load(backend, range(2)) == [False] * 2
     server.fs.clear()
     rule.event.set()
-    backend.holding._attempts.stop(60)
+    assert backend.holding._in_time.wait(60)
     assert store(backend, range(2)) == [True] * 2
     assert (backend.holding.state, backend.meter.declined_pages, backend.meter.written_pages) == ("own", 2, 2)
 
@@ -132,7 +132,7 @@ def test_a_server_that_left_while_its_directory_was_opened_holds_nothing(server)
     backend.close()
     server.fs.clear()
     rule.event.set()
-    backend.holding._attempts.stop(60)
+    assert backend.holding._in_time.wait(60)
     assert (backend.holding.state, backend.holding.store) == ("closed", None)
     assert server.start().holding.state == "own", "the directory is free"
 
@@ -149,7 +149,7 @@ def test_closing_and_clearing_are_back_in_time_and_go_on(server, call):
     assert backend.meter.errors == {call: 1}
     server.fs.clear()
     rule.event.set()
-    backend._attempts.stop(60)
+    assert backend._bounded.wait(60)
     assert backend.batch_exists(keys(range(2))) == 0
     assert backend.holding.state == ("closed" if call == "close" else "own")
 
@@ -229,6 +229,14 @@ def test_calls_after_close_are_misses(server):
     ("settings", "named"),
     [
         ({"path": ""}, "path"),
+        ({"path": "~/kv"}, "from ./. on"),
+        ({"path": "s3://bucket/kv"}, "from ./. on"),
+        ({"member": ""}, "member"),
+        ({"io_timeout_s": 1e-6}, "io_timeout_s.*0.05 to 9 seconds"),
+        ({"io_timeout_s": 30}, "io_timeout_s.*0.05 to 9 seconds"),
+        ({"eviction": "mq,foo=3"}, "foo"),
+        ({"admission": "sometimes"}, "sometimes"),
+        ({"capacity_bytes": 1e12 + 0.5}, "capacity_bytes"),
         ({"capacity": 5}, "'capacity'"),
         ({"capacity_bytes": "5"}, "capacity_bytes"),
         ({"on_conflict": "panic"}, "on_conflict"),
@@ -242,6 +250,36 @@ def test_calls_after_close_are_misses(server):
 def test_a_setting_that_cannot_be_meant_is_named_at_the_start(server, settings, named):
     with pytest.raises(InvalidArgumentError, match=named):
         server.start(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"eviction": "mq,foo=3"}, {"admission": "sometimes"}])
+def test_a_wrong_setting_is_told_although_the_directory_cannot_be_had(server, settings):
+    """It was told when the directory was taken over, hours later."""
+    server.start()
+    with pytest.raises(InvalidArgumentError):
+        server.start(**settings)
+
+
+def test_whole_numbers_may_be_written_as_json_writes_large_ones(server):
+    assert server.start(capacity_bytes=2e6, put_queue_bytes=1e6).config.options.capacity_bytes == 2_000_000
+
+
+def test_a_page_larger_than_the_queue_is_stored_all_the_same(server):
+    backend = server.start(HostPool().fill(), put_queue_bytes=100, io_timeout_s=4.0)
+    assert store(backend, range(3)) == [True] * 3
+    assert backend.holding.store.stats().put_pages == 3
+
+
+def test_settings_that_do_not_fit_the_directory_are_told_once_when_it_is_taken_over(server, caplog):
+    server.fs.add(FailOp("mkdir", path="/kv/tp0of1*"))
+    new = server.start(segment_bytes=2 * SEGMENT, capacity_bytes=4 << 20)
+    server.fs.clear()
+    server.start().close()
+    for _ in range(3):
+        server.clock.advance(1.5)
+        assert store(new, [0]) == [True]
+    assert "segment_bytes" in new.holding.reason
+    assert sum("segment_bytes" in line for line in caplog.messages) == 1
 
 
 def test_settings_that_are_missing_are_shown(server):
