@@ -104,6 +104,10 @@ class Options:
     Changeable: at run time."""
     level0_stop_runs: int = 24
     """Runs at level 0 at which writes stall until a compaction has taken some away. Changeable: at run time."""
+    helper_process: bool = True
+    """Do large merges in a second Python process, where they do not take the interpreter from this one. It is started when one is
+    due, ends after a minute without, and takes up to 100 MiB meanwhile (docs/helper-process.md). False, and wherever a process
+    cannot be started: merges run in a thread of this one. Changeable: at run time."""
     background_bytes_per_s: float | None = None
     """Bytes a second that flushes and compactions may read and write together, at least 1024; None: as fast as they can. A flush
     goes before compactions, and is not held up while memtables press on writers; opening and closing wait for nothing
@@ -134,7 +138,7 @@ class Options:
             if getattr(self, name) not in words:
                 *most, last = (f'"{word}"' for word in words)
                 _refuse(name, getattr(self, name), f"{', '.join(most)} or {last}")
-        for name in ("create", "event_log"):
+        for name in ("create", "event_log", "helper_process"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, getattr(self, name), "True or False")
         for name, (kind, low, high) in _RANGES.items():
@@ -192,6 +196,7 @@ CHANGEABLE = frozenset(
         "filter_allocation",
         "filter_bits_per_key",
         "hash_column_bytes",
+        "helper_process",
         "level0_runs",
         "level0_slowdown_runs",
         "level0_stop_runs",

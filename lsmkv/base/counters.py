@@ -121,6 +121,7 @@ class Counters:
         "joined_reads",
         "misses",
         "row_hits",
+        "row_looks",
         "too_new",
         "unfiltered_reads",
     )
@@ -135,6 +136,8 @@ class Counters:
     """Keys looked for in a block of a table that does not hold them."""
     row_hits: int
     """Keys found in memory on the fastest way, which bumps nothing else: to be added to ``cache_hits`` and to ``found``."""
+    row_looks: int
+    """Rows that single gets looked into on a slower way, counted elsewhere, too: with ``row_hits``, how much they ask."""
     too_new: int
     """Keys that the table holds, but only in versions newer than the reader's snapshot."""
     unfiltered_reads: int
@@ -227,6 +230,11 @@ class WorkCounters:
         self.written_bytes += written_bytes
         self.written_entries += entries
         self.syncs += syncs
+
+    def add(self, counts: WorkCounts) -> None:
+        """Add what was counted elsewhere."""
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(counts, name))
 
     def counts(self) -> WorkCounts:
         """What it says now."""

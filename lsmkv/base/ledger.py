@@ -261,6 +261,12 @@ class Ledger:
                 levels = self._levels = (*self._levels, *more)
         return levels[number]
 
+    @property
+    def single_gets(self) -> int:
+        """Keys that single gets looked for in what is kept of blocks for them: how much they gain by what is kept."""
+        kinds = [counters for level in self._levels for counters in (level.gets, level.bare_gets)]
+        return sum(counters.row_hits + counters.row_looks for counters in kinds)
+
     def account(self) -> Account:
         """What was counted since the store was opened."""
         self.settle()

@@ -57,6 +57,11 @@ class PosixFile:
         self.path = path
         self.direct = direct
 
+    @property
+    def descriptor(self) -> int:
+        """The number by which this process knows the file; below 0: it is closed."""
+        return self._fd
+
     def pread(self, size: int, offset: int) -> bytes:
         """Up to ``size`` bytes from ``offset``. I/O: 1 read."""
         return os.pread(self._fd, size, offset)

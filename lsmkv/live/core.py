@@ -15,8 +15,9 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import Lock
 from lsmkv.errors import PoisonedError, io_failed
+from lsmkv.live.helping import Helping
 from lsmkv.live.snapshots import SnapshotRegistry
-from lsmkv.live.state import StateBox
+from lsmkv.live.state import StateBox, View
 from lsmkv.live.tables import TableCache
 from lsmkv.live.throttle import Throttle
 from lsmkv.memtable import Memtable, new_memtable
@@ -42,6 +43,8 @@ class Work:
     flushes: int = 0
     flush_bytes: int = 0
     compactions: int = 0
+    merges_apart: int = 0
+    """Compactions that the helper process did."""
     moves: int = 0
     """Tables moved a level down without being rewritten."""
     read_bytes: int = 0
@@ -91,6 +94,8 @@ class Core:
     """Asks a compaction in flight to give up between slices."""
     closing: bool = False
     """Edits also record what was counted: each may be the last."""
+    helping: Helping = field(default_factory=Helping)
+    """The process that does large merges, if it may."""
     poison: PoisonedError | None = None
     """The failure after which nothing may be written: what is on disk is then unknown."""
     transition: TransitionReport | None = None
@@ -111,7 +116,12 @@ class Core:
         self.snapshots.forked()
         self.tables.forked()
         self.manifest.close()
+        self.helping.forked()
         self.events = self.journal = self.status = None
+
+    def view(self, shape: TreeShape) -> View:
+        """The tables of ``shape`` as lookups use them, with the memtables that are kept for some of them."""
+        return View(shape, self.tables.kept)
 
     def check_poison(self) -> None:
         """Raise PoisonedError if writing is unsafe."""

@@ -13,7 +13,8 @@ While one is made, the hashes of its keys take eight bytes an entry more.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env import background
@@ -24,9 +25,12 @@ from lsmkv.errors import CorruptionError, LsmError
 from lsmkv.live.directory import Directory
 from lsmkv.sstable.access import NEVER
 from lsmkv.sstable.finder import FinderMaker, UnfitError, extra_bytes, suits
+from lsmkv.sstable.finderbytes import PackedFinder, unpack
 from lsmkv.sstable.reader import TableReader
 
 __all__ = ["FEWEST", "PAUSE", "WORTH", "Finders"]
+
+Read: TypeAlias = Callable[[int, int], bytes]
 
 WORTH = 8
 """A finder is begun once its table was asked for one of so many of its entries: making one costs 0.9 us an entry, and it saves
@@ -128,13 +132,72 @@ class Finders:
             reader.finder = finder
             give_back()  # the blocks that made room were freed in pieces of 4 KiB, and a part takes 300: half of it would stay
 
+    def seeds(self, entries: int, value_bytes: int, leaving: Iterable[int]) -> tuple[int, int] | None:
+        """With which seeds (of hashes, of seals) to make finders elsewhere for tables that take the place of others.
+
+        None: there will be no room for all of them.
+        """
+        with self._lock:
+            cache = self._cache
+            if cache is None or entries <= 0:
+                return None
+            gone = [made for number in leaving if (made := self._made.get(number)) is not None]
+            extra = extra_bytes(entries)
+            room = self._directory.room + sum(made[2] for made in gone)
+            cached = self._cached(value_bytes, sum(made[1] for made in gone))
+            return (self._seed, cache.seed) if extra + (0 if cached else value_bytes) <= room else None
+
+    def adopt(self, finders: Sequence[tuple[TableReader, PackedFinder]], leaving: Iterable[int], read: Read) -> None:
+        """Take finders that were made elsewhere, as far as there is room, for tables that will take the place of others.
+
+        What those had set aside is given back at once; they keep their finders until they are dropped, because they are still
+        asked: for so long there is more in memory than the budgets say. ``read(size, offset)``: the bytes of the finders.
+
+        Values that do not all fit the block cache count against the memory for hash columns.
+        """
+        with self._lock:
+            for number in leaving:
+                self._let_go(number)
+            cached = self._cached(sum(packed.each * packed.entries for _, packed in finders))
+            for reader, packed in finders:
+                if not self._set_aside(reader, packed, cached=cached):
+                    continue
+                try:
+                    reader.finder = unpack(packed, read)
+                except BaseException:
+                    self._let_go(reader.number)
+                    raise
+
+    def _cached(self, value_bytes: int, back: int = 0) -> bool:
+        """Whether so many bytes of values fit the cache's share once ``back`` bytes of it are given back (lock held)."""
+        cache = self._cache
+        return cache is not None and cache.lent - back + value_bytes <= SHARE * (cache.capacity_bytes + cache.lent)
+
+    def _set_aside(self, reader: TableReader, packed: PackedFinder, *, cached: bool) -> bool:
+        """Whether there is room for a finder: it is set aside then, that of its values in the cache or not (lock held)."""
+        cache, entries = self._cache, reader.properties.meta.entries
+        if cache is None or reader.row_tray.cache is not cache or packed.seeds != (self._seed, cache.seed):
+            return False
+        values, extra = packed.each * entries, extra_bytes(entries)
+        lent = values if cached else 0
+        if not self._directory.lend(extra + values - lent):
+            return False
+        cache.lend(lent)
+        self._made[reader.number] = reader, lent, extra + values - lent
+        return True
+
+    def _let_go(self, number: int) -> None:
+        """Give back what a finder has set aside, and nothing else (lock held)."""
+        if (made := self._made.pop(number, None)) is not None:
+            self._back(made[1], made[2])
+
     def _begin(self, reader: TableReader) -> bool:
         """Whether a table gets a finder: its making is begun then, and what it will take is set aside."""
         cache, entries = self._cache, reader.properties.meta.entries
         each = suits(reader.file)
         if cache is None or reader.row_tray.cache is not cache:
             return False
-        everything = sum(_value_bytes(one) for one in self._open())
+        everything = sum(_value_bytes(one) for one in self._open() if not self._elsewhere(one.number))
         if everything > SHARE * (cache.capacity_bytes + cache.lent):
             self._clear()  # it has outgrown the cache: this table, which is asked, has no finder and needs the room
             return False
@@ -146,6 +209,11 @@ class Finders:
         cache.lend(each * entries)
         self._making = reader, FinderMaker(reader.file, each, self._seed, cache.seed), each
         return True
+
+    def _elsewhere(self, number: int) -> bool:
+        """Whether a table has a finder whose values are not counted against the cache."""
+        made = self._made.get(number)
+        return made is not None and not made[1]
 
     def _give_up(self) -> None:
         """Stop making one."""
@@ -166,6 +234,7 @@ class Finders:
         with self._lock:
             reader.wish, reader.patience = None, NEVER
             self._drop(reader.number)
+            reader.finder = None  # also of one that has left its place to another
 
     def _drop(self, number: int) -> None:
         """As :meth:`drop` (lock held)."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
+from lsmkv.base.keys import Entry
 from lsmkv.base.ledger import Ledger
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.fs import FileSystem
@@ -22,6 +23,7 @@ from lsmkv.env.process import open_files_limit
 from lsmkv.env.sync import Lock
 from lsmkv.live.directory import Directory
 from lsmkv.live.finders import Finders
+from lsmkv.live.kept import KeptMemtables
 from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.scan import everything
 from lsmkv.version.shape import TableMeta
@@ -29,9 +31,34 @@ from lsmkv.version.shape import TableMeta
 __all__ = ["TableCache", "table_path"]
 
 
+FEWEST = 512
+"""Keys that single gets must have looked for in memory between two flushes, or merges, for anything to be kept for them."""
+
+WORTH = 8
+"""A memtable is kept if, since the last flush, they looked for one for so many of its entries."""
+
+WORTH_APART = 32
+"""... and a merge makes finders, if they looked for one for so many of its entries since the last merge."""
+
+
 def table_path(directory: str, number: int) -> str:
     """Where table ``number`` lives."""
     return f"{directory}/{number:06d}.sst"
+
+
+class _Demand:
+    """Whether single gets ask a store enough, from one look to the next."""
+
+    __slots__ = ("_ledger", "_seen")
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._seen = ledger.single_gets
+
+    def asked(self, least: int) -> bool:
+        """Whether single gets looked for so many keys, and at least :data:`FEWEST`, in memory since the last look."""
+        seen, self._seen = self._seen, self._ledger.single_gets
+        return self._seen - seen >= max(least, FEWEST)
 
 
 class TableCache:
@@ -52,10 +79,13 @@ class TableCache:
         "_lock",
         "_owed",
         "_path",
+        "_since_flush",
+        "_since_merge",
         "calls",
         "crowded",
         "directory",
         "finders",
+        "kept",
         "readers",
     )
 
@@ -89,7 +119,10 @@ class TableCache:
         me = weakref.ref(self)
         self.finders = Finders(cache, directory, lambda: _open_tables(me())) if finders is None else finders
         """The finders of these tables."""
+        self.kept = KeptMemtables(directory)
+        """The memtables that are kept for some of these tables."""
         ledger.settle = directory.settle
+        self._since_flush, self._since_merge = _Demand(ledger), _Demand(ledger)
         self.calls = ledger.calls
         """Where lookups and scans are counted as they arrive here."""
 
@@ -161,11 +194,37 @@ class TableCache:
         reader.counters = level.gets if reader.bloom is not None else level.bare_gets
         reader.scans = level.scans
 
+    def keep(self, table: TableMeta, newest: Mapping[bytes, Entry], charge: int) -> None:
+        """Have a memtable of ``charge`` bytes that is becoming a table of level 0 answer for it: in a store that single gets ask.
+
+        With the install lock held.
+        """
+        if self._since_flush.asked(table.entries // WORTH):
+            level = self._ledger.level(0)
+            self.kept.keep(table, newest, charge, level.gets if table.filter_bits else level.bare_gets)
+
+    def wanted(self, entries: int) -> bool:
+        """Whether a merge of so many entries should make what single gets find them by; ask once a merge.
+
+        It is made in another process, so it may cost more there than gets gain here.
+        """
+        return self._since_merge.asked(entries // WORTH_APART)
+
+    def stay(self, numbers: Iterable[int]) -> None:
+        """These tables were about to give their places to others and do not: their finders go, and may be made again."""
+        for number in numbers:
+            reader = self.readers.get(number)
+            if reader is not None:
+                self.finders.drop(reader)
+                self.finders.new(reader)
+
     def place(self, added: Iterable[tuple[int, int, TableMeta]]) -> None:
         """Learn the levels of tables, given as (level, run, table); open readers count there from now on."""
         with self._lock:
             for level, _, table in added:
                 self._levels[table.number] = level
+                if level:
+                    self.kept.drop(table.number)
                 reader = self.readers.get(table.number)
                 if reader is not None:
                     self._point(reader)
@@ -208,6 +267,7 @@ class TableCache:
         if reader is not None:
             self.finders.drop(reader)
         self.directory.drop(number)
+        self.kept.drop(number)
         if self._cache is not None:
             self._cache.drop(number)
 
@@ -218,6 +278,7 @@ class TableCache:
             self.readers.clear()
             for held in list(self._held):
                 held.readers.clear()
+        self.kept.clear()
         self.directory.close()
 
     def forked(self) -> None:
@@ -225,6 +286,7 @@ class TableCache:
         self.finders.forked()
         self.readers.clear()
         self.directory.forked()
+        self.kept.clear()
 
     def __len__(self) -> int:
         """Tables open now."""

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
 from lsmkv.base.order import equal_to_previous
+from lsmkv.env.fs import FileSystem
 from lsmkv.errors import ClosedError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.live.throttle import Work
 from lsmkv.maintain.spend import spend
+from lsmkv.options import Options
 from lsmkv.sstable.builder import TableBuilder
 from lsmkv.version.shape import TableMeta
 
-__all__ = ["Plan", "build_tables", "discard", "withdraw"]
+__all__ = ["Part", "Plan", "Site", "build_tables", "discard", "withdraw", "write_tables"]
 
 PIECE_BYTES = 1 << 20
 """What is written at once where a limit has to be passed."""
@@ -49,6 +53,35 @@ class Plan:
     """Whose limit it has to pass; None: nobody's."""
 
 
+class Site(Protocol):
+    """Where tables are written: an open store, or what a helper process knows of one."""
+
+    @property
+    def fs(self) -> FileSystem:
+        """The file system."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The store's directory."""
+        ...
+
+    @property
+    def options(self) -> Options:
+        """In force now; size and compression of blocks count."""
+        ...
+
+    @property
+    def numbers(self) -> Iterator[int]:
+        """The numbers of files to come."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to give up between slices."""
+        ...
+
+
 def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMeta]:
     """Durable tables with the entries of ``stream``.
 
@@ -57,17 +90,42 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
 
     I/O: writes the tables, one fdatasync each; their names become durable with the edit that installs them.
     """
-    done: list[TableMeta] = []
     begun: list[int] = []
+
+    def begin(number: int) -> None:
+        """Note a table before its file is there."""
+        begun.append(number)
+        core.building.add(number)
+
+    try:
+        return write_tables(core, stream, plan, begin, None if plan.work is None else partial(spend, core, plan.work))
+    except BaseException:
+        withdraw(core, begun)
+        raise
+
+
+def write_tables(
+    site: Site,
+    stream: Iterable[Part],
+    plan: Plan,
+    begin: Callable[[int], None],
+    charge: Callable[[int], None] | None,
+) -> list[TableMeta]:
+    """As :func:`build_tables`, but on a failure only the last table goes. ``begin``: told the number of each before it is begun.
+
+    ``charge``: called with the bytes written since the last time; None: nobody counts them.
+    """
+    done: list[TableMeta] = []
     output: _Output | None = None
     try:
         for columns, versions in stream:
-            _give_way(core)
+            _give_way(site)
             rest = columns
             while len(rest):
                 if output is None:
-                    begun.append(next(core.numbers))
-                    output = _Output(core, plan, begun[-1])
+                    number = next(site.numbers)
+                    begin(number)
+                    output = _Output(site, plan, number, charge)
                 rest = output.take(rest, versions)
                 if output.full:
                     done.append(output.finish())
@@ -78,7 +136,6 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
     except BaseException:
         if output is not None:
             output.builder.abandon()
-        withdraw(core, begun)
         raise
     return done
 
@@ -86,20 +143,20 @@ def build_tables(core: Core, stream: Iterable[Part], plan: Plan) -> list[TableMe
 class _Output:
     """One table being written."""
 
-    def __init__(self, core: Core, plan: Plan, number: int) -> None:
-        options = core.options
-        core.building.add(number)
+    def __init__(self, site: Site, plan: Plan, number: int, charge: Callable[[int], None] | None) -> None:
+        options = site.options
         self.builder = TableBuilder(
-            core.fs,
-            table_path(core.path, number),
+            site.fs,
+            table_path(site.path, number),
             number=number,
             block_bytes=options.block_bytes,
             compression=options.compression_at(plan.level),
             filter_bits_per_key=plan.filter_bits_per_key,
         )
         self.full = False
-        self._core = core
+        self._site = site
         self._plan = plan
+        self._pay = charge
         self._charged_bytes = 0
         self._taken_bytes = 0
         self._shadowed = 0
@@ -112,7 +169,7 @@ class _Output:
             count = _fill(columns, limit - self._taken_bytes)
             self.full = True
         mine = columns if count == len(columns) else columns.slice(0, count)
-        for piece in _pieces(mine) if self._core.options.background_bytes_per_s is not None else (mine,):
+        for piece in _pieces(mine) if self._site.options.background_bytes_per_s is not None else (mine,):
             self.builder.add(piece)
             self._charge(self.builder.bytes)
         self._taken_bytes += mine.nbytes
@@ -129,8 +186,8 @@ class _Output:
 
     def _charge(self, written_bytes: int) -> None:
         """Pass the limit with what was written since the last time."""
-        if self._plan.work is not None:
-            spend(self._core, self._plan.work, written_bytes - self._charged_bytes)
+        if self._pay is not None:
+            self._pay(written_bytes - self._charged_bytes)
         self._charged_bytes = max(self._charged_bytes, written_bytes)
 
 
@@ -152,10 +209,10 @@ def _fill(columns: Columns, room_bytes: int) -> int:
     return count
 
 
-def _give_way(core: Core) -> None:
+def _give_way(site: Site) -> None:
     """Stop here if the store is closing."""
-    if core.stopping:
-        raise ClosedError(core.path)
+    if site.stopping:
+        raise ClosedError(site.path)
 
 
 def withdraw(core: Core, numbers: Iterable[int]) -> None:

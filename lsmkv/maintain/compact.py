@@ -15,8 +15,10 @@ from itertools import chain
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
 from lsmkv.live.core import Core
+from lsmkv.maintain.apart import merge_apart
 from lsmkv.maintain.build import Part, Plan, build_tables, withdraw
 from lsmkv.maintain.filters import bits_per_key
+from lsmkv.maintain.helper import Job
 from lsmkv.maintain.install import install
 from lsmkv.maintain.look import seen_shape
 from lsmkv.maintain.spend import spend
@@ -67,6 +69,7 @@ def run_task(core: Core, task: Task, *, by_hand: bool = False) -> bool:
             _install(core, task, merged, outputs, by_hand=by_hand)
     except BaseException:
         withdraw(core, [t.number for t in outputs])
+        core.tables.stay(t.number for t in merged)
         raise
     counts.tasks += 1
     core.work.compactions += 1
@@ -91,6 +94,24 @@ def _merge(core: Core, task: Task, merged: list[TableMeta], *, bottom: bool, by_
         stamped=lambda table: replace(_stamped(table, merged), swept=sweep.upto),
         counts=counts,
     )
+    if not sweep.ranges:
+        job = Job(
+            path=core.path,
+            inputs=tuple(tuple(t.number for t in merged if t.number in one.tables) for one in newest_first),
+            chunk_bytes=chunk_bytes,
+            slice_bytes=SLICE_BYTES,
+            snapshots=tuple(core.snapshots.numbers()),
+            bottom=bottom,
+            level=plan.level,
+            table_bytes=plan.table_bytes,
+            filter_bits_per_key=plan.filter_bits_per_key,
+            block_bytes=core.options.block_bytes,
+            compression=core.options.compression_at(plan.level),
+            finders=None,
+        )
+        apart = merge_apart(core, job, merged)
+        if apart is not None:
+            return [plan.stamped(table) for table in apart]
     return build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), sweep, bottom=bottom), plan)
 
 
@@ -99,16 +120,16 @@ class _Sweep:
 
     def __init__(self, core: Core) -> None:
         self._work = core.work
-        self._ranges = core.state.shape.ranges
-        self.upto = self._ranges.newest
+        self.ranges = core.state.shape.ranges
+        self.upto = self.ranges.newest
         """No entry that a range delete up to this number covers has passed."""
 
     def through(self, part: Columns, snapshots: list[int]) -> Columns:
         """A part without what is covered."""
-        if not self._ranges:
+        if not self.ranges:
             return part
         self.upto = min([self.upto, *snapshots[:1]])
-        left = uncovered(part, self._ranges, snapshots)
+        left = uncovered(part, self.ranges, snapshots)
         self._work.range_deleted += len(part) - len(left)
         return left
 

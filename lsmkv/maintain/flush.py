@@ -67,6 +67,8 @@ def flush_oldest(core: Core) -> int | None:
         with core.install_lock:
             run = core.state.next_run
             last_seq = max([core.state.last_seq, *(t.max_seq for t in tables), *(one.seq for one in oldest.ranges)])
+            if len(tables) == 1:
+                core.tables.keep(tables[0], oldest.mem.newest, oldest.mem.bytes)
             added = tuple((0, run + i, t) for i, t in enumerate(tables))
             edit = VersionEdit(added=added, wal_floor=floor, next_run=run + len(tables), last_seq=last_seq)
             install(core, edit, flushed=frozenset([oldest.wal_number]), deletes=oldest.ranges)

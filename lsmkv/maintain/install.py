@@ -44,7 +44,7 @@ def install(
     try:
         core.manifest.append(edit, after, payload)
         core.state = after
-        _show(core, View(after.shape), edit, flushed)
+        _show(core, core.view(after.shape), edit, flushed)
     except PoisonedError as error:
         core.poisoned(error)
         raise

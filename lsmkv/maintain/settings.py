@@ -15,7 +15,6 @@ from dataclasses import asdict, is_dataclass, replace
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.env.rng import seeded
 from lsmkv.live.core import Core
-from lsmkv.live.state import View
 from lsmkv.options import Options, changed_options
 from lsmkv.write.commit import Committer
 
@@ -32,6 +31,8 @@ def change(core: Core, committer: Committer | None, changes: Mapping[str, object
         _cache(core, before, options)
         core.tables.directory.bound(options.hash_column_bytes)
         core.tables.finders.bound()
+        if core.tables.kept.bound():
+            _view_again(core)
         if options.max_open_tables != before.max_open_tables:
             core.tables.bound(options.max_open_tables)
     if committer is not None:
@@ -61,7 +62,12 @@ def _cache(core: Core, before: Options, options: Options) -> None:
         return
     core.cache = BlockCache(size, seeded().getrandbits(64)) if size else None
     core.tables.use(core.cache)
+    _view_again(core)  # a view keeps readers at hand: these have the old cache
+
+
+def _view_again(core: Core) -> None:
+    """Have readers take the same tables, and what is kept for them, anew (install lock held)."""
     with core.box.lock:
         now = core.box.current
-        if now is not None:  # a view keeps readers at hand: these have the old cache
-            core.box.swap(now._replace(view=View(core.state.shape)))
+        if now is not None:
+            core.box.swap(now._replace(view=core.view(core.state.shape)))

@@ -85,6 +85,8 @@ class Upkeep:
     def start(self, scheduler: Scheduler) -> None:
         """Let a scheduler run the work (a manual one only keeps it)."""
         self._core.throttle.serving = True
+        if not scheduler.manual:
+            self._core.helping.allow("lsmkv.maintain.helper")
         for kind in _WORKERS:
             self._workers.append(scheduler.start(f"lsmkv-{kind}", partial(self._background, kind)))
         self.wake()
@@ -119,6 +121,7 @@ class Upkeep:
         for worker in (*self._workers, *self._timers):
             worker.stop()
         self._workers, self._timers = [], []
+        self._core.helping.end()
 
     def finish(self) -> None:
         """After :meth:`stop`: flush what is left and record what was counted. I/O: a table if need be, one manifest edit."""
@@ -234,6 +237,8 @@ class Upkeep:
         worker = workers[_WORKERS.index("compact")]
         if self.steering.active:
             worker.wake(LOOK_S)
+        if (left := self._core.helping.rest(self._core.clock.monotonic())) is not None:
+            worker.wake(left)
         due = next_due_s(self._core.policy, shape)
         if due is not None:
             worker.wake(min(max(due - shape.now_s, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))

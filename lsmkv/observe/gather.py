@@ -72,6 +72,7 @@ def gather(
         flushes=work.flushes,
         flush_bytes=work.flush_bytes,
         compactions=work.compactions,
+        compactions_apart=work.merges_apart,
         moved_tables=work.moves,
         compaction_read_bytes=work.read_bytes,
         compaction_written_bytes=work.written_bytes,

@@ -58,6 +58,8 @@ class Stats:
     flushes: int
     flush_bytes: int
     compactions: int
+    compactions_apart: int
+    """Of these, the ones that the helper process did (``Options.helper_process``)."""
     moved_tables: int
     compaction_read_bytes: int
     compaction_written_bytes: int

@@ -52,6 +52,7 @@ class RowAccess(TableAccess):
             self._hold(index, rows + column)
         self.row_marks[index] = 1
         counters = self.counters
+        counters.row_looks += 1
         if not read:
             counters.cache_hits += value is not None and value is not False
             return value
@@ -85,6 +86,7 @@ class RowAccess(TableAccess):
         counters.block_reads += 1
         counters.block_bytes += each
         counters.found += 1
+        counters.row_looks += 1
         return value
 
     def _match(self, index: int, rows: Rows, key: bytes, row: int, column: bytes, at: int) -> Value:

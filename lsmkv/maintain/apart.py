@@ -1,0 +1,145 @@
+"""Giving a merge to the store's helper process (:mod:`lsmkv.maintain.helper`), and taking in what comes back.
+
+Beside a reader that never lets go of the interpreter lock a merge here waits five milliseconds for each piece of its work; there
+it does not. Nothing depends on the process: whatever goes wrong with it (it cannot be started, dies, fails), its outputs are
+withdrawn and the merge is done here, as without it. Files are created here, and an edit names them here, after they are synced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lsmkv.env.helper import HelperProcess, absolute
+from lsmkv.env.posix import PosixFile, PosixFileSystem
+from lsmkv.errors import ClosedError, LsmError
+from lsmkv.live.core import Core
+from lsmkv.live.tables import table_path
+from lsmkv.maintain.build import withdraw
+from lsmkv.maintain.helper import READY, TABLE, Done, Job
+from lsmkv.version.shape import TableMeta
+
+__all__ = ["merge_apart"]
+
+LOOK_S = 0.05
+"""How often a merge that is going on elsewhere is looked after: is the store closing?"""
+
+START_S = 20.0
+"""Seconds in which a process must be ready."""
+
+
+def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[TableMeta] | None:
+    """The outputs of a merge of ``merged`` that the helper process has done, open and not installed; None: it is to be done here.
+
+    Leaves nothing behind when it raises or returns None. ClosedError when the store closes meanwhile. The inputs' finders count
+    no longer: see :meth:`~lsmkv.live.tables.TableCache.stay`.
+
+    I/O: creates the outputs; opens them.
+    """
+    helping = core.helping
+    taken = helping.take(core.clock.monotonic()) if _suitable(core, merged) else None
+    if taken is None:
+        return None
+    process, fresh = taken
+    begun: list[int] = []
+    try:
+        if fresh:
+            _await(core, process)
+        process.channel.send(replace(job, path=absolute(job.path), finders=_seeds(core, merged)))
+        answer = _answer(core, process, begun)
+        if not isinstance(answer, Done):  # it will fail here as well, and say so
+            process.memory.clear()
+            withdraw(core, begun)
+            return None
+        _take_in(core, process, answer, job.level, merged)
+    except (EOFError, OSError, LsmError) as error:
+        helping.failed()
+        withdraw(core, begun)
+        if isinstance(error, ClosedError):
+            raise
+        return None
+    except BaseException:
+        helping.drop()
+        withdraw(core, begun)
+        raise
+    helping.worked(core.clock.monotonic())
+    core.work.merges_apart += 1
+    return list(answer.tables)
+
+
+def _suitable(core: Core, merged: Sequence[TableMeta]) -> bool:
+    """Whether this merge is one for the helper process: a large one, of real files, that no limit slows down on the way."""
+    return (
+        core.options.helper_process
+        and core.options.background_bytes_per_s is None
+        and not core.state.shape.ranges
+        and isinstance(core.fs, PosixFileSystem)
+        and core.helping.worth(sum(t.bytes for t in merged))
+    )
+
+
+def _seeds(core: Core, merged: Sequence[TableMeta]) -> tuple[int, int] | None:
+    """With which seeds to make finders of the outputs; None: nobody would gain by them."""
+    entries = sum(t.entries for t in merged)
+    if not core.tables.wanted(entries):
+        return None
+    raw, keys = sum(t.raw_bytes for t in merged), sum(t.entries * len(t.smallest) for t in merged)
+    return core.tables.finders.seeds(entries, max(raw - keys, 0), [t.number for t in merged])
+
+
+def _await(core: Core, process: HelperProcess) -> None:
+    """Wait until a process is ready. EOFError: it is not in time, or is none of ours. ClosedError: the store is closing."""
+    if _said(core, process, core.clock.monotonic() + START_S) != READY:
+        raise EOFError
+
+
+def _said(core: Core, process: HelperProcess, until_s: float | None = None) -> object:
+    """The next thing that the process says. EOFError, ClosedError as :func:`_await`."""
+    while not core.stopping:
+        try:
+            return process.channel.receive(LOOK_S)
+        except TimeoutError as error:
+            if until_s is not None and core.clock.monotonic() > until_s:
+                raise EOFError from error
+    raise ClosedError(core.path)
+
+
+def _answer(core: Core, process: HelperProcess, begun: list[int]) -> object:
+    """What the process says in the end, having got the outputs that it asked for.
+
+    EOFError, ClosedError as :func:`_await`. OSError: a file cannot be created.
+    """
+    while (said := _said(core, process)) == TABLE:
+        number = next(core.numbers)
+        begun.append(number)
+        core.building.add(number)
+        file = core.fs.open(table_path(core.path, number), "create")
+        try:
+            assert isinstance(file, PosixFile)
+            process.channel.send(number)
+            process.channel.send_file(file.descriptor)
+        finally:
+            file.close()
+    return said
+
+
+def _take_in(core: Core, process: HelperProcess, done: Done, level: int, merged: Sequence[TableMeta]) -> None:
+    """Open the outputs, with their finders, before anybody is shown them, and count what was done.
+
+    LsmError: they are not what they should be.
+    """
+    core.tables.place([(level, 0, table) for table in done.tables])
+    readers = {table.number: core.tables.get(table.number) for table in done.tables}
+    for table in done.tables:
+        if replace(table, shadowed=0) != readers[table.number].properties.meta:
+            raise LsmError(f"{table_path(core.path, table.number)} is not the table that the helper process said it wrote")
+    if done.finders:
+        leaving = [t.number for t in merged]
+        try:
+            core.tables.finders.adopt([(readers[one.number], one) for one in done.finders], leaving, process.memory.read)
+        except BaseException:
+            core.tables.stay(leaving)
+            raise
+        process.memory.clear()
+    core.ledger.level(level).merges.add(done.counts)
+    core.ledger.level(level).opens.add(done.opens)
