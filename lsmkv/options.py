@@ -77,8 +77,9 @@ class Options:
     """Bytes of blocks, of rows of blocks, and of values in finders, kept in memory; 0 keeps none. Changeable: at run time."""
     hash_column_bytes: int = 64 << 20
     """Bytes of memory for hash columns: batches of keys that lie anywhere find their values through them, in tables that such
-    batches ask often. 28 an entry, and its value while there is room. And for finders, which serve single gets in stores whose
-    values fit the block cache: 10 an entry. 0: neither. Changeable: at run time."""
+    batches ask often. 28 an entry, and its value while there is room. And for finders, which serve single gets: 10 an entry in
+    stores whose values fit the block cache; with the value if a merge made them and the cache has no room. And for memtables that
+    are kept while their tables are at level 0: up to half of it. 0: none of these. Changeable: at run time."""
     block_bytes: int = 4096
     """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read.
     Changeable: at the next opening."""

@@ -1,14 +1,15 @@
 """Single gets at the 99th percentile: while compactions run, and in a large store against a small one.
 
-The first is measured in a process per subject and round: first the reader alone, then beside a thread that goes through the
-motions of writing, then beside one that feeds flushes and compactions at a steady pace. A run that saw no compaction is an error,
-not a figure.
+The first is measured in a process per subject and round: first the reader alone, once it gets no faster any more, then beside a
+thread that goes through the motions of writing, then beside one that feeds flushes and compactions at a steady pace. A run that
+saw no compaction is an error, not a figure. The memory of processes that a store has started is told with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import shutil
 import threading
 import time
@@ -43,6 +44,12 @@ _WINDOW_S = 8.0
 
 _PATIENCE = 5
 
+_STEADY = 0.9
+"""A window whose tail is not shorter than this share of the one before: it is warm."""
+
+_NO_NEWS = 2
+"""So many such windows in a row."""
+
 _ROUNDS = 3
 
 _KEYS = 5_000
@@ -72,7 +79,7 @@ def child(subject: str, path: str, entries: int, seed: int, window_s: float, pac
     def draw() -> list[bytes]:
         return drawer.keys("uniform", _KEYS)
 
-    _window(peer, draw, lambda gone: gone > window_s / 2)  # warm
+    _warm(peer, draw, window_s / 2)
     idle = _window(peer, draw, lambda gone: gone > window_s)
     with _driving(None, batches, pace):
         driver = _window(peer, draw, lambda gone: gone > window_s)
@@ -83,12 +90,39 @@ def child(subject: str, path: str, entries: int, seed: int, window_s: float, pac
 
     with _driving(peer, batches, pace):
         busy = _window(peer, draw, enough)
-        work = done_since(peer, before)
+        work = done_since(peer, before) | _helpers()
     peer.close()
     if not compacted(work):
         msg = f"no compaction within {_PATIENCE * window_s:g} s: not the load that is meant"
         raise RuntimeError(msg)
     return {"idle": idle, "driver": driver, "busy": busy, "work": work}
+
+
+def _warm(peer: IndexPeer, draw: Callable[[], list[bytes]], window_s: float) -> None:
+    """Read until two windows in a row bring no shorter tail: what a store makes for hot tables is made by then."""
+    least, idle = float("inf"), 0
+    for _ in range(2 * _PATIENCE):
+        now = _window(peer, draw, lambda gone: gone > window_s)
+        idle = idle + 1 if now > least * _STEADY else 0
+        least = min(least, now)
+        if idle == _NO_NEWS:
+            return
+
+
+def _helpers() -> dict[str, float]:
+    """MiB of memory that processes started by this one have, if there are any."""
+    lists = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    children = [int(pid) for path in lists for pid in path.read_text().split()]
+    return {"MiB in helper processes": sum(map(_resident_mib, children))} if children else {}
+
+
+def _resident_mib(pid: int) -> float:
+    """MiB of memory that a process has; 0 if it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return 0.0
+    return next((round(int(line.split()[1]) / 1024) for line in text.splitlines() if line.startswith("VmRSS")), 0.0)
 
 
 @contextlib.contextmanager
