@@ -160,7 +160,7 @@ class HelperProcess:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,
-                env=os.environ | _QUIET | {"PYTHONPATH": os.pathsep.join(absolute(entry) for entry in sys.path)},
+                env=os.environ | _QUIET | {"PYTHONPATH": os.pathsep.join(map(absolute, sys.path))},
             )
         except BaseException:
             ours.close()

@@ -19,9 +19,6 @@ WARM_BYTES = 256 << 10
 IDLE_S = 60.0
 """Seconds without a merge after which the process is ended."""
 
-START_S = 20.0
-"""Seconds in which it must say that it is ready."""
-
 MOST_FAILURES = 3
 """After so many in a row, there is no process for this store any more."""
 
@@ -74,10 +71,10 @@ class Helping:
         self._failures = 0
         self._last_s = now_s
 
-    def failed(self) -> None:
-        """It died, or never was ready: the next merge may start another one."""
+    def failed(self, *, for_good: bool = False) -> None:
+        """It died: the next merge may start another one, unless it is known that none would do better."""
         with self._lock:
-            self._failures += 1
+            self._failures = MOST_FAILURES if for_good else self._failures + 1
             self._drop()
 
     def drop(self) -> None:

@@ -24,8 +24,8 @@ __all__ = ["merge_apart"]
 LOOK_S = 0.05
 """How often a merge that is going on elsewhere is looked after: is the store closing?"""
 
-START_S = 20.0
-"""Seconds in which a process must be ready."""
+START_S = 10.0
+"""Seconds in which a process must be ready: a merge waits for it, and writers may wait for the merge."""
 
 
 def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[TableMeta] | None:
@@ -42,9 +42,11 @@ def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[Table
         return None
     process, fresh = taken
     begun: list[int] = []
+    ready = not fresh
     try:
         if fresh:
             _await(core, process)
+            ready = True
         process.channel.send(replace(job, path=absolute(job.path), finders=_seeds(core, merged)))
         answer = _answer(core, process, begun)
         if not isinstance(answer, Done):  # it will fail here as well, and say so
@@ -53,7 +55,7 @@ def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[Table
             return None
         _take_in(core, process, answer, job.level, merged)
     except (EOFError, OSError, LsmError) as error:
-        helping.failed()
+        helping.failed(for_good=not ready)
         withdraw(core, begun)
         if isinstance(error, ClosedError):
             raise
