@@ -295,6 +295,7 @@ CATALOGUE: tuple[Metric, ...] = (
     # background work
     _one("flushes_total", "counter", "flushes", "Memtables made into tables."),
     _counted("compactions_total", "Merges into a level.", lambda level: level.merges.tasks, "compactions"),
+    _one("compactions_apart_total", "counter", "compactions_apart", "Merges that the helper process did, of all levels."),
     _one("moved_tables_total", "counter", "moved_tables", "Tables that changed their level without being read or written."),
     _counted("dropped_tables_total", "Tables of a level deleted as they were (FIFO).", lambda level: level.merges.drops),
     _stalls("slowdowns_total", "slowdowns", "Waits of writes that were slowed down because background work was behind."),

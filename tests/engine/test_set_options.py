@@ -45,6 +45,7 @@ OTHER = {
     "level0_slowdown_runs": 5,
     "level0_stop_runs": 9,
     "background_bytes_per_s": 1e9,
+    "helper_process": False,
     "create": False,
     "event_log": False,
     "status_interval_s": 3.0,
@@ -431,6 +432,21 @@ def test_controller(open_db):
         changed = [event["changed"] for event in read_events(db._core.fs, "/db") if event["kind"] == "options"]
         assert changed[0]["controller"]["size_ratios"] == [4]
         assert db.stats().event_log_failures == 0
+
+
+def test_helper_process(tmp_path):
+    """A large merge goes to a process while that may be."""
+    with lsmkv.open(tmp_path / "db", Options(helper_process=False, level0_runs=9, level0_stop_runs=20)) as db:
+        for turn in range(3):
+            db.put_many((b"%d" % n, bytes(5000)) for n in range(turn, 900, 2))
+            db.flush()
+        db.compact()
+        assert not db.stats().compactions_apart
+        db.set_options(helper_process=True)
+        db.put(b"1", b"more")
+        db.flush()
+        db.compact()
+        assert db.stats().compactions_apart == 1
 
 
 def test_range_delete_keys(open_db):
