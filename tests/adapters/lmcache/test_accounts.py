@@ -31,6 +31,7 @@ def keys_of(chunks):
 def check(adapter):
     """Accounts, listeners and listing agree, and all that is listed can be loaded, but for what a power cut tore."""
     adapter.wait_idle()
+    assert adapter.counts["errors"] == adapter.holding.store.stats().callback_errors == 0
     told = listed(adapter)
     whole = [key for key, flag in zip(told, Machine.load(adapter, told), strict=True) if flag]
     there = listed(adapter)
