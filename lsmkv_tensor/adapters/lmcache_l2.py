@@ -28,7 +28,7 @@ from lsmkv_tensor.adapters.lmcache.listing import listed
 from lsmkv_tensor.adapters.lmcache.moving import Mover
 from lsmkv_tensor.adapters.lmcache.parts import Parts, lmcache_parts
 from lsmkv_tensor.adapters.lmcache.settings import read_settings
-from lsmkv_tensor.adapters.lmcache.shelves import Shelves
+from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
 from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Teller
 from lsmkv_tensor.adapters.versions import require_version
@@ -139,10 +139,12 @@ class L2Pages:
     # asking and loading
 
     def submit_lookup_and_lock_task(self, keys: list[Key], group_layout_descs: Mapping[int, Any]) -> int:
-        """Which objects are there; those are locked. I/O: in the background, as ``Namespace.contains_prefix``."""
+        """Which objects are there; those are locked. I/O: in the background, as ``Namespace.contains``."""
         keys, descs, bitmap = list(keys), dict(group_layout_descs or {}), self._parts.bitmap
-        ask = lambda: bitmap(self._mover.lookup(keys, descs))  # noqa: E731  # one line says it
-        return self._submit("load", self._lookups, len(keys), ask, lambda: bitmap([False] * len(keys)))
+        asked: list[tuple[Shelf, list[bytes]]] = []
+        ask = lambda: bitmap(self._mover.lookup(keys, descs, asked))  # noqa: E731  # one line says it
+        touch = lambda: self._mover.touch(asked)  # noqa: E731  # LMCache need not wait for that
+        return self._submit("load", self._lookups, len(keys), ask, lambda: bitmap([False] * len(keys)), touch)
 
     def query_lookup_and_lock_result(self, task_id: int) -> Any:  # noqa: ANN401  # LMCache's Bitmap
         """The result of a lookup task, once; None before its end. I/O: none."""
@@ -229,9 +231,26 @@ class L2Pages:
 
     # helpers
 
-    def _submit(self, kind: Kind, lane: Lane[T], pages: int, work: Callable[[], T], otherwise: Callable[[], T]) -> int:
-        """Have it done; the number of the task. If it cannot be done, its result is ``otherwise``."""
+    def _submit(
+        self,
+        kind: Kind,
+        lane: Lane[T],
+        pages: int,
+        work: Callable[[], T],
+        otherwise: Callable[[], T],
+        after: Callable[[], None] | None = None,
+    ) -> int:
+        """Have it done, and ``after`` when its result is there; the number of the task.
+
+        If it cannot be done, its result is ``otherwise``.
+        """
         task = next(self._tasks)
+
+        def run() -> None:
+            """On a thread."""
+            lane.finish(task, work())
+            if after is not None:
+                self._tally.guarded("telling retention", after, lambda: None)
 
         def failed(error: Exception) -> None:
             """It raised."""
@@ -239,7 +258,7 @@ class L2Pages:
             lane.finish(task, otherwise())
 
         self._jobs.finished()  # nobody asks for them: results go by the lanes
-        if not self._jobs.submit(kind, pages, lambda: lane.finish(task, work()), failed):
+        if not self._jobs.submit(kind, pages, run, failed):
             lane.finish(task, otherwise())
         return task
 

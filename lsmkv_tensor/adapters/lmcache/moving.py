@@ -105,8 +105,8 @@ class Mover:
             self._accessed(came)
         return found
 
-    def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any]) -> list[bool]:
-        """Which objects are there; each of them is locked. I/O: as ``Namespace.contains_prefix`` and ``contains``."""
+    def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any], asked: list[tuple[Shelf, list[bytes]]]) -> list[bool]:
+        """Which objects are there; each is locked. ``asked`` gains what :meth:`touch` wants. I/O: as ``Namespace.contains``."""
         found = [False] * len(keys)
         rows: dict[tuple[Identity, str], list[int]] = {}
         for i, key in enumerate(keys):
@@ -116,12 +116,22 @@ class Mover:
             there = [False] * len(at)
             for shelf in self._asked(identity, descs.get(identity.group)):
                 rest = [n for n, flag in enumerate(there) if not flag]
+                if rest:
+                    asked.append((shelf, [names[n] for n in rest]))
                 for n, flag in zip(rest, self._lock_held(shelf, [names[n] for n in rest]), strict=True):
                     there[n] = flag
             self._chains.note(names, there)
             for i, flag in zip(at, there, strict=True):
                 found[i] = flag
         return found
+
+    @staticmethod
+    def touch(asked: Sequence[tuple[Shelf, list[bytes]]]) -> None:
+        """Let retention and admission know what was asked for. I/O: as ``Namespace.contains_prefix``."""
+        for shelf, names in asked:
+            reader = shelf.view().reader
+            if reader is not None:
+                reader.contains_prefix(names)
 
     def unlock(self, keys: Sequence[Key]) -> None:
         """Undo one lock of each. I/O: none."""
@@ -145,8 +155,7 @@ class Mover:
         view = shelf.view()
         if view.reader is None or not names:
             return [False] * len(names)
-        known = view.reader.contains_prefix(names)
-        flags = [True] * known + [bool(flag) for flag in view.reader.contains(names[known:])]
+        flags: list[bool] = view.reader.contains(names).tolist()
         held = [name for name, flag in zip(names, flags, strict=True) if flag]
         if not held:
             return flags

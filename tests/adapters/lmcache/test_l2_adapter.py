@@ -122,6 +122,15 @@ def test_a_locked_object_is_not_evicted_nor_deleted(machine):
     assert adapter.report_status()["pinned_bytes"] == 0
 
 
+def test_what_is_asked_for_stays_longer(machine):
+    adapter, keys = machine.start(eviction="lru"), keys_of(*range(4))
+    machine.store(adapter, keys)
+    for i in range(100, 340, 8):
+        machine.store(adapter, keys_of(*range(i, i + 8)))
+        assert machine.lookup(adapter, keys) == [True] * 4
+        machine.unlock(adapter, keys)
+
+
 def test_deleted_objects_are_gone_and_told_once(machine):
     adapter, keys = machine.start(), keys_of(1, 2, 3)
     machine.store(adapter, keys)
