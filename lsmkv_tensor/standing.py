@@ -137,9 +137,9 @@ class Standing:
             lambda share: setattr(collector, "move_share", share),
         )
         collector.on_moved = lambda slots: steering.note_moved(keeper.table.prints(slots), keeper.sizes(slots))
-        keeper.watch = lambda slots: steering.note(keeper.table.prints(slots), keeper.sizes(slots))
+        keeper.watch = lambda slots, there: steering.note(keeper.table.prints(slots), keeper.sizes(slots), there=there)
         if log.gatekeeper is not None:
-            log.gatekeeper.watch = steering.note
+            log.gatekeeper.watch = partial(steering.note, there=False)
 
     def _recover(self) -> Exception | None:
         """Whether the disk is well again, and the store reopened if it was poisoned; what is wrong otherwise.

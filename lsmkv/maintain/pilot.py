@@ -21,8 +21,9 @@ from lsmkv.controller.split import Memory, Split
 from lsmkv.controller.told import ControllerStats
 from lsmkv.live.core import Core
 from lsmkv.maintain.look import seen_shape
-from lsmkv.maintain.settings import change
-from lsmkv.maintain.switching import switch
+from lsmkv.maintain.settings import change_if
+from lsmkv.maintain.switching import switch_if
+from lsmkv.options import Options
 from lsmkv.policy.base import Task
 from lsmkv.policy.geometry import Geometry
 from lsmkv.version.shape import TreeShape
@@ -73,8 +74,7 @@ class Pilot:
         if not isinstance(point, Geometry):
             return
         self._follow(window, settings, shape)
-        options = core.options
-        memory = Memory(options.memtable_bytes, options.filter_bits_per_key)
+        memory = _memory(core.options)
         books, decisions = decide(self._books, sized(shape, point), window, settings, memory, _entry_bytes(shape))
         for one in decisions:
             self._take(one, books, settings, shape, point)
@@ -152,15 +152,8 @@ class Pilot:
             if _aim(self._advised.get(type(one))) == _aim(one):
                 return
             self._advised[type(one)] = one
-        if isinstance(one, Reshape) and acting:
-            switch(self._core, policy_at(one.geometry), "lazy")
-            self._reshapes += 1
-        if isinstance(one, Split) and acting:
-            now = self._core.options
-            if Memory(now.memtable_bytes, now.filter_bits_per_key) != one.before:
-                return  # somebody else changed it meanwhile
-            change(self._core, None, one.memory._asdict())
-            self._splits += 1
+        if acting and not self._act(one, settings):
+            return  # the owner changed something meanwhile: what was decided is out of date
         record = Record(self._next(), one, books.averages.fast, geometry=point)
         self._decisions += 1
         self._note(type(one).__name__.lower(), record.told(settings.mode, _arrivals(shape)))
@@ -168,6 +161,23 @@ class Pilot:
             self._waiting.append(_Wanted(record, one.runs))
         elif acting:
             self._open.append(record)
+
+    def _act(self, one: Decision, settings: Adaptive) -> bool:
+        """Carry a decision out, unless the owner's options are not those any more that it was made for; whether they were.
+
+        A merge waits for its turn, and is given up then if the controller may not act any more.
+        """
+        core = self._core
+        if isinstance(one, Reshape):
+            done = switch_if(core, lambda now: now.controller is settings, policy_at(one.geometry), "lazy") is not None
+            self._reshapes += done
+        elif isinstance(one, Split):
+            before = one.before
+            done = change_if(core, lambda now: now.controller is settings and _memory(now) == before, one.memory._asdict())
+            self._splits += done
+        else:
+            done = core.options.controller is settings
+        return done
 
     def _follow(self, window: Window, settings: Adaptive, shape: TreeShape) -> None:
         """Count a window toward the outcomes of earlier decisions, and write those that are due."""
@@ -201,6 +211,11 @@ def _aim(one: Decision | None) -> object:
     if isinstance(one, Split):
         return one.memory.memtable_bytes, round(one.memory.filter_bits_per_key)
     return one.geometry if isinstance(one, Reshape) else None
+
+
+def _memory(options: Options) -> Memory:
+    """What memtable and filters may take."""
+    return Memory(options.memtable_bytes, options.filter_bits_per_key)
 
 
 def _entry_bytes(shape: TreeShape) -> float:

@@ -9,7 +9,7 @@ finishes with what it began with, except that each of its tables takes the compr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass, replace
 
 from lsmkv.cache.blockcache import BlockCache
@@ -18,28 +18,49 @@ from lsmkv.live.core import Core
 from lsmkv.options import Options, changed_options
 from lsmkv.write.commit import Committer
 
-__all__ = ["change"]
+__all__ = ["change", "change_if"]
 
 
 def change(core: Core, committer: Committer | None, changes: Mapping[str, object]) -> Options:
     """The options in force after ``changes``; InvalidArgumentError, and nothing has changed, if one of them cannot be."""
     with core.install_lock:
-        before = core.options
-        options = changed_options(before, changes)
-        core.options = options
-        _shape(core, options)
-        _cache(core, before, options)
-        core.tables.directory.bound(options.hash_column_bytes)
-        core.tables.finders.bound()
-        if core.tables.kept.bound():
-            _view_again(core)
-        if options.max_open_tables != before.max_open_tables:
-            core.tables.bound(options.max_open_tables)
+        before, options = core.options, _changed(core, changes)
     if committer is not None:
         committer.options_changed(before)
+    _tell(core, changes)
+    return options
+
+
+def change_if(core: Core, holds: Callable[[Options], bool], changes: Mapping[str, object]) -> bool:
+    """:func:`change` if the options in force are as the caller thinks: nobody else changes them in between. Whether it was done."""
+    with core.install_lock:
+        if not holds(core.options):
+            return False
+        _changed(core, changes)
+    _tell(core, changes)
+    return True
+
+
+def _changed(core: Core, changes: Mapping[str, object]) -> Options:
+    """Put the changed options in force (install lock held)."""
+    before = core.options
+    options = changed_options(before, changes)
+    core.options = options
+    _shape(core, options)
+    _cache(core, before, options)
+    core.tables.directory.bound(options.hash_column_bytes)
+    core.tables.finders.bound()
+    if core.tables.kept.bound():
+        _view_again(core)
+    if options.max_open_tables != before.max_open_tables:
+        core.tables.bound(options.max_open_tables)
+    return options
+
+
+def _tell(core: Core, changes: Mapping[str, object]) -> None:
+    """An event says what was changed."""
     if changes:
         core.note("options", {"changed": {name: _plain(value) for name, value in changes.items()}})
-    return options
 
 
 def _plain(value: object) -> object:

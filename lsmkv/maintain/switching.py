@@ -7,12 +7,14 @@ point finds the transition where the last installed task left it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lsmkv.errors import InvalidArgumentError, LsmError
 from lsmkv.live.core import Core
 from lsmkv.maintain.install import install
 from lsmkv.maintain.look import seen_shape
+from lsmkv.options import Options
 from lsmkv.policy.base import Policy, Task
 from lsmkv.policy.registry import describe_policy
 from lsmkv.policy.transition import Debt, Pace, TransitionReport, debt, debt_blocks
@@ -20,7 +22,7 @@ from lsmkv.version.edit import VersionEdit
 from lsmkv.version.shape import TreeShape
 from lsmkv.version.version import apply as apply_edit_to
 
-__all__ = ["current_report", "paid", "planned", "switch", "switch_event", "tell_if_done"]
+__all__ = ["current_report", "paid", "planned", "switch", "switch_event", "switch_if", "tell_if_done"]
 
 
 def planned(core: Core, before: dict[str, object], policy: Policy, pace: Pace) -> TransitionReport:
@@ -59,9 +61,21 @@ def switch(core: Core, policy: Policy, pace: Pace) -> TransitionReport:
 
     I/O: one manifest edit.
     """
+    report = switch_if(core, lambda _: True, policy, pace)
+    assert report is not None
+    return report
+
+
+def switch_if(core: Core, holds: Callable[[Options], bool], policy: Policy, pace: Pace) -> TransitionReport | None:
+    """:func:`switch` if the options in force are as the caller thinks, when it comes to that; None: they are not.
+
+    Raises as :func:`switch`. I/O: as there.
+    """
     core.check_poison()
     report = planned(core, describe_policy(core.policy), policy, pace)
     with core.install_lock:
+        if not holds(core.options):
+            return None
         install(core, VersionEdit(policy=report.to_policy, transition=report.to_dict()))
         core.policy, core.transition = policy, report
         core.note("switch", switch_event(report))

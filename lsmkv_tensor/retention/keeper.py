@@ -77,8 +77,8 @@ class Keeper:
         self.remembered: bytes | None = None
         """What the policy saved in an earlier life, until it is told of all pages."""
         self._idle = idle
-        self.watch: Callable[[Slots], None] = lambda _: None
-        """Told of the pages that the policy hears of, when they are used or stored, leaf to root."""
+        self.watch: Callable[[Slots, bool], None] = lambda _, __: None
+        """Told of the pages that the policy hears of, leaf to root; whether they were there already: used, not stored."""
 
     # filling
 
@@ -248,12 +248,12 @@ class Keeper:
         used = request.fresh(used[self.table.ranked[used]])
         if len(used):
             self._hits.add(used)
-            self.watch(used)
+            self.watch(used, True)
         if note.stored is not None:
             self._hits.tell()
             request.seen.update(note.stored.tolist())
             self._rank(note.stored[::-1])
-            self.watch(note.stored[::-1])
+            self.watch(note.stored[::-1], False)
 
     def _rank(self, slots: Slots) -> None:
         """Tell the policy that these pages are stored."""

@@ -59,7 +59,8 @@ class Miniature:
     def _offer(self, prints: Prints, sizes: Sizes) -> None:
         """Store those of these absent pages that admission wants."""
         wanted = self._admission.decide(prints[::-1], sizes[::-1], 0.0)[::-1]
-        wanted &= np.cumsum(np.where(wanted, sizes, 0)) <= self._capacity
+        taken = np.where(wanted, sizes, 0)
+        wanted &= np.cumsum(taken[::-1])[::-1] <= self._capacity  # what does not fit are leaves: without the root they are no use
         if not wanted.any():
             return
         prints, sizes = prints[wanted], sizes[wanted]
@@ -113,7 +114,11 @@ class Miniatures:
         self._of = {name: Miniature(small, eviction(small), make(small)) for name, make in admissions.items()}
         self._asked_bytes = 0
         self._before: dict[str, tuple[int, int]] = dict.fromkeys(self._of, (0, 0))
-        self._small = small
+
+    @property
+    def bits(self) -> int:
+        """One page in 2 to the power of this is sampled."""
+        return self._bits
 
     @property
     def sampled(self) -> float:

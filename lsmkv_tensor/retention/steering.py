@@ -19,7 +19,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv_tensor.retention.admission import Adaptive, AdmitAll, SecondSight
 from lsmkv_tensor.retention.names import AdmissionMaker, EvictionMaker, load_admission
 from lsmkv_tensor.retention.protocol import Admission, Eviction, Prints, Sizes
-from lsmkv_tensor.retention.shadows import Miniatures
+from lsmkv_tensor.retention.shadows import Miniatures, sample_bits
 from lsmkv_tensor.retention.steering_decide import Books, Decision, decide
 from lsmkv_tensor.retention.steering_moves import MUCH, MoveBooks, Moved, decide_moves, moves_cost, share_of
 from lsmkv_tensor.retention.steering_settings import StoreController, StoreControllerStats, Tried
@@ -125,8 +125,9 @@ class Steering:
         self._miniatures: Miniatures | None = None
         self._books = Books(STARTS.get(admission.strip().lower(), "all"))
         self._policy: Steered | None = None
-        self._unseen = self._saved = 0
-        self._page_bytes = 4096
+        self._unseen = self._unseen_pages = self._saved = 0
+        self._seen_bytes = self._seen_pages = 0.0
+        self._page_bytes = 4096.0
         self._moved = Moved()
         self._moves = MoveBooks()
         self._moved_lately = self._saved_lately = 0.0
@@ -158,12 +159,15 @@ class Steering:
         self._seen = self._done()
         self._open.clear()
 
-    def note(self, prints: Prints, sizes: Sizes) -> None:
-        """These distinct pages were used, stored or refused, leaf to root. A policy that fails stops the controller, no more."""
+    def note(self, prints: Prints, sizes: Sizes, *, there: bool = True) -> None:
+        """These distinct pages were used, leaf to root. A policy that fails stops the controller, no more.
+
+        ``there``: the store had them; else they were offered, and stored or refused.
+        """
         if not self.active or not len(prints):
             return
         try:
-            self._note(prints, sizes)
+            self._note(prints, sizes, there)
         except Exception as error:  # noqa: BLE001 - puts and reads matter more than a controller that a policy confuses
             self._stop(error)
 
@@ -171,18 +175,40 @@ class Steering:
         """Steer nothing any more."""
         self.active, self.failed = False, f"it failed and was stopped: {error!r}"
 
-    def _note(self, prints: Prints, sizes: Sizes) -> None:
+    def _note(self, prints: Prints, sizes: Sizes, there: bool) -> None:
         """:meth:`note`, of some pages."""
         if self._miniatures is None:
-            self._page_bytes = int(sizes[0])
+            self._page_bytes = float(sizes.mean())
             self._miniatures = self._made(self._page_bytes)
         self._miniatures.use(prints, sizes)
         sampled, their_sizes = self._miniatures.sample(prints, sizes)
-        self._saved += self._moved.used(sampled, their_sizes.tolist())
+        if there:
+            self._saved += self._moved.used(sampled, their_sizes.tolist())
+        else:  # one that was moved before was evicted in between
+            self._moved.gone(sampled)
         self._unseen += int(sizes.sum())
+        self._unseen_pages += len(sizes)
         if self._unseen >= self.settings.window * self._capacity:
-            self._unseen = 0
+            self._measure_pages()
             self._look(self._miniatures)
+            self._fit(self._miniatures)
+
+    def _measure_pages(self) -> None:
+        """A window has passed: how large a page was lately, on average."""
+        bytes_now, pages_now = self._unseen, self._unseen_pages
+        self._unseen = self._unseen_pages = 0
+        self._seen_bytes = self._seen_bytes * FORGET + bytes_now
+        self._seen_pages = self._seen_pages * FORGET + pages_now
+        self._page_bytes = self._seen_bytes / self._seen_pages
+
+    def _fit(self, miniatures: Miniatures) -> None:
+        """Begin with others if these sample far too many pages or too few: the first pages seen need not be like the others.
+
+        A factor of two does no harm, and beginning anew loses what they know.
+        """
+        if abs(sample_bits(self._capacity, round(self._page_bytes)) - miniatures.bits) > 1:
+            self._miniatures = self._made(self._page_bytes)
+
 
     def note_moved(self, prints: Prints, sizes: Sizes) -> None:
         """Reclaiming moved these pages."""
@@ -197,9 +223,9 @@ class Steering:
         if self._journal is not None:
             self._journal.close()
 
-    def _made(self, page_bytes: int) -> Miniatures:
+    def _made(self, page_bytes: float) -> Miniatures:
         """Miniatures of both settings."""
-        return Miniatures(self._capacity, page_bytes, self._make_eviction, {"all": AdmitAll, "second": SecondSight})
+        return Miniatures(self._capacity, round(page_bytes), self._make_eviction, {"all": AdmitAll, "second": SecondSight})
 
     def _look(self, miniatures: Miniatures) -> None:
         """A window has passed."""

@@ -66,6 +66,11 @@ class Moved:
             return 0
         return sum(size for one, size in zip(prints.tolist(), sizes, strict=True) if waiting.pop(one, 1) is None)
 
+    def gone(self, prints: Prints) -> None:
+        """These are not there any more: what was moved of them was moved in vain."""
+        for one in prints.tolist() if self._waiting else ():
+            self._waiting.pop(one, None)
+
 
 @dataclass(frozen=True, slots=True)
 class MoveBooks:
