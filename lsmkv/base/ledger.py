@@ -18,7 +18,10 @@ from itertools import zip_longest
 from lsmkv.base.counters import BlockCounts, CallCounters, Counters, Counts, WorkCounters, WorkCounts
 from lsmkv.env.sync import Lock
 
-__all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger"]
+__all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger", "at_switch"]
+
+AT_SWITCH = "at_switch"
+"""Name, in the record, of the totals at the last change of policy; versions that do not know it lose it, and count from the start."""
 
 NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
 
@@ -218,6 +221,11 @@ def _pairs(a: tuple[LevelAccount, ...], b: tuple[LevelAccount, ...]) -> zip_long
     return zip_longest(a, b, fillvalue=LevelAccount())
 
 
+def at_switch(recorded: object) -> Account:
+    """The totals at the last change of policy, from what a manifest keeps; nothing if there was none."""
+    return Account.from_dict(recorded.get(AT_SWITCH) if isinstance(recorded, Mapping) else None)
+
+
 def _nothing() -> None:
     """Nobody counts late."""
 
@@ -238,10 +246,11 @@ class Ledger:
     ``recorded`` is what the manifest had on record when the store was opened, ``manifest`` what the manifest itself counts.
     """
 
-    __slots__ = ("_levels", "_lock", "calls", "flush", "load", "manifest", "recorded", "settle", "wal")
+    __slots__ = ("_levels", "_lock", "at_switch", "calls", "flush", "load", "manifest", "recorded", "settle", "wal")
 
     def __init__(self, recorded: object = None, manifest: WorkCounters | None = None) -> None:
         self.recorded = Account.from_dict(recorded)
+        self.at_switch = at_switch(recorded)
         self.calls = CallCounters()
         self.flush = WorkCounters()
         self.load = WorkCounters()
@@ -285,3 +294,16 @@ class Ledger:
     def totals(self) -> Account:
         """What was counted since the store was created, as far as it is on record."""
         return self.recorded + self.account()
+
+    def note_switch(self) -> None:
+        """The policy changes now."""
+        self.at_switch = self.totals()
+
+    def since_switch(self) -> Account:
+        """What was counted since the policy was changed last; all there is if it never was."""
+        return self.totals() - self.at_switch
+
+    def record(self) -> dict[str, object]:
+        """The totals as the manifest keeps them, with those at the last change of policy if there was one."""
+        told = self.totals().to_dict()
+        return told | {AT_SWITCH: self.at_switch.to_dict()} if self.at_switch != Account() else told

@@ -11,14 +11,14 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from lsmkv.base.ledger import Account
+from lsmkv.base.ledger import Account, at_switch
 from lsmkv.cli.calibrate import prices
 from lsmkv.cli.chosen import chosen_policy, search_here
 from lsmkv.cli.output import console, emit_json, guard
 from lsmkv.cli.tools import Tools
 from lsmkv.cost.choice import Judged
 from lsmkv.cost.description import BLOCK_BYTES, system_of, workload_of
-from lsmkv.cost.explaining import Compared, Explanation, explain_tree
+from lsmkv.cost.explaining import Compared, Explanation, asked_of, explain_tree
 from lsmkv.cost.grids import shape_name
 from lsmkv.cost.ledger import measure
 from lsmkv.cost.seconds import KINDS, Seconds
@@ -93,17 +93,18 @@ def explain(
         state = load_manifest(tools.fs, kind.engine_path(path))
         seconds = prices(tools.fs, price_file)
         shape = replace(state.shape, level0_runs=level0_runs)
-        found = measure(Account.from_dict(state.ledger), shape)
+        whole, before = Account.from_dict(state.ledger), at_switch(state.ledger)
+        found = measure(whole - before, shape)
         policy = from_description(state.policy)
         system = system_of(shape, policy, block_bytes=block_bytes, block_cache_bytes=cache_bytes, seconds=seconds)
-        told = explain_tree(shape, found, workload_of(found.account, scan_entries, live_entries), system, others)
+        told = explain_tree(shape, found, workload_of(asked_of(found.account, whole), scan_entries, live_entries), system, others)
         if as_json:
             emit_json({"path": path, **told.to_dict()})
         else:
-            _show(path, told, seconds)
+            _show(path, told, seconds, switched=before != Account())
 
 
-def _show(path: str, told: Explanation, seconds: Seconds | None) -> None:
+def _show(path: str, told: Explanation, seconds: Seconds | None, *, switched: bool) -> None:
     """For people."""
     out = console()
     levels = sum(level.runs > 0 for level in told.predicted.levels)
@@ -113,11 +114,12 @@ def _show(path: str, told: Explanation, seconds: Seconds | None) -> None:
         f"{path}: {shape_name(told.system.policy)}; {entries:,} entries in {_count(runs, 'run')} on {_count(levels, 'level')}"
     )
     account = told.measured.account
+    since = "since the policy was changed" if switched else "so far"
     if any((account.absent, account.gets.found, account.scans, account.entries)):
         words = ", ".join(f"{share:.1%} {kind.replace('_', ' ')}" for kind, share in zip(KINDS, told.workload.mix, strict=True))
-        out.print(f"asked so far: {words}")
+        out.print(f"asked {since}: {words}")
     else:
-        out.print("asked so far: nothing on record (counts are recorded when a store is closed)")
+        out.print(f"asked {since}: nothing on record (counts are recorded when a store is closed)")
     _compared(out, told)
     if told.now is not None:
         _what_if(out, told.now, told.what_if)

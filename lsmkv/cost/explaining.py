@@ -1,7 +1,7 @@
 """Predicted beside measured, and what other shapes would cost: the record behind ``cost.explain`` and ``lsmkv explain``.
 
-What is predicted is what the tree costs as it is now; what is measured is what the ledger counted since the store was created, or
-in a window. They agree where the tree was like this for most of that time, which is what the columns are there to show. Copies
+What is predicted is what the tree costs as it is now; what is measured is what the ledger counted since the policy was changed last
+(since the store was created if it never was), or in a window. They agree where the tree was like this for most of that time, which is what the columns are there to show. Copies
 of a store whose keys were all written once are predicted from its beginning: the load of an empty tree is counted exactly.
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
+from lsmkv.base.ledger import Account
 from lsmkv.cost.checks import able, made_of
 from lsmkv.cost.choice import Judged, judge
 from lsmkv.cost.copies import load_copies, policy_geometry
 from lsmkv.cost.description import BLOCK_BYTES, system_of, workload_of
 from lsmkv.cost.grids import named_shapes
-from lsmkv.cost.ledger import OPEN_STORE, Measured, Store, measured
+from lsmkv.cost.ledger import OPEN_STORE, Measured, Store, measure, measured
 from lsmkv.cost.model import predict
 from lsmkv.cost.records import Cost, System, Workload
 from lsmkv.cost.seconds import Seconds
@@ -23,7 +24,7 @@ from lsmkv.policy.base import Policy
 from lsmkv.policy.registry import from_description
 from lsmkv.version.shape import TreeShape
 
-__all__ = ["Compared", "Explanation", "explain", "explain_tree"]
+__all__ = ["Compared", "Explanation", "asked_of", "explain", "explain_tree"]
 
 QUANTITIES = (
     "zero_lookup_blocks",
@@ -99,7 +100,7 @@ def explain(
 ) -> Explanation:
     """What an open store costs, as predicted and as measured, and what the named shapes would cost.
 
-    ``found``: what was measured in a window (None: since the store was created). Nobody counts how long scans are and which keys
+    ``found``: what was measured in a window (None: since its policy was changed last, or since it was created). Nobody counts how long scans are and which keys
     are overwritten, so say so: ``scan_entries`` they returned, ``live_entries`` keys overwritten at random (None: each was
     written once). ``shapes``: other policies to judge (None: leveled, lazy leveling, tiered at size ratios 4 and 10).
     ``seconds``: prices (``cost.calibration()``). ``scan``: count what lives, for the measured space.
@@ -109,8 +110,9 @@ def explain(
     I/O: none; with ``scan`` a scan of the whole store.
     """
     able("store", store, OPEN_STORE, "stats", "tree", "scan")
-    counted = made_of("found", found, Measured, "window.delta") if found is not None else measured(store)
+    whole = measured(store)
     stats, shape = store.stats(), store.tree()
+    counted = made_of("found", found, Measured, "window.delta") if found is not None else measure(stats.since_switch, shape)
     if scan:  # after the counts were taken: they would have this scan among them
         live = sum(len(key) + len(value) for key, value in store.scan())
         counted = replace(counted, space_amplification=shape.bytes / live if live else None)
@@ -123,7 +125,14 @@ def explain(
         memtable_entries=getattr(stats, "memtable_entries", 0),
         seconds=seconds,
     )
-    return explain_tree(shape, counted, workload_of(counted.account, scan_entries, live_entries), system, shapes)
+    asked = asked_of(counted.account, whole.account)
+    return explain_tree(shape, counted, workload_of(asked, scan_entries, live_entries), system, shapes)
+
+
+def asked_of(counted: Account, whole: Account) -> Account:
+    """The account whose mix other shapes are judged by: the later one, or all there is if nothing was asked since."""
+    asked = counted.absent or counted.gets.found or counted.scans or counted.entries
+    return counted if asked else whole
 
 
 def explain_tree(

@@ -107,6 +107,11 @@ class _Told(Protocol):
         """Counts since the store was created."""
         ...
 
+    @property
+    def since_switch(self) -> Account:
+        """Counts since its policy was changed last."""
+        ...
+
 
 class Store(Protocol):
     """What is needed of an open store (:class:`lsmkv.DB` is one)."""

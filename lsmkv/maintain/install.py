@@ -34,8 +34,8 @@ def install(
     core.check_poison()
     edit = replace(edit, next_file=max(_next_number(core), core.state.next_file))
     if core.closing:
-        edit = replace(edit, ledger=core.ledger.totals().to_dict())
-    after = replace(apply_edit(core.state, edit), ledger=core.ledger.totals().to_dict())
+        edit = replace(edit, ledger=core.ledger.record())
+    after = replace(apply_edit(core.state, edit), ledger=core.ledger.record())
     ranges = _ranges(core, after.shape, deletes)
     if ranges != core.state.shape.ranges:
         edit = replace(edit, ranges=ranges)

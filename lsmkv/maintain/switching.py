@@ -76,7 +76,13 @@ def switch_if(core: Core, holds: Callable[[Options], bool], policy: Policy, pace
     with core.install_lock:
         if not holds(core.options):
             return None
-        install(core, VersionEdit(policy=report.to_policy, transition=report.to_dict()))
+        before = core.ledger.at_switch
+        core.ledger.note_switch()
+        try:
+            install(core, VersionEdit(policy=report.to_policy, transition=report.to_dict(), ledger=core.ledger.record()))
+        except LsmError:  # the old policy stays, and what it cost goes on being counted
+            core.ledger.at_switch = before
+            raise
         core.policy, core.transition = policy, report
         core.note("switch", switch_event(report))
         tell_if_done(core, report)

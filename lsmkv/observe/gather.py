@@ -102,5 +102,6 @@ def gather(
         controller=upkeep.steering.stats(),
         ledger=since,
         totals=core.ledger.totals(),
+        since_switch=core.ledger.since_switch(),
         recovery=recovery,
     )

@@ -32,6 +32,7 @@ NO_METRIC = {
     "bytes": "the sum of `lsmkv_level_bytes`",
     "controller": "a record of its own: `db.stats().controller` and `lsmkv controller log` tell it",
     "last_error": "a sentence: no label may hold one; `lsmkv top` and the log of your program show it",
+    "since_switch": "what `lsmkv explain` tells; a metrics server has the event of the change and the counts before it",
     "totals": "since the store was created: a metrics server adds up restarts itself (`increase`)",
 }
 """Fields of the statistics that are no metric, and why."""

@@ -104,6 +104,8 @@ class Stats:
     """Every block fetch, device read and byte by cause and level, since opening."""
     totals: Account
     """The same since the store was created, as far as it is on record (see docs/ledger.md)."""
+    since_switch: Account
+    """The same since the policy was changed last; since the store was created if it never was."""
     recovery: tuple[str, ...]
     """What opening found worth telling."""
 

@@ -27,7 +27,7 @@ VERSION = 1
 HEARTBEAT_S = 10.0
 """Seconds after which an unchanged status is written all the same."""
 
-LEFT_OUT = ("path", "totals", "recovery")
+LEFT_OUT = ("path", "totals", "since_switch", "recovery")
 """Fields of the statistics that an onlooker knows already, or that have no bound."""
 
 LONGEST_ERROR = 300

@@ -112,3 +112,17 @@ def test_calibrate_needs_a_directory(cli, home: Path) -> None:
     told = cli("calibrate", "--on", home / "none")
     assert told.code == 2
     assert "is no directory: --on names one on the disk to time" in told.err
+
+
+def test_after_a_switch_it_says_since_when_it_counts(cli, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "switched"
+    with lsmkv.open(str(path), lsmkv.Options(scheduler=ManualScheduler(), policy=lsmkv.Tiered(size_ratio=3))) as db:
+        for i in range(200):
+            db.put(b"%05d" % i, b"v")
+        db.flush()
+        db.set_policy(lsmkv.Leveled(size_ratio=4))
+        for i in range(50):
+            db.get(b"%05d" % i)
+    told = cli("explain", path)
+    assert "asked since the policy was changed: 0.0% zero lookups, 100.0% lookups" in told.out
+    assert cli("explain", path, "--json").json["measured"]["account"]["entries"] == 0

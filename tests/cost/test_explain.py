@@ -115,3 +115,35 @@ def test_a_cache_saves_device_reads_in_the_prediction() -> None:
     assert said.read_amplification == pytest.approx(0.75 * said.lookup_blocks, rel=0.01)
     held = cost.predict(present, shape, replace(system, memtable_entries=50_000))
     assert held.read_amplification == pytest.approx(0.75 * held.lookup_blocks / (1 - held.memtable_hits), rel=0.01)
+
+
+def test_after_a_change_of_policy_what_came_before_is_not_held_against_it() -> None:
+    """The copies and lookups of the tree that was are no measure of the tree that is: they were counted all the same."""
+    options = {"scheduler": ManualScheduler(), "memtable_bytes": 16 << 10, "level0_runs": 1, "fs": MemoryFileSystem()}
+
+    def fill(db: lsmkv.DB, first: int, last: int) -> None:
+        for start in range(first, last, 100):
+            db.put_many((key(i), b"v" * 32) for i in range(start, start + 100))
+            db.settle()
+
+    with lsmkv.open("/db", lsmkv.Options(policy=Tiered(4), **options)) as db:
+        fill(db, 0, 6_000)
+        db.flush()
+        assert cost.explain(db).measured == cost.measured(db)
+        db.set_policy(Leveled(4))
+        db.settle()
+        whole, told = cost.measured(db), cost.explain(db)
+        assert told.measured.account.entries == 0
+        assert told.measured.update_copies is None
+        assert told.workload == cost.Workload(0, 0, 0, 6_000), "nothing was asked since: other shapes are judged by what was"
+        for i in range(500):
+            db.get(key(10_000 + i))
+        fill(db, 6_000, 9_000)
+        told = cost.explain(db)
+        assert told.measured.account.entries == 3_000
+        assert told.measured.account.absent == 500
+        assert told.workload.mix == (500 / 3500, 0, 0, 3000 / 3500)
+        assert cost.measured(db).account.entries == whole.account.entries + 3_000
+    with lsmkv.open("/db", lsmkv.Options(**options)) as db:
+        assert cost.explain(db).measured.account.entries == 3_000, "on record"
+        assert db.stats().totals.entries == 9_000
