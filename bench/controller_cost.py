@@ -1,7 +1,9 @@
 """What looking and deciding cost: ``python -m bench.controller_cost [ROUNDS]``, one load with and without a controller.
 
-An advising controller looks, decides and writes its journal, but never touches the tree, so both stores do the same work. Rounds
-alternate; each runs single writes, single reads, batches and scans on a store of 200,000 entries with background threads.
+An advising controller looks, decides and writes its journal, but never touches the tree, so both stores do the same work. Pairs
+of rounds, each other pair in the other order; a round is single writes, single reads, batches and scans on a store of 200,000
+entries with background threads. Told are operations for a second of the process's own processor time, which other work on the
+machine disturbs least, and what the controller counts itself: the part of the time that its looks took.
 """
 
 import sys
@@ -10,22 +12,24 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, process_time
 
 import lsmkv
 
-ENTRIES, BATCH, SECONDS = 200_000, 128, 4.0
+ENTRIES, BATCH, SECONDS = 200_000, 128, 2.0
+ADVISE = lsmkv.Adaptive(mode="advise")
 
 
-def operations_per_s(path: Path, controller: lsmkv.Adaptive | None) -> tuple[float, int]:
-    """Operations a second (a key of a batch counts as one), and windows that the controller has looked at."""
+def round_of(path: Path, controller: lsmkv.Adaptive | None, seconds: float = SECONDS) -> tuple[float, int, float]:
+    """Operations a processor second (a key of a batch counts as one), windows that were looked at, and what looks took of the time."""
     rng = Random(1)
     keys = [rng.randbytes(16) for _ in range(ENTRIES)]
-    with lsmkv.open(path, lsmkv.Options(memtable_bytes=2 << 20, controller=controller)) as db:
+    with lsmkv.open(path, lsmkv.Options(memtable_bytes=2 << 20)) as db:
         db.put_many((key, key * 4) for key in keys)
         db.settle()
-        done, start = 0, perf_counter()
-        while perf_counter() - start < SECONDS:
+        db.set_options(controller=controller)
+        done, start, used = 0, perf_counter(), process_time()
+        while perf_counter() - start < seconds:
             for _ in range(50):
                 db.get(keys[rng.randrange(ENTRIES)])
                 db.put(keys[rng.randrange(ENTRIES)], b"v" * 64)
@@ -34,25 +38,27 @@ def operations_per_s(path: Path, controller: lsmkv.Adaptive | None) -> tuple[flo
             for _ in islice(db.scan(start=rng.randbytes(4)), 32):
                 pass
             done += 100 + 2 * BATCH + 1
-        rate, told = done / (perf_counter() - start), db.stats().controller
-    return rate, told.windows if told else 0
+        took, used, told = perf_counter() - start, process_time() - used, db.stats().controller
+    return done / used, told.windows if told else 0, told.look_s / took if told else 0.0
 
 
-def main(rounds: int) -> None:
+def main(pairs: int) -> None:
     """Alternate, and say what came out."""
-    rates: dict[str, list[float]] = {"without": [], "advise": []}
-    windows = 0
-    for _ in range(rounds):
-        for name, controller in (("without", None), ("advise", lsmkv.Adaptive(mode="advise"))):
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    windows, shares = 0, []
+    for number in range(-1, pairs):  # the first pair warms up: code is imported, files and sums are cached
+        for advised in (False, True) if number % 2 else (True, False):
             with TemporaryDirectory() as directory:
-                rate, looked = operations_per_s(Path(directory) / "store", controller)
-            rates[name].append(rate)
-            windows += looked
-    without, advise = median(rates["without"]), median(rates["advise"])
-    pairs = sorted(with_it / bare - 1 for bare, with_it in zip(rates["without"], rates["advise"], strict=True))
-    print(f"without {without:,.0f} operations a second, with {advise:,.0f}: {advise / without - 1:+.1%}")
-    print(f"pairs from {pairs[0]:+.1%} to {pairs[-1]:+.1%}; {windows / rounds / SECONDS:.1f} windows a second")
+                rate, looked, share = round_of(Path(directory) / "store", ADVISE if advised else None)
+            if number >= 0:
+                rates[advised].append(rate)
+                windows += looked
+                shares += [share] if advised else []
+    ratios = sorted(with_it / bare - 1 for bare, with_it in zip(rates[False], rates[True], strict=True))
+    print(f"without {median(rates[False]):,.0f} operations a processor second, with {median(rates[True]):,.0f}")
+    print(f"{pairs} pairs: {median(ratios):+.1%} in the median, from {ratios[0]:+.1%} to {ratios[-1]:+.1%}")
+    print(f"looks took {median(shares):.2%} of the time; {windows / pairs / SECONDS:.1f} windows a second")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 8)

@@ -291,6 +291,11 @@ class Ledger:
             tuple(level.account() for level in self._levels),
         )
 
+    def operations(self) -> int:
+        """Writes, scans, and lookups that no memtable answered, since opening: a few additions, where an account is many."""
+        found = sum(kind.found + kind.row_hits for level in self._levels for kind in (level.gets, level.bare_gets))
+        return self.calls.absent + self.calls.scans + self.calls.entries + found
+
     def totals(self) -> Account:
         """What was counted since the store was created, as far as it is on record."""
         return self.recorded + self.account()

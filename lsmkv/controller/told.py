@@ -42,6 +42,8 @@ class ControllerStats:
     """What decisions have taken of it, by their predictions."""
     journal_failures: int
     """Lines that could not be written."""
+    look_s: float
+    """Seconds of processor time that looking and deciding took; merges that were decided are not among them."""
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, ready for JSON."""

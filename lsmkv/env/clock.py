@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock", "clock_face", "cpu_s", "zone_s"]
+__all__ = ["Clock", "SystemClock", "clock_face", "cpu_s", "thread_cpu_s", "zone_s"]
 
 
 class Clock(Protocol):
@@ -37,6 +37,11 @@ def zone_s() -> int:
 def cpu_s() -> float:
     """Seconds of processor time that this process has used: for experiments beside other work."""
     return time.process_time()
+
+
+def thread_cpu_s() -> float:
+    """Seconds of processor time that the calling thread has used: what a piece of background work costs."""
+    return time.thread_time()
 
 
 class SystemClock:

@@ -46,6 +46,9 @@ class Pilot:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._since: Account | None = None
+        self._counted = 0
+        """Operations when the last window ended."""
+        self.look_s = 0.0
         self._books = Books()
         self._number: int | None = None
         self._advised: dict[type, Decision] = {}
@@ -59,15 +62,14 @@ class Pilot:
         core = self._core
         if settings.mode != "on":
             self._give_up()
-        account = core.ledger.account()
-        if self._since is None:
-            self._since = account
+        counted = core.ledger.operations()
+        if self._since is not None and counted - self._counted < window_operations(core.state.shape.entries):
             return
-        window = window_of(account - self._since, settings.prices)
-        shape = seen_shape(core)
-        if window.done.total < window_operations(shape.entries):
-            return
+        account, since, self._counted = core.ledger.account(), self._since, counted
         self._since = account
+        if since is None:
+            return
+        window, shape = window_of(account - since, settings.prices), seen_shape(core)
         self._windows += 1
         point = steered(core.policy)
         self._idle = point if isinstance(point, str) else ""
@@ -132,6 +134,7 @@ class Pilot:
             seen_blocks=books.blocks,
             spent_blocks=books.spent,
             journal_failures=journal.failures if journal is not None else 0,
+            look_s=self.look_s,
         )
 
     def _overtake(self) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lsmkv.controller.settings import Adaptive
 from lsmkv.controller.told import ControllerStats
+from lsmkv.env.clock import thread_cpu_s
 from lsmkv.errors import LsmError
 from lsmkv.live.core import Core
 from lsmkv.policy.base import Task
@@ -60,6 +61,7 @@ class Steering:
             from lsmkv.maintain.pilot import Pilot  # noqa: PLC0415 - most stores have no controller
 
             self._pilot = Pilot(self._core)
+        began = thread_cpu_s()
         try:
             self._pilot.look(settings)
         except LsmError:  # a switch that the disk refused: told and tried again like any other work
@@ -69,6 +71,8 @@ class Steering:
             self._core.work.failures += 1
         else:
             self._broken = None
+        finally:
+            self._pilot.look_s += thread_cpu_s() - began
 
     @property
     def _acting(self) -> bool:
@@ -107,4 +111,4 @@ class Steering:
             told = pilot.stats(settings)
             return told if broken is None else replace(told, idle=broken[1])
         idle = 'the mode is "off"' if settings.mode == "off" else "it has not looked yet"
-        return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0)
+        return ControllerStats(settings.mode, idle, 0, 0, {}, {}, 0.0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0.0)
