@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
+from math import log2
 
 from lsmkv.cost.checks import number, whole
 from lsmkv.cost.filters import ALLOCATIONS, filter_bits
@@ -37,6 +38,8 @@ class Walk:
     flushes: int
     written: tuple[int, ...]
     """Entries written into each level; level 0: flushed. Moves write nothing."""
+    passes: float = 0.0
+    """Entries that merges read, each times log2 of the runs merged with it: what sorting them together takes."""
 
 
 def walk(
@@ -93,7 +96,7 @@ def walks(
     shape, written = start or TreeShape(level0_runs=whole("level0_runs", level0_runs, 0)), [0]
     made = max((t.number for t in shape.tables), default=0)
     versions = _Versions(live, {t.number: t.entries for t in shape.tables})
-    arrivals = (1, shape.buffer_entries) if shape.buffer_entries else (0, 0)
+    arrivals, passes = (1, shape.buffer_entries) if shape.buffer_entries else (0, 0), 0.0
 
     def filtered(table: TableMeta, level: int, task: Task | None) -> TableMeta:
         """A table that is being written, with its filter."""
@@ -106,7 +109,7 @@ def walks(
         return replace(table, filter_bits=filter_bits(table.entries, each))
 
     for flushes in count():
-        yield Walk(shape, flushes, tuple(written))
+        yield Walk(shape, flushes, tuple(written), passes)
         made += 1
         shape = _flushed(shape, filtered(_flush_table(made, flush_entries, entry_bytes), 0, None))
         written[0] += flush_entries
@@ -116,7 +119,9 @@ def walks(
                 break
             made += 1
             arrivals = count_arrival(arrivals, shape, task)
+            sizes = [t.entries for t in input_tables(shape, task)]
             shape, wrote = _done(shape, task, made, versions, filtered)
+            passes += sum(sizes) * log2(len(sizes)) if wrote else 0.0
             shape = replace(shape, buffer_entries=mean_arrival(arrivals))
             written += [0] * (task.output_level + 1 - len(written))
             written[task.output_level] += wrote

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from lsmkv.cost.records import Cost
 from lsmkv.lab.subject import Setup, Subject, Tally
 
-__all__ = ["COSTS", "Measure", "measures", "predicted"]
+__all__ = ["COSTS", "LONG_RUN", "LONG_RUN_COSTS", "PASSES", "Measure", "measures", "predicted"]
 
 COSTS = (
     "zero_lookup_blocks",
@@ -27,11 +27,19 @@ COSTS = (
 )
 """Names as in :class:`lsmkv.cost.Cost`."""
 
+LONG_RUN = "long run"
+"""The phase of rows that set the mean over a cycle of the last level, by which shapes are chosen, beside what a window measured."""
+LONG_RUN_COSTS = ("zero_lookup_blocks", "lookup_blocks", "scan_blocks", "update_blocks")
+"""The costs that are compared when a shape is chosen."""
+PASSES = "merge_passes"
+"""Predicted only, for the seconds of writes: entries that merges read, times log2 of the runs merged, per entry written."""
+
 
 class Measure(NamedTuple):
     """One number, and what it rests on."""
 
-    value: float
+    value: float | None
+    """None: nobody counts it."""
     operations: int
     false_positives: int | None = None
     """None: not a matter of filters."""

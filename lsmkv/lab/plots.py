@@ -72,7 +72,7 @@ def _lines(chart: Axes, rows: Sequence[Record], x: str, y: str, by: str, **style
 
 def _scatter(rows: Rows, directory: Path) -> list[Path]:
     """Predicted against measured, a chart for each cost."""
-    told = [row for row in rows if row.get("predicted") is not None and row.get("slice", 0) == 0]
+    told = [row for row in rows if row.get("predicted") is not None and row["measured"] is not None and row.get("slice", 0) == 0]
     costs = list(dict.fromkeys(str(row["cost"]) for row in told))
     across = min(3, len(costs))
     figure, charts = _figure(across, -(-len(costs) // across))

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lsmkv.lab.measures import LONG_RUN, PASSES
 from lsmkv.lab.named import MIXES
 from lsmkv.lab.tidy import Record
 from lsmkv.lab.workload import Mix
@@ -79,10 +80,11 @@ class Choice(NamedTuple):
 
 
 def score(rows: Iterable[Record], phases: Sequence[str] | None = None) -> list[Score]:
-    """Each cost that was predicted, over all cells (of these phases)."""
+    """Each cost that was predicted and measured, over all cells (of these phases; None: all trees as they were)."""
     by_cost: defaultdict[str, list[Record]] = defaultdict(list)
     for row in rows:
-        if row["predicted"] is not None and (phases is None or row["phase"] in phases):
+        of_phase = row["phase"] != LONG_RUN if phases is None else row["phase"] in phases
+        if row["predicted"] is not None and row["measured"] is not None and of_phase:
             by_cost[str(row["cost"])].append(row)
     return [_score(cost, found) for cost, found in by_cost.items()]
 
@@ -130,7 +132,7 @@ _FEATURES = {
     "absent_cpu_s": ("zero_lookup_filter_checks", "zero_lookup_blocks"),
     "present_cpu_s": ("lookup_filter_checks", "lookup_blocks"),
     "scan_cpu_s": ("scan_blocks",),
-    "write_cpu_s": ("update_copies",),
+    "write_cpu_s": (PASSES,),
 }
 """What the seconds of each kind of operation are made of, besides a constant."""
 
@@ -160,12 +162,12 @@ def seconds(rows: Iterable[Record]) -> list[Record]:
 def choices(rows: Iterable[Record], filters: str = "monkey") -> list[Choice]:
     """For each of the five mixes, what the model chooses among the trees measured and what that costs, in blocks.
 
-    By the steady rows of one filter allocation: the tree whose predicted cost per operation is least, beside the one whose
-    measured cost is, both at the same moments. (:func:`lsmkv.cost.best_shape` chooses for all moments of a cycle.)
+    By the rows of the long run, of one filter allocation: the tree that :func:`lsmkv.cost.best_shape` chooses, whose predicted
+    cost per operation is least on average over a cycle, beside the one whose measured cost is.
     """
     costs: dict[str, defaultdict[str, dict[str, float]]] = {"predicted": defaultdict(dict), "measured": defaultdict(dict)}
     for row in rows:
-        if row["phase"] == "steady" and row["filters"] == filters and row["predicted"] is not None:
+        if row["phase"] == LONG_RUN and row["filters"] == filters:
             for side, found in costs.items():
                 found[str(row["policy"])][str(row["cost"])] = _number(row, side)
     if not costs["measured"]:

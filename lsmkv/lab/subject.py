@@ -54,6 +54,8 @@ class Setup:
     key_bytes: int = 16
     value_bytes: int = 32
     chain_keys: int = 1
+    block_cache_bytes: int = 32 << 20
+    """No count depends on it, but processor time does."""
     seed: int = 0
 
     @property
@@ -114,6 +116,7 @@ class Subject:
                 level0_runs=setup.level0_runs,
                 filter_bits_per_key=setup.filter_bits_per_key,
                 filter_allocation="uniform" if setup.filters == "uniform" else "monkey",
+                block_cache_bytes=setup.block_cache_bytes,
                 hash_column_bytes=0,  # they answer without filters and blocks
             ),
         )

@@ -5,6 +5,8 @@ last level half full where the size ratio lets it be; then keys are overwritten 
 and the *steady* costs are those of a whole last-level cycle, lookups and scans at moments spread over it, in no step with
 any level.
 
+Processor seconds are those of a store without a block cache: what a cache holds just then would tell more of them than the tree.
+
 What is predicted follows from the settings alone: the policy is walked on paper (:mod:`lsmkv.cost.walk`), and
 :func:`lsmkv.cost.predict` counts what that tree costs. It never sees a rate, a count or a byte of the store. When each moment
 comes is decided by the same walk, before the store is opened.
@@ -19,13 +21,14 @@ from statistics import fmean
 
 import numpy as np
 
+from lsmkv.cost.choice import judge
 from lsmkv.cost.grids import shape_name
 from lsmkv.cost.model import predict
 from lsmkv.cost.records import Workload
 from lsmkv.cost.typical import GOLDEN
 from lsmkv.cost.walk import Walk, walks
 from lsmkv.errors import InvalidArgumentError
-from lsmkv.lab.measures import COSTS, Measure, measures, predicted
+from lsmkv.lab.measures import COSTS, LONG_RUN, LONG_RUN_COSTS, PASSES, Measure, measures, predicted
 from lsmkv.lab.subject import Setup, Subject
 from lsmkv.lab.tidy import Record, Rows, digest, version
 from lsmkv.policy.base import Policy
@@ -43,6 +46,8 @@ FILTERS = ("monkey", "uniform")
 BETWEEN = {4: 2, 6: 2, 10: 3}
 """K of the policy between leveled and lazy leveling, by size ratio."""
 
+NOT_COUNTED = Measure(None, 0)
+
 SCAN = 32
 MOST_ROUNDS = 8
 """Times all keys are overwritten, at most, while the last level is waited for."""
@@ -56,12 +61,13 @@ class Sizes:
     """Keys. With arrivals of 1,000 a tree of size ratio 10 is half full (543 to base 10), and all have three levels or more."""
     flush_entries: int = 500
     level0_runs: int = 1
-    moments: int = 10
-    absent: int = 12_000
+    moments: int = 30
+    """Looks at a tree in steady state. A look at one that grows is as long as all of them together."""
+    absent: int = 4_000
     """Lookups of absent keys at each moment."""
-    present: int = 12_000
-    """Lookups of present keys: few enough meet a false positive that fewer would not tell 0.005 of a block."""
-    scans: int = 200
+    present: int = 1_400
+    """Lookups of present keys: few meet a false positive, and 12,000 in a row could not tell 0.005 of a block for certain."""
+    scans: int = 70
 
     def __post_init__(self) -> None:
         """Refuse what cannot be, naming the field."""
@@ -101,6 +107,10 @@ class Plan:
     window: int
     """Flushes of the window: whole cycles of the last level."""
     steady: list[Moment]
+    passes: float = 0.0
+    """Of merges (:class:`lsmkv.cost.walk.Walk`), per entry written in the window."""
+    long_run: dict[str, float] = field(default_factory=dict)
+    """Blocks of each operation as :func:`lsmkv.cost.best_shape` reckons with them."""
 
 
 def grid(ratios: Sequence[int] = RATIOS) -> list[Policy]:
@@ -117,27 +127,40 @@ def grid(ratios: Sequence[int] = RATIOS) -> list[Policy]:
 
 def plan_cell(policy: Policy, filters: str, sizes: Sizes, seed: int) -> Plan:
     """When to look at this cell, and what will be seen, from the settings alone. I/O: none."""
-    setup = Setup(policy=policy, filters=filters, flush_entries=sizes.flush_entries, level0_runs=sizes.level0_runs, seed=seed)
+    setup = Setup(
+        policy=policy,
+        filters=filters,
+        flush_entries=sizes.flush_entries,
+        level0_runs=sizes.level0_runs,
+        block_cache_bytes=0,
+        seed=seed,
+    )
     grown = [round(sizes.flushes * part) for part in (0.6, 1.0)]
     load = list(_walk(setup, sizes.flushes, None, None))
     plan = Plan(setup, sizes, [], 0, 0, [])
     for flushes in grown:
         at = load[flushes - 1]
         said = _said(at.shape, setup, None)
-        copies = sum(at.written) / (flushes * sizes.flush_entries)
-        plan.grown.append(Moment(flushes, said | _said_writes(copies, said, setup)))
+        entries = flushes * sizes.flush_entries
+        writes = _said_writes(sum(at.written) / entries, said, setup) | {PASSES: at.passes / entries}
+        plan.grown.append(Moment(flushes, said | writes))
     live = sizes.flushes * sizes.flush_entries
-    steps = [at.shape for at in _walk(setup, MOST_ROUNDS * sizes.flushes, load[-1].shape, live)]
+    walked = list(_walk(setup, MOST_ROUNDS * sizes.flushes, load[-1].shape, live))
+    steps = [at.shape for at in walked]
     rounds = _rounds(steps, live)
     least = sizes.flushes // 3
     plan.warm = next((at for at in rounds if at >= least), 0)
     plan.window = next((at for at in rounds if at >= plan.warm + 2 * least), 0) - plan.warm
     if not plan.warm or plan.window <= 0:
         raise InvalidArgumentError(f"entries: the last level of {shape_name(policy)} does not go round twice in so few writes")
+    window = (plan.warm, plan.warm + plan.window)
+    begun, ended = (walked[flushes - 1].passes for flushes in window)
+    passes = {PASSES: (ended - begun) / (plan.window * sizes.flush_entries)}
     for number in range(sizes.moments):
         flushes = 1 + int((0.5 + number * GOLDEN) % 1 * (plan.window - 1))  # in no step with any level
-        plan.steady.append(Moment(flushes, _said(steps[plan.warm + flushes - 1], setup, live)))
+        plan.steady.append(Moment(flushes, _said(steps[plan.warm + flushes - 1], setup, live) | passes))
     plan.steady.sort(key=lambda moment: moment.flushes)
+    plan.long_run = _said_for_long(setup, live)
     return plan
 
 
@@ -171,6 +194,12 @@ def _rounds(steps: Sequence[TreeShape], live: int) -> list[int]:
 def _said(shape: TreeShape, setup: Setup, live: int | None) -> dict[str, float]:
     """What the model says of a shape."""
     return predicted(predict(Workload(scan_entries=SCAN, live_entries=live), shape, setup.system()))
+
+
+def _said_for_long(setup: Setup, live: int) -> dict[str, float]:
+    """What the model says on average over a cycle: the numbers by which :func:`lsmkv.cost.best_shape` chooses."""
+    blocks = judge(setup.policy, Workload(scan_entries=SCAN, live_entries=live), setup.system()).blocks
+    return dict(zip(LONG_RUN_COSTS, blocks.vector, strict=True))
 
 
 def _said_writes(copies: float, said: dict[str, float], setup: Setup) -> dict[str, float]:
@@ -220,13 +249,17 @@ def _overwrite(plan: Plan, subject: Subject, rng: np.random.Generator) -> Iterat
         subject.overwrite(rng.integers(0, keys, each))
     found = measures(subject) | {"space_amplification": Measure(fmean(spaces), len(spaces))}
     yield from _rows(plan, "steady", [moment.said for moment in plan.steady], found, subject)
+    same = {name: found[name] for name in LONG_RUN_COSTS}
+    subject.reset()
+    yield from _rows(plan, LONG_RUN, [plan.long_run], same, subject)
 
 
 def _look(plan: Plan, subject: Subject, rng: np.random.Generator, times: int) -> None:
-    """Lookups and scans on the tree as it is; absent keys ``times`` as many, so that each row rests on as many."""
+    """Lookups and scans on the tree as it is, ``times`` as many as at a moment, so that each row rests on as many."""
     subject.absent(rng.integers(0, subject.born, times * plan.sizes.absent))
-    subject.present(rng.integers(0, subject.born, plan.sizes.present))
-    subject.scans(rng.integers(0, subject.born, plan.sizes.scans), [SCAN] * plan.sizes.scans)
+    subject.present(rng.integers(0, subject.born, times * plan.sizes.present))
+    scans = times * plan.sizes.scans
+    subject.scans(rng.integers(0, subject.born, scans), [SCAN] * scans)
 
 
 def _rows(
@@ -243,8 +276,10 @@ def _rows(
         "filters": setup.filters,
     }
     origin = {"seed": setup.seed, "version": version(), "config": digest({**asdict(plan.sizes), **settings})}
-    for name in COSTS:
-        one = found[name]
+    for name in (*COSTS, PASSES):
+        if name not in said[0]:
+            continue
+        one = found.get(name, NOT_COUNTED)
         yield {
             **settings,
             "cost": name,
