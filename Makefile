@@ -15,11 +15,12 @@ DEMO_ARGS   ?=
 BENCH_ARGS  ?= --quick
 LESSONS     ?=
 NOTEBOOKS   ?=
+NOTE        ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-adapters test-sglang test-vllm test-lmcache test-transformers check bench lessons notebooks docs format clean
+.PHONY: help demo test test-adapters test-sglang test-vllm test-lmcache test-transformers check bench lessons notebooks docs validate format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -70,10 +71,14 @@ docs: $(VENV)/.set-dev ## write again what is made by commands: docs/cli.md, REA
 	$(BIN)/python docs/conformance_page.py docs/conformance.json docs/conformance.md
 	$(BIN)/python docs/policy_pictures.py docs/policies
 	$(BIN)/python docs/lab_tables.py docs/cost-model.md
+	$(BIN)/python docs/lab_page.py docs/lab.md
 	$(BIN)/lsmkv lab curves --plots docs/lab
 	$(BIN)/python docs/lessons/run.py --draw
 	$(BIN)/python docs/lessons/run.py --write
 	$(BIN)/python -m bench docs
+
+validate: $(VENV)/.set-dev ## measure again how near the cost model comes, and write the pages (15 quiet minutes; NOTE="of the machine")
+	$(BIN)/python docs/validate.py --note "$(NOTE)"
 
 format: $(VENV)/.set-dev ## let ruff format the code and repair what it can
 	$(BIN)/ruff check --fix .

@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from lsmkv.cli.output import FAILED, console, emit_json, guard
+from lsmkv.cli.output import FAILED, INTERRUPTED, console, emit_json, guard
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.phases.live import LiveOutcome, live_sequence, small_sequence
 from lsmkv.lab.phases.result import Result, check, load_result, save_result
 from lsmkv.lab.phases.rivals import SHAPES
 from lsmkv.lab.phases.sequences import draw_sequence
-from lsmkv.lab.phases.trial import STRATEGIES, constants_seed, try_sequence
+from lsmkv.lab.phases.trial import STRATEGIES, Outcome, constants_seed, try_sequence
 
 __all__ = ["phases"]
+
+CUT_SHORT = "interrupted: these are the sequences that were done by then"
+NOTHING_DONE = "interrupted before a sequence was done: nothing is written"
 
 Count = Annotated[int, typer.Option(min=1, help="Sequences to simulate.")]
 Engine = Annotated[int, typer.Option(min=0, help="Sequences to run in the engine as well.")]
@@ -50,7 +53,10 @@ def phases(
     check_it: Check = False,
     as_json: Json = False,
 ) -> None:
-    """Play workloads that change by every static shape, by simpler rules and by the controller; costs over the best static."""
+    """Play workloads that change by every static shape, by simpler rules and by the controller; costs over the best static.
+
+    Ctrl-C keeps the sequences that are done.
+    """
     with guard(as_json=as_json):
         if check_it and given is None:
             msg = "--check needs --from FILE: the result that is to be checked"
@@ -67,13 +73,21 @@ def phases(
         if check_it and given is not None:
             _check(given)
             return
-        result = load_result(given)[0] if given is not None else _run(seed or constants_seed(), sequences, engine)
-        if out is not None:
-            save_result(result, out)
-        if as_json:
-            emit_json(result.to_dict())
+        interrupted = False
+        if given is not None:
+            result = load_result(given)[0]
         else:
-            _tell(result)
+            result, interrupted = _run(seed or constants_seed(), sequences, engine)
+        if result.sequences:
+            if out is not None:
+                save_result(result, out)
+            if as_json:
+                emit_json(result.to_dict())
+            else:
+                _tell(result)
+        if interrupted:
+            typer.echo(CUT_SHORT if result.sequences else NOTHING_DONE, err=True)
+            raise typer.Exit(INTERRUPTED)
 
 
 def _check(path: Path) -> None:
@@ -86,19 +100,24 @@ def _check(path: Path) -> None:
     typer.echo(f"{path}: made with these constants, its first sequence plays as it says, every target that must be kept is kept")
 
 
-def _run(seed: str, count: int, engine: int) -> Result:
-    """Play everything, with a bar."""
-    done, live = [], []
-    with _bar(count + engine * (len(SHAPES) + 1)) as step:
-        for number in range(count):
-            done.append(try_sequence(draw_sequence(seed, number)))
-            step(f"sequence {number}")
-        for number in range(engine):
-            for outcome in live_sequence(small_sequence(seed, number)):
-                if isinstance(outcome, LiveOutcome):
-                    live.append(outcome)
-                step(f"sequence {number} in the engine")
-    return Result(seed, tuple(done), tuple(live))
+def _run(seed: str, count: int, engine: int) -> tuple[Result, bool]:
+    """Play everything, with a bar; until the end or Ctrl-C."""
+    done: list[Outcome] = []
+    live: list[LiveOutcome] = []
+    interrupted = False
+    try:
+        with _bar(count + engine * (len(SHAPES) + 1)) as step:
+            for number in range(count):
+                done.append(try_sequence(draw_sequence(seed, number)))
+                step(f"sequence {number}")
+            for number in range(engine):
+                for outcome in live_sequence(small_sequence(seed, number)):
+                    if isinstance(outcome, LiveOutcome):
+                        live.append(outcome)
+                    step(f"sequence {number} in the engine")
+    except KeyboardInterrupt:
+        interrupted = True
+    return Result(seed, tuple(done), tuple(live)), interrupted
 
 
 class _Step:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lsmkv.errors import InvalidArgumentError
+from lsmkv.lab.measures import LONG_RUN
 
 if TYPE_CHECKING:
     from lsmkv.lab.tidy import Record, Rows
@@ -72,7 +73,7 @@ def _lines(chart: Axes, rows: Sequence[Record], x: str, y: str, by: str, **style
 
 def _scatter(rows: Rows, directory: Path) -> list[Path]:
     """Predicted against measured, a chart for each cost."""
-    told = [row for row in rows if row.get("predicted") is not None and row["measured"] is not None and row.get("slice", 0) == 0]
+    told = [row for row in _whole(rows) if row.get("predicted") is not None]
     costs = list(dict.fromkeys(str(row["cost"]) for row in told))
     across = min(3, len(costs))
     figure, charts = _figure(across, -(-len(costs) // across))
@@ -99,6 +100,11 @@ def _scatter(rows: Rows, directory: Path) -> list[Path]:
     return [_save(figure, directory / "predicted-measured.png")]
 
 
+def _whole(rows: Rows) -> list[Record]:
+    """What was measured in whole phases, each cost once."""
+    return [row for row in rows if row["measured"] is not None and row.get("slice", 0) == 0 and row["phase"] != LONG_RUN]
+
+
 def _kind(row: Record) -> str:
     """The policy of a row without its numbers."""
     return str(row["policy"]).partition(" ")[0]
@@ -108,10 +114,9 @@ def _frontier(rows: Rows, directory: Path) -> list[Path]:
     """What writing costs against what reading costs: a point for each tree, the size ratio beside it."""
     cells: defaultdict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     ratio: dict[str, str] = {}
-    for row in rows:
-        if row.get("slice", 0) == 0:
-            cells[str(row["policy"]), str(row["filters"]), str(row["phase"])][str(row["cost"])] = _number(row, "measured")
-            ratio[str(row["policy"])] = str(row["size_ratio"])
+    for row in _whole(rows):
+        cells[str(row["policy"]), str(row["filters"]), str(row["phase"])][str(row["cost"])] = _number(row, "measured")
+        ratio[str(row["policy"])] = str(row["size_ratio"])
     known = {cost for cell in cells.values() for cost in cell}
     reads = [name for name in ("zero_lookup_blocks", "lookup_blocks", "scan_blocks") if name in known]
     if "update_copies" not in known or not reads:

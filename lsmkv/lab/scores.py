@@ -147,7 +147,7 @@ def seconds(rows: Iterable[Record]) -> list[Record]:
         cells[tuple(str(row[name]) for name in ("policy", "filters", "phase"))][str(row["cost"])] = row
     told: list[Record] = []
     for cost, features in _FEATURES.items():
-        usable = [cell for cell in cells.values() if cost in cell]
+        usable = [cell for cell in cells.values() if {cost, *features} <= cell.keys()]
         inputs = np.array([[1.0, *(_number(cell[name], "predicted") for name in features)] for cell in usable])
         found = np.array([_number(cell[cost], "measured") for cell in usable])
         fit = np.arange(len(usable)) % 2 == 0

@@ -99,6 +99,7 @@ def test_seconds_are_fitted_on_every_second_cell_and_told_for_the_others() -> No
     for number in range(12):
         cell = {"policy": f"p{number}"}
         told += [row("merge_passes", float(number), None, **cell), row("write_cpu_s", 0.0, 2e-6 + 3e-6 * number, **cell)]
+    told.append(row("write_cpu_s", 0.0, 1.0, policy="of an earlier version, which did not say what its merges took"))
     judged = seconds(told)
     assert [one["policy"] for one in judged] == [f"p{number}" for number in (1, 3, 5, 7, 9, 11)]
     assert all(one["predicted"] == pytest.approx(one["measured"]) for one in judged)

@@ -21,6 +21,10 @@ BETTER_THAN_LEVELING = 1.2
 """So many times cheaper than leveling at 10 the default has to be, on average over the sequences."""
 
 
+FEWEST = 30
+"""Sequences of a result that is published."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """A whole trial."""
@@ -95,7 +99,7 @@ def load_result(path: Path) -> tuple[Result, str]:
 
 
 def check(path: Path) -> list[str]:
-    """What is wrong with a committed result: made with other constants, not what this version plays, a target missed.
+    """What is wrong with a committed result: made with other constants, not what this version plays, cut short, a target missed.
 
     The first sequence is played again. Raises as :func:`load_result`. I/O: reads it.
     """
@@ -106,6 +110,8 @@ def check(path: Path) -> list[str]:
     if result.seed != made_with:
         return [f"{path} is no trial to publish: its seed {result.seed!r} was chosen, not the hash of the constants"]
     found = [text for text in result.misses() if text.startswith("must")]
+    if len(result.sequences) < FEWEST:
+        found.append(f"{path} has {len(result.sequences)} sequences, not {FEWEST}: run `lsmkv lab phases --out {path}` to its end")
     first = result.sequences[0]
     if try_sequence(draw_sequence(result.seed, first.number)) != first:
         found.append(f"sequence {first.number} does not play as {path} says: run `lsmkv lab phases --out {path}` again")
