@@ -21,7 +21,7 @@ ADVISE = lsmkv.Adaptive(mode="advise")
 
 
 def round_of(path: Path, controller: lsmkv.Adaptive | None, seconds: float = SECONDS) -> tuple[float, int, float]:
-    """Operations a processor second (a key of a batch counts as one), windows that were looked at, and what looks took of the time."""
+    """Operations a processor second (a key of a batch counts as one), windows looked at, what looks took of the time."""
     rng = Random(1)
     keys = [rng.randbytes(16) for _ in range(ENTRIES)]
     with lsmkv.open(path, lsmkv.Options(memtable_bytes=2 << 20)) as db:

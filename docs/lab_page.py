@@ -52,7 +52,10 @@ def ablation() -> str:
         lines[str(row["phase"]), str(row["policy"])][str(row["cost"])] = row
     heads = ("phase", "tree", *(head for _, head in SHOWN))
     told = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    told += [f"| {phase} | {tree} | {' | '.join(_cell(line.get(cost)) for cost, _ in SHOWN)} |" for (phase, tree), line in lines.items()]
+    told += [
+        f"| {phase} | {tree} | {' | '.join(_cell(line.get(cost)) for cost, _ in SHOWN)} |"
+        for (phase, tree), line in lines.items()
+    ]
     return "\n".join(told) + "\n"
 
 
@@ -71,9 +74,13 @@ def validate() -> str:
     missed = ", ".join(f"`{one.cost}`" for one in told if not one.reached)
     chosen = choices(rows)
     good = sum(one.regret <= TARGETS.regret for one in chosen)
+    reached = sum(one.reached for one in told)
+    costs = f"Of {len(told)} costs, {reached} reach their targets{f' (not {missed})' if missed else ''}"
+    if not chosen:
+        return f"{costs}.\n"
     return (
-        f"Of {len(told)} costs, {sum(one.reached for one in told)} reach their targets{f' (not {missed})' if missed else ''}; for {good} of "
-        f"{len(chosen)} mixes the shape that\n`best_shape` chooses costs at most {TARGETS.regret:.0%} more than the best one measured.\n"
+        f"{costs}; for {good} of {len(chosen)} mixes the shape that\n"
+        f"`best_shape` chooses costs at most {TARGETS.regret:.0%} more than the best one measured.\n"
     )
 
 
@@ -82,8 +89,8 @@ def phases() -> str:
     result = load_result(HERE / "controller.json")[0]
     told = result.spread("default")
     return (
-        f"In the committed result of {len(result.sequences)} sequences the controller costs {told.mean:.3f} times what the best static "
-        f"shape in hindsight does\non average, {told.most:.3f} times at most.\n"
+        f"In the committed result of {len(result.sequences)} sequences the controller costs {told.mean:.3f} times what the best "
+        f"static shape in hindsight\ndoes on average, {told.most:.3f} times at most.\n"
     )
 
 

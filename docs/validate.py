@@ -11,9 +11,9 @@ import json
 import platform
 import subprocess
 import sys
-import time
 from argparse import ArgumentParser
-from os import sched_getaffinity
+from datetime import UTC, datetime
+from multiprocessing import cpu_count
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,13 +27,13 @@ def main() -> None:
     parser.add_argument("--like-before", action="store_true", help="write the pages from the rows that are there")
     given = parser.parse_args()
     if not given.like_before:
-        began = time.monotonic()
+        began = datetime.now(UTC)
         subprocess.run([Path(sys.executable).parent / "lsmkv", "lab", "validate", "--csv", CSV], check=True)  # noqa: S603 - our own
         about = {
-            "machine": f"{len(sched_getaffinity(0))} cores, {platform.system()}",
-            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "machine": f"{cpu_count()} cores, {platform.system()}",
+            "date": f"{began:%Y-%m-%d}",
             "python": platform.python_version(),
-            "minutes": round((time.monotonic() - began) / 60),
+            "minutes": round((datetime.now(UTC) - began).total_seconds() / 60),
             "note": given.note,
         }
         ABOUT.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from operator import add, attrgetter, sub
-from typing import Self
+from typing import Self, TypeAlias
 
 __all__ = ["BlockCounts", "CallCounters", "Counters", "Counts", "WorkCounters", "WorkCounts"]
 
@@ -25,13 +24,13 @@ class Counts:
 
     def __add__(self, other: Self) -> Self:
         """Both together."""
-        kind, (_, values) = type(self), _fields(type(self))
-        return kind(*map(add, values(self), values(other)))
+        values = _fields(type(self))[1]
+        return type(self)(*map(add, values(self), values(other)))
 
     def __sub__(self, other: Self) -> Self:
         """What came after ``other`` was taken."""
-        kind, (_, values) = type(self), _fields(type(self))
-        return kind(*map(sub, values(self), values(other)))
+        values = _fields(type(self))[1]
+        return type(self)(*map(sub, values(self), values(other)))
 
     def to_dict(self) -> dict[str, int]:
         """Every count by name."""
@@ -45,11 +44,17 @@ class Counts:
         return cls(**{f.name: n for f in fields(cls) if isinstance(n := given.get(f.name), int)})
 
 
-@cache
-def _fields(kind: type[Counts]) -> tuple[tuple[str, ...], Callable[[Counts], tuple[int, ...]]]:
+_Fields: TypeAlias = tuple[tuple[str, ...], Callable[[Counts], tuple[int, ...]]]
+_known: dict[type[Counts], _Fields] = {}
+
+
+def _fields(kind: type[Counts]) -> _Fields:
     """The names of a record's counts, and what takes them all at once: ``asdict`` and ``fields`` are ten times slower."""
-    names = tuple(field.name for field in fields(kind))
-    return names, attrgetter(*names)
+    found = _known.get(kind)
+    if found is None:
+        names = tuple(field.name for field in fields(kind))
+        found = _known[kind] = names, attrgetter(*names)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from lsmkv.env.sync import Lock
 __all__ = ["Account", "Ledger", "LevelAccount", "LevelLedger", "at_switch"]
 
 AT_SWITCH = "at_switch"
-"""Name, in the record, of the totals at the last change of policy; versions that do not know it lose it, and count from the start."""
+"""Name, in the record, of the totals at the last change of policy. Versions that do not know it lose it."""
 
 NO_BLOCKS, NO_WORK = BlockCounts(), WorkCounts()
 

@@ -102,7 +102,8 @@ def _what(one: Line) -> str:
     if isinstance(runs, list):
         return f"merge {len(runs)} runs"
     if "memory_to" in one:
-        return f"{_memory(one.get('memory_from'))} -> {_memory(one.get('memory_to'))}"
+        judged = " (by seconds)" if "block_s" in one else ""
+        return f"{_memory(one.get('memory_from'))} -> {_memory(one.get('memory_to'))}{judged}"
     return f"{_point(one.get('from'))} -> {_point(one.get('to'))}"
 
 

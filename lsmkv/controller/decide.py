@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from lsmkv.controller.choose import best_runs, long_run, robust_cost
 from lsmkv.controller.constants import KEEP, MERGES_AT_ONCE, ROUND_TRIPS, SHAPE_EVERY
-from lsmkv.controller.prices import ReadCosts, read_costs
+from lsmkv.controller.prices import ReadCosts, read_costs, timed
 from lsmkv.controller.rent_or_buy import Purchase, purchase, rents
 from lsmkv.controller.sensors import Averages, Window, averaged
 from lsmkv.controller.settings import Adaptive
@@ -80,12 +80,18 @@ Decision: TypeAlias = Merge | Reshape | Split
 
 
 def decide(
-    books: Books, tree: SizeTree, window: Window, settings: Adaptive, memory: Memory | None = None, entry_bytes: float = 0.0
+    books: Books,
+    tree: SizeTree,
+    window: Window,
+    settings: Adaptive,
+    memory: Memory | None = None,
+    entry_bytes: float = 0.0,
+    cache_hit_rate: float = 0.0,
 ) -> tuple[Books, tuple[Decision, ...]]:
     """What to do after ``window`` with a tree like this: at most one reshape or split, then merges that have no run in common.
 
     ``memory``: what memtable and filters have now; None: it is not the controller's to split. ``entry_bytes``: of an entry on
-    average, key and value; 0.0: not known, then nothing is split.
+    average, key and value; 0.0: not known, then nothing is split. ``cache_hit_rate``: of blocks, where seconds are reckoned with.
     """
     if settings.memory_bytes is None:
         memory = None
@@ -103,7 +109,7 @@ def decide(
         regret, shaped = _shaped(averages, regret, tree, since[1], settings, allowed)
         decisions += [] if shaped is None else [shaped]
         if shaped is None and memory is not None and entry_bytes > 0:
-            found = _split(averages, tree, entries * entry_bytes, settings, memory)
+            found = _split(averages, tree, entry_bytes, settings, memory, cache_hit_rate)
             decisions += [] if found is None else [found]
         spent += 0.0 if shaped is None else shaped.cost_blocks
         since = (0, 0.0)
@@ -124,15 +130,20 @@ def decide(
     return replace(now, rent=rent, regret=regret, spent=spent, since=since), tuple(decisions)
 
 
-def _split(averages: Averages, tree: SizeTree, total_bytes: float, settings: Adaptive, memory: Memory) -> Split | None:
-    """Another split of the memory if there should be one.
+def _split(
+    averages: Averages, tree: SizeTree, entry_bytes: float, settings: Adaptive, memory: Memory, cache_hit_rate: float
+) -> Split | None:
+    """Another split of the memory if there should be one: by seconds where the owner knows them.
 
     Arrivals are counted by the memtable of now: the tree's own mean goes over many, and tells for long what another one gave.
     """
     assert settings.memory_bytes is not None
     entries = sum(run.entries for _, run in tree.runs())
-    arrivals = total_bytes / (memory.memtable_bytes * (tree.level0_runs + 1))
-    return best_split(settings.memory_bytes, entries, arrivals, tree.geometry, averages.slow, settings.prices, memory)
+    arrivals = entries * entry_bytes / (memory.memtable_bytes * (tree.level0_runs + 1))
+    known = None if settings.seconds is None else timed(settings.prices, settings.seconds, entry_bytes, cache_hit_rate)
+    prices = settings.prices if known is None else known.prices
+    found = best_split(settings.memory_bytes, entries, arrivals, tree.geometry, averages.slow, prices, memory)
+    return found if found is None or known is None else replace(found, block_s=known.block_s)
 
 
 def _merge(tree: SizeTree, bought: Purchase, averages: Averages, settings: Adaptive) -> Merge:

@@ -71,6 +71,8 @@ class Record:
                 "memtable_mib_saves_blocks_per_operation": round(one.memtable_mib_saves, 6),
                 "filter_mib_saves_blocks_per_operation": round(one.filter_mib_saves, 6),
             }
+            if one.block_s is not None:
+                what["block_s"] = float(f"{one.block_s:.4g}")
         else:
             what = {"from": _point(one.before), "to": _point(one.geometry), "arrivals": round(arrivals, 1)}
         return {**head, **what, "cost_blocks": round(one.cost_blocks, 1), "saves_blocks_per_operation": round(one.saves, 5)}

@@ -8,14 +8,15 @@ merge does to an entry is not, either. Pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import exp, inf, log
 from typing import NamedTuple
 
 from lsmkv.cost.checks import number
 from lsmkv.cost.monkey import LN2_SQUARED
+from lsmkv.cost.seconds import Seconds
 
-__all__ = ["Mix", "Prices", "ReadCosts", "false_positive_rates", "read_costs"]
+__all__ = ["Mix", "Prices", "ReadCosts", "Timed", "false_positive_rates", "read_costs", "timed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,34 @@ class Prices:
     scan_entries: float = 32.0
     bits_per_key: float = 10.0
     """Filter memory over all entries."""
+    seek: float = 0.0
+    """One run that a scan opens, on top of its block."""
 
     def __post_init__(self) -> None:
         """Refuse what means nothing."""
         for field in fields(self):
             number(f"Prices.{field.name}", getattr(self, field.name), 1 if field.name.endswith("_entries") else 0)
+
+
+class Timed(NamedTuple):
+    """Prices that follow from seconds."""
+
+    prices: Prices
+    block_s: float
+    """Seconds of the block fetch that they are counted in."""
+
+
+def timed(prices: Prices, seconds: Seconds, entry_bytes: float, cache_hit_rate: float = 0.0) -> Timed | None:
+    """Prices as a machine's seconds have them; None if a block takes no time there: nothing can be counted in it.
+
+    ``entry_bytes``: of an entry in a file. ``cache_hit_rate``: of blocks, in eighths, since sums are kept by price.
+    """
+    block_s = seconds.block_s + (1 - round(8 * cache_hit_rate) / 8) * seconds.block_read_s
+    if block_s <= 0:
+        return None
+    copied = seconds.merge_byte_s * float(f"{entry_bytes:.2g}") / block_s
+    check, seek = seconds.filter_check_s / block_s, seconds.seek_s / block_s
+    return Timed(replace(prices, check=check, merged=copied, flushed=copied, seek=seek), block_s)
 
 
 class Mix(NamedTuple):
@@ -106,5 +130,5 @@ def read_costs(sizes: Sequence[float], prices: Prices, live: float = inf) -> Rea
         asked += rate + prices.check
         left -= holds
         none = (1 - share) ** prices.scan_entries
-        scan += 1 + (prices.scan_entries * share - 1 + none) / prices.block_entries
+        scan += 1 + prices.seek + (prices.scan_entries * share - 1 + none) / prices.block_entries
     return ReadCosts(zero, found, scan)

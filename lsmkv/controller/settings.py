@@ -7,6 +7,7 @@ from typing import Literal, NoReturn
 
 from lsmkv.controller.constants import SHARE, SIZE_RATIOS
 from lsmkv.controller.prices import Prices
+from lsmkv.cost.seconds import Seconds
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.geometry import check_ratio
 
@@ -38,6 +39,9 @@ class Adaptive:
     them, by ``memtable_bytes`` and ``filter_bits_per_key`` of the options in force. None: both stay as they are."""
     prices: Prices = field(default_factory=Prices)
     """What operations cost, in block fetches."""
+    seconds: Seconds | None = None
+    """What they take on this machine (``lsmkv.cost.calibration()``): memory is then split by seconds, not by blocks. None: by
+    ``prices``. Only with ``memory_bytes``."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
@@ -58,6 +62,10 @@ class Adaptive:
             _refuse("memory_bytes", budget, f"an integer from {LEAST_MEMORY} to {MOST_MEMORY}, or None")
         if not isinstance(self.prices, Prices):
             _refuse("prices", self.prices, "lsmkv.controller.Prices(...)")
+        if self.seconds is not None and not isinstance(self.seconds, Seconds):
+            _refuse("seconds", self.seconds, "lsmkv.cost.Seconds(...), as lsmkv.cost.calibration() gives it, or None")
+        if self.seconds is not None and budget is None:
+            _refuse("seconds", self.seconds, "None without memory_bytes: they only serve to split that")
 
 
 def _number(value: object) -> bool:

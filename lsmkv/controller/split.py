@@ -57,6 +57,8 @@ class Split:
     """The same of one more MiB of filters."""
     cost_blocks: float = 0.0
     """Nothing is rewritten for it."""
+    block_s: float | None = None
+    """Seconds of a block, if it was found by seconds: all numbers above times this are seconds. None: by prices in blocks."""
 
 
 def priced(prices: Prices, memory: Memory | None) -> Prices:

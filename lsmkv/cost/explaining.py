@@ -1,8 +1,9 @@
 """Predicted beside measured, and what other shapes would cost: the record behind ``cost.explain`` and ``lsmkv explain``.
 
-What is predicted is what the tree costs as it is now; what is measured is what the ledger counted since the policy was changed last
-(since the store was created if it never was), or in a window. They agree where the tree was like this for most of that time, which is what the columns are there to show. Copies
-of a store whose keys were all written once are predicted from its beginning: the load of an empty tree is counted exactly.
+What is predicted is what the tree costs as it is now; what is measured is what the ledger counted since the policy was changed
+last (since the store was created if it never was), or in a window. They agree where the tree was like this for most of that
+time, which is what the columns are there to show. Copies of a store whose keys were all written once are predicted from its
+beginning: the load of an empty tree is counted exactly.
 """
 
 from __future__ import annotations
@@ -100,9 +101,10 @@ def explain(
 ) -> Explanation:
     """What an open store costs, as predicted and as measured, and what the named shapes would cost.
 
-    ``found``: what was measured in a window (None: since its policy was changed last, or since it was created). Nobody counts how long scans are and which keys
-    are overwritten, so say so: ``scan_entries`` they returned, ``live_entries`` keys overwritten at random (None: each was
-    written once). ``shapes``: other policies to judge (None: leveled, lazy leveling, tiered at size ratios 4 and 10).
+    ``found``: what was measured in a window (None: since its policy was changed last, or since it was created). Nobody counts
+    how long scans are and which keys are overwritten, so say so: ``scan_entries`` they returned, ``live_entries`` keys
+    overwritten at random (None: each was written once). ``shapes``: other policies to judge (None: leveled, lazy leveling,
+    tiered at size ratios 4 and 10).
     ``seconds``: prices (``cost.calibration()``). ``scan``: count what lives, for the measured space.
 
     Raises InvalidArgumentError for what is no store, and for a follower.

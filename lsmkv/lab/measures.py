@@ -28,7 +28,7 @@ COSTS = (
 """Names as in :class:`lsmkv.cost.Cost`."""
 
 LONG_RUN = "long run"
-"""The phase of rows that set the mean over a cycle of the last level, by which shapes are chosen, beside what a window measured."""
+"""Phase of rows that set the mean over a cycle of the last level, by which shapes are chosen, beside what a window measured."""
 LONG_RUN_COSTS = ("zero_lookup_blocks", "lookup_blocks", "scan_blocks", "update_blocks")
 """The costs that are compared when a shape is chosen."""
 PASSES = "merge_passes"

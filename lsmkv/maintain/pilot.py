@@ -76,8 +76,8 @@ class Pilot:
         if not isinstance(point, Geometry):
             return
         self._follow(window, settings, shape)
-        memory = _memory(core.options)
-        books, decisions = decide(self._books, sized(shape, point), window, settings, memory, _entry_bytes(shape))
+        memory, cached = _memory(core.options), min(1.0, core.options.block_cache_bytes / shape.bytes) if shape.bytes else 0.0
+        books, decisions = decide(self._books, sized(shape, point), window, settings, memory, _entry_bytes(shape), cached)
         for one in decisions:
             self._take(one, books, settings, shape, point)
         self._books = books

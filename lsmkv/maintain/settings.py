@@ -32,7 +32,7 @@ def change(core: Core, committer: Committer | None, changes: Mapping[str, object
 
 
 def change_if(core: Core, holds: Callable[[Options], bool], changes: Mapping[str, object]) -> bool:
-    """:func:`change` if the options in force are as the caller thinks: nobody else changes them in between. Whether it was done."""
+    """:func:`change` if the options in force are as the caller thinks, nobody changing them in between; whether it was done."""
     with core.install_lock:
         if not holds(core.options):
             return False

@@ -209,7 +209,6 @@ class Steering:
         if abs(sample_bits(self._capacity, round(self._page_bytes)) - miniatures.bits) > 1:
             self._miniatures = self._made(self._page_bytes)
 
-
     def note_moved(self, prints: Prints, sizes: Sizes) -> None:
         """Reclaiming moved these pages."""
         if self.active and self._miniatures is not None:

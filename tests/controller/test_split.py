@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 import lsmkv
 from lsmkv.controller.choose import long_run, robust_cost
+from lsmkv.controller.constants import KEEP
 from lsmkv.controller.journal import read_journal
-from lsmkv.controller.prices import Mix, Prices
+from lsmkv.controller.prices import Mix, Prices, timed
 from lsmkv.controller.split import KEPT_BITS, LEAST_MEMTABLE, SLACK, Memory, best_split, priced
+from lsmkv.cost.seconds import Seconds
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy import Leveled
 from lsmkv.policy.geometry import Geometry
-from lsmkv.testing import DictOracle
+from lsmkv.testing import DictOracle, MemoryFileSystem
 
 ENTRIES = 1_000_000.0
 ENTRY_BYTES = 60
@@ -146,3 +148,69 @@ def test_without_a_budget_memory_stays_where_it_is(open_db):
         work(db, DictOracle(), 60, absent=300)
         now = db.set_options()
         assert (now.memtable_bytes, now.filter_bits_per_key) == (before.memtable_bytes, before.filter_bits_per_key)
+
+
+SLOW = Seconds(filter_check_s=0.6e-6, block_s=1.4e-6, block_read_s=100e-6, seek_s=9e-6, merge_byte_s=6e-9)
+"""A machine whose disk is slow, and its processor is not."""
+
+
+@given(budgets, mixes, geometries, st.sampled_from([0.0, 0.5, 1.0]))
+def test_by_seconds_a_split_is_the_best_one_in_seconds(budget, mix, geometry, cached):
+    known = timed(Prices(), SLOW, 64.0, cached)
+    assert known is not None
+    present = Memory(1 << 20, 10.0)
+    by_blocks, by_seconds = (best_split(budget, 1e6, 30, geometry, mix, p, present) for p in (Prices(), known.prices))
+
+    def seconds(memory):
+        count = max(1.0, 30 * present.memtable_bytes / memory.memtable_bytes)
+        return robust_cost(long_run(geometry, count, priced(known.prices, memory)), mix, 0.0) * known.block_s
+
+    one, other = (found.memory if found is not None else present for found in (by_seconds, by_blocks))
+    if other.taken(1e6) <= budget:
+        assert seconds(one) <= seconds(other) / KEEP * (1 + 1e-9)
+
+
+def test_a_machine_on_which_blocks_take_no_time_is_split_by_prices():
+    assert timed(Prices(), Seconds(update_s=1e-6), 64.0) is None
+
+
+@pytest.mark.parametrize("wrong", [{"seconds": 5}, {"seconds": SLOW}])
+def test_seconds_that_serve_nothing_are_refused(wrong):
+    with pytest.raises(InvalidArgumentError, match=r"Adaptive.seconds"):
+        lsmkv.Adaptive(**wrong, memory_bytes=None if wrong["seconds"] is SLOW else BUDGET)
+
+
+def slow_seconds(open_db, seconds):
+    """What lookups and merges take on the slow machine, priced by what the ledger counts; memory split by ``seconds``."""
+    settings = lsmkv.Adaptive(memory_bytes=256 << 10, size_ratios=(4,), transition_share=0.0, seconds=seconds)
+    with open_db(
+        None,
+        policy=Leveled(4),
+        fs=MemoryFileSystem(),
+        block_cache_bytes=0,
+        hash_column_bytes=0,
+        memtable_bytes=64 << 10,
+        filter_bits_per_key=5,
+    ) as db:
+        rng = Random(3)
+
+        def put(count):
+            db.put_many([(b"%012d" % rng.randrange(1 << 39), b"v" * 20) for _ in range(count)])
+            db.settle()
+
+        for _ in range(100):
+            put(500)
+        db.set_options(controller=settings)
+        for number in range(200):
+            if number == 66:
+                before = db.stats().ledger
+            put(200)
+            db.contains_many([b"%012d" % rng.randrange(1 << 39) for _ in range(50)])
+        done = db.stats().ledger - before
+        written = (done.flush + done.merges).written_bytes
+        return SLOW.lookup(done.gets.block_fetches, done.gets.filter_checks) + SLOW.update(written)
+
+
+def test_on_a_slow_disk_a_split_by_seconds_takes_less_of_them(open_db):
+    """Mostly writes: by blocks, merges seem as dear as fetches, and filters get half of what they should have."""
+    assert slow_seconds(open_db, SLOW) < 0.85 * slow_seconds(open_db, None)

@@ -91,7 +91,9 @@ def test_a_writer_tells_its_statistics_while_it_is_open_and_then_leaves() -> Non
     look()
     told = read_status(fs, "/db")
     stats = db.stats().to_dict()
-    assert told["stats"] == json.loads(json.dumps({k: v for k, v in stats.items() if k not in ("path", "totals", "since_switch", "recovery")}))
+    assert told["stats"] == json.loads(
+        json.dumps({k: v for k, v in stats.items() if k not in ("path", "totals", "since_switch", "recovery")})
+    )
     assert (told["up_s"], told["interval_s"], told["memtable_limit_bytes"]) == (2.5, 1.0, 4096)
     db.close()
     assert STATUS not in fs.listdir("/db")

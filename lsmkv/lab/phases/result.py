@@ -111,7 +111,9 @@ def check(path: Path) -> list[str]:
         return [f"{path} is no trial to publish: its seed {result.seed!r} was chosen, not the hash of the constants"]
     found = [text for text in result.misses() if text.startswith("must")]
     if len(result.sequences) < FEWEST:
-        found.append(f"{path} has {len(result.sequences)} sequences, not {FEWEST}: run `lsmkv lab phases --out {path}` to its end")
+        found.append(
+            f"{path} has {len(result.sequences)} sequences, not {FEWEST}: run `lsmkv lab phases --out {path}` to its end"
+        )
     first = result.sequences[0]
     if try_sequence(draw_sequence(result.seed, first.number)) != first:
         found.append(f"sequence {first.number} does not play as {path} says: run `lsmkv lab phases --out {path}` again")
