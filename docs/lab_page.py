@@ -1,4 +1,4 @@
-"""Writes again what docs/lab.md says in numbers: ``python docs/lab_page.py docs/lab.md``, from committed results alone.
+"""Writes again what docs/lab.md says in numbers, and two pictures, from committed results: ``python docs/lab_page.py docs/lab.md``.
 
 ``--run`` runs the page's example first and writes ``docs/lab/ablate.csv``: whole phases and counts only, which are the same on
 every machine. The other results have commands of their own (``make validate``, ``lsmkv lab phases --out docs/controller.json``).
@@ -104,7 +104,6 @@ if __name__ == "__main__":
     if "--run" in sys.argv:
         run().to_csv(LAB / "ablate.csv")
     (target,) = (Path(argument) for argument in sys.argv[1:] if argument != "--run")
-    for picture in Rows.from_csv("ablate", LAB / "ablate.csv").plot(LAB):
-        if picture.name != "frontier.png":
-            picture.unlink()
+    steady = Rows.from_csv("validate", LAB / "validate.csv").where(phase="steady")
+    Rows("validate", tuple(steady)).plot(LAB)
     target.write_text(page(target.read_text(encoding="utf-8")), encoding="utf-8")

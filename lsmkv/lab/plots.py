@@ -123,17 +123,16 @@ def _frontier(rows: Rows, directory: Path) -> list[Path]:
         return []
     figure, charts = _figure(len(reads), 1, 4.2, 3.6)
     kinds = list(dict.fromkeys((policy.partition(" ")[0], filters) for policy, filters, _ in cells))
+    colours = dict(zip(dict.fromkeys(kind for kind, _ in kinds), COLOURS, strict=False))
     for chart, read in zip(charts, reads, strict=True):
-        for number, (kind, filters) in enumerate(kinds):
+        for kind, filters in kinds:
             points = sorted(
                 (cell["update_copies"], cell[read], ratio[policy])
                 for (policy, of, _), cell in cells.items()
                 if (policy.partition(" ")[0], of) == (kind, filters) and {"update_copies", read} <= cell.keys()
             )
-            style, colour = "o" if filters == "monkey" else "x", COLOURS[number // 2 % len(COLOURS)]
-            chart.plot(
-                [p[0] for p in points], [p[1] for p in points], style, markersize=4, color=colour, label=f"{kind}, {filters}"
-            )
+            style, colour, label = "o" if filters == "monkey" else "x", colours.get(kind, COLOURS[-1]), f"{kind}, {filters}"
+            chart.plot([p[0] for p in points], [p[1] for p in points], style, markersize=4, color=colour, label=label)
             for x, y, name in points:
                 chart.annotate(name, (x, y), fontsize=6, xytext=(3, 2), textcoords="offset points")
         chart.set_xlabel("copies per entry written")
