@@ -1,4 +1,4 @@
-"""Writes again what docs/lab.md says in numbers, and two pictures, from committed results: ``python docs/lab_page.py docs/lab.md``.
+"""Writes again the numbers of docs/lab.md, and two pictures, from committed results: ``python docs/lab_page.py docs/lab.md``.
 
 ``--run`` runs the page's example first and writes ``docs/lab/ablate.csv``: whole phases and counts only, which are the same on
 every machine. The other results have commands of their own (``make validate``, ``lsmkv lab phases --out docs/controller.json``).
