@@ -134,7 +134,7 @@ class Standing:
         steering.serve(
             admission,
             lambda: Done(log.counters.read_bytes, log.writer.bytes_written, log.counters.gc_moved_bytes),
-            lambda share: setattr(collector, "move_share", share),
+            collector.bound_moves,
         )
         collector.on_moved = lambda slots: steering.note_moved(keeper.table.prints(slots), keeper.sizes(slots))
         keeper.watch = lambda slots, there: steering.note(keeper.table.prints(slots), keeper.sizes(slots), there=there)

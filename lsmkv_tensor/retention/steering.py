@@ -21,7 +21,7 @@ from lsmkv_tensor.retention.names import AdmissionMaker, EvictionMaker, load_adm
 from lsmkv_tensor.retention.protocol import Admission, Eviction, Prints, Sizes
 from lsmkv_tensor.retention.shadows import Miniatures, sample_bits
 from lsmkv_tensor.retention.steering_decide import Books, Decision, decide
-from lsmkv_tensor.retention.steering_moves import MUCH, MoveBooks, Moved, decide_moves, moves_cost, share_of
+from lsmkv_tensor.retention.steering_moves import MUCH, RUNGS, MoveBooks, Moved, decide_moves, moves_cost
 from lsmkv_tensor.retention.steering_settings import StoreController, StoreControllerStats, Tried
 
 __all__ = ["OUTCOME_WINDOWS", "Done", "Journal", "Steered", "Steering", "decided", "steerable", "steered_admission"]
@@ -132,7 +132,7 @@ class Steering:
         self._moves = MoveBooks()
         self._moved_lately = self._saved_lately = 0.0
         self._seen = Done(0, 0, 0)
-        self._set_share: Callable[[float], None] = lambda _: None
+        self._bound_moves: Callable[[float, float, float], None] = lambda *_: None
         self._windows = self._decisions = 0
         self._asked = 0.0
         self._tried: dict[str, Tried] = {}
@@ -141,15 +141,20 @@ class Steering:
         self.failed = ""
         """Why it was stopped; empty: it was not."""
 
-    def serve(self, policy: Admission, done: Callable[[], Done], set_share: Callable[[float], None] | None = None) -> None:
+    def serve(
+        self,
+        policy: Admission,
+        done: Callable[[], Done],
+        bound_moves: Callable[[float, float, float], None] | None = None,
+    ) -> None:
         """Steer this admission policy from now on; ``done`` says what the store has done. Again when it was opened again.
 
-        ``set_share`` says how many bytes reclaiming may move for each byte stored; None: nothing is reclaimed.
+        ``bound_moves`` is told what reclaiming may do (:class:`.steering_moves.Rung`); None: nothing is reclaimed.
         """
         self._done, self._seen = done, done()
-        if set_share is not None and self.active and self.settings.mode == "on":
-            self._set_share = set_share
-            set_share(share_of(self._moves.setting))
+        if bound_moves is not None and self.active and self.settings.mode == "on":
+            self._bound_moves = bound_moves
+            bound_moves(*RUNGS[self._moves.setting])
         self._policy = policy if isinstance(policy, Steered) and self.settings.mode == "on" else None
         if self._policy is not None:
             self._policy.second = self._books.setting == "second"
@@ -262,7 +267,7 @@ class Steering:
         )
         if decision is not None:
             if settings.mode == "on":
-                self._set_share(share_of(decision.after))
+                self._bound_moves(*RUNGS[decision.after])
             self._decided(decision)
 
     def _decided(self, decision: Decision) -> None:

@@ -88,7 +88,8 @@ class StoreControllerStats:
     ahead_bytes: float
     """What the other admission has been ahead lately, in bytes written; at ``patience`` capacities it is changed to."""
     moves: str
-    """What reclaiming may move: "much" (0.3 bytes for each byte stored) or "little" (a quarter of that)."""
+    """What reclaiming may move: "much" (0.3 bytes for each byte stored), "some" (half of that) or "little" (a quarter),
+    and out of how live a segment (docs/controller.md)."""
     advised_moves: str
     """What it would have; with mode "on" the same."""
     moved_bytes: float

@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.vlog.segment import SEALED, Segment
 
-__all__ = ["MOVE_SHARE", "Pick", "most_kept", "pick_victim"]
+__all__ = ["CHEAP", "MOVE_SHARE", "Pick", "most_kept", "pick_victim"]
 
 MOVE_SHARE = 0.3
 """Bytes that reclaiming may move for each byte that callers store: a write amplification of 1.3."""
+
+CHEAP = 0.25
+"""Live fraction up to which a segment is collected in the background though nobody needs it."""
 
 MOST_KEPT, FEW_KEPT = 0.7, 0.5
 """Part of a segment that may be moved to free it, at most; the second in a store of less than MANY segments, where what two

@@ -21,7 +21,7 @@ import numpy as np
 
 from lsmkv.env.sync import RLock
 from lsmkv_tensor.retention.keeper import Slots
-from lsmkv_tensor.retention.victims import MOVE_SHARE, Pick, most_kept, pick_victim
+from lsmkv_tensor.retention.victims import CHEAP, MOVE_SHARE, Pick, most_kept, pick_victim
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
@@ -34,9 +34,6 @@ __all__ = ["Collector", "GcReport", "next_victim"]
 
 COPY_BYTES = 8 << 20
 """Bytes of survivors moved at a time: bounds memory and the time the commit lock is held."""
-
-CHEAP = 0.25
-"""Live fraction up to which a segment is collected in the background though nobody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +112,17 @@ class Collector:
         self._credit = files.segment_bytes // 2
         self._seen = 0  # bytes stored by callers when the credit was last counted
         self.move_share = MOVE_SHARE
-        """Bytes that may be moved for each byte that callers store; may be changed at any time."""
+        """Bytes that may be moved for each byte that callers store; may be changed at any time, as the next two."""
+        self.live_limit = 1.0
+        """Part of a segment that may be wanted for it to be a victim where room is needed, unless there is no other."""
+        self.cheap = CHEAP
+        """Live fraction up to which a segment is collected though nobody needs it."""
         self.on_moved: Callable[[Slots], None] = lambda _: None
         """Told of pages that were moved, with the lock held."""
+
+    def bound_moves(self, share: float, live_limit: float, cheap: float) -> None:
+        """Set the three bounds above."""
+        self.move_share, self.live_limit, self.cheap = share, live_limit, cheap
 
     # occasions
 
@@ -192,9 +197,9 @@ class Collector:
                     pick = self._pick(self._credit)
                     idle = "no segment can be reclaimed: too much of each must stay"
                 else:
-                    victim = next_victim(space.segments.values(), self._files.segment_bytes, CHEAP)
+                    victim = next_victim(space.segments.values(), self._files.segment_bytes, self.cheap)
                     pick = None if victim is None else Pick(victim, np.empty(0, np.int64), victim.live_bytes)
-                    idle = f"segments are free, and none is at most {CHEAP:.0%} alive"
+                    idle = f"segments are free, and none is at most {self.cheap:.0%} alive"
             if pick is None:
                 return self._done(work, idle)
             cost = 2 * pick.moved_bytes
@@ -236,7 +241,7 @@ class Collector:
             keeper.sizes,
             keeper.table.segments,
             keeper.used_bytes,
-            max(credit, 0),
+            max(min(credit, round(self.live_limit * self._files.segment_bytes)), 0),
             round(most_kept(len(self._log.space.segments)) * self._files.segment_bytes),
             len(keeper.lapsed(minute)),
         )

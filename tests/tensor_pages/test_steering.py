@@ -14,6 +14,7 @@ from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv_tensor import PageStore, StoreController, StoreOptions
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.retention.steering import Steering
+from lsmkv_tensor.retention.steering_moves import RUNGS
 from lsmkv_tensor.retention.victims import MOVE_SHARE
 
 SIZE = 4000
@@ -109,7 +110,31 @@ def test_moves_that_save_no_hits_become_few(world):
     stats = store.stats()
     assert stats.gc_moved_bytes > 0
     assert stats.controller.moves == stats.controller.advised_moves == "little"
-    assert store._collector.move_share < MOVE_SHARE
+    collector = store._collector
+    assert (collector.move_share, collector.live_limit, collector.cheap) == RUNGS["little"]
+
+
+@pytest.mark.parametrize("rung", ["much", "little"])
+def test_no_victim_is_more_alive_than_its_rung_allows(world, rung):
+    """With credit saved up, a segment that was 0.7 alive could be moved though little was to be moved."""
+    store = world.open(eviction="countlru")
+    store._collector.bound_moves(*RUNGS[rung])
+    ns = store.namespace({"m": 1}, SIZE)
+    most = 0.0
+    for i in range(150):
+        ids = range(5 * i, 5 * i + 5)
+        before = store.stats()
+        world.put(ns, ids)
+        for _ in range(8 if i % 2 else 0):
+            world.put(ns, ids)
+        after = store.stats()
+        freed, moved = (getattr(after, name) - getattr(before, name) for name in ("recycled_segments", "gc_moved_bytes"))
+        if freed:
+            most = max(most, moved / freed / 65536)
+    assert store.stats().recycled_segments > 20
+    limit = min(RUNGS[rung].live_limit, 0.7)
+    assert most <= limit
+    assert most > 0.2 or rung == "little", "the limit is what makes the difference"
 
 
 def journal(world) -> list[dict[str, object]]:

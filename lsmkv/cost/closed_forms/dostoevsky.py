@@ -1,8 +1,9 @@
 """Dostoevsky: the Fluid LSM-tree, K runs in each level but the last, Z there (Dayan, Idreos; SIGMOD 2018).
 
-For full levels of size ratio T, infinitely many. Equations 3 to 7 are numbered as a text that quotes the paper has them. The
-costs of the Fluid LSM-tree (present keys, scans, updates, space, and the throughput they give together) are equations 8 to 14
-there; which of these numbers is whose has not been checked, but for 12, the update cost.
+For full levels of size ratio T, infinitely many. Numbers of equations were checked against texts that quote the paper, not against
+the paper itself: 3 to 7 (section 4.1, with their terms), 9 (the rates with K and Z, named only) and 14 (the throughput, section 4.3,
+with its terms; two texts agree). Of 8 and 10 to 13 no text was found: present keys, R with K and Z, scans and updates are among
+them, and that 12 is the update cost is hearsay.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def zero_lookup_threshold(size_ratio: float, K: float = 1, Z: float = 1) -> floa
 
 
 def last_fpr(bits_per_key: float, size_ratio: float, K: float = 1, Z: float = 1) -> float:
-    """``p_L = R/Z * (T-1)/T``: the rate of each filter of the last level. Dostoevsky eq. 5 for Z = 1.
+    """``p_L = R/Z * (T-1)/T``: the rate of each filter of the last level. Dostoevsky eq. 5 for Z = 1, eq. 9 for any.
 
     >>> round(last_fpr(10, 10, K=9) / zero_lookup(10, 10, K=9), 3)
     0.9
@@ -73,7 +74,7 @@ def last_fpr(bits_per_key: float, size_ratio: float, K: float = 1, Z: float = 1)
 def inner_fpr(bits_per_key: float, size_ratio: float, above_last: float, K: float = 1, Z: float = 1) -> float:
     """``p_i = R/K * (T-1)/T^(L-i+1)``: the rate of each filter ``above_last`` = L - i >= 1 levels above the last.
 
-    Dostoevsky eq. 5 for K = T-1, Z = 1: ``R / T^(L-i+1)``.
+    Dostoevsky eq. 5 for K = T-1, Z = 1: ``R / T^(L-i+1)``; eq. 9 for any K and Z, by its name: its terms were not at hand.
     """
     T, K, Z = fluid(size_ratio, K, Z)
     return zero_lookup(bits_per_key, T, K, Z) / K * (T - 1) / float(T ** (number("above_last", above_last, 1, MOST_LEVELS) + 1))
@@ -141,7 +142,7 @@ def update_fluid(levels: float, size_ratio: float, K: float = 1, Z: float = 1) -
 
 
 def throughput(mix: Sequence[float], blocks: Sequence[float], block_s: float) -> float:
-    """``1 / (omega * sum of share times blocks)``: operations a second, omega = ``block_s`` seconds a block.
+    """``1 / (omega * sum of share times blocks)``: operations a second, omega = ``block_s`` seconds a block. Dostoevsky eq. 14.
 
     ``mix``: shares of absent and present lookups, scans and updates, summing to 1; ``blocks``: what each costs. Assumes that
     blocks are all that takes time. Dostoevsky chooses T, K and Z by it.
