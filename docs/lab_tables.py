@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from lsmkv.lab import Rows, choices, score, seconds
+from lsmkv.lab.measures import LONG_RUN
 from lsmkv.lab.scores import Choice, Score
 
 __all__ = ["BLOCK", "table"]
@@ -26,13 +27,14 @@ def table() -> str:
     cells = len({(row["policy"], row["filters"]) for row in rows})
     head = f"{cells} trees, each growing (twice) and steady; {about['machine']}, {about['date']}, Python {about['python']}, seed "
     lines = [
-        head + f"{rows[0]['seed']}. {about['note']}",
+        f"{head}{rows[0]['seed']}. {about['note']}".rstrip(),
         "",
         "| cost | rows | mean error | worst | Spearman | rows with few false positives | their largest difference | target |",
         "|---|---|---|---|---|---|---|---|",
         *map(_score, score(rows) + score(seconds(rows))),
+        *(_score(one, ", long run") for one in score(rows, [LONG_RUN])),
         "",
-        "| mix | the model chooses | blocks per operation | best measured | blocks per operation | regret |",
+        "| mix | `best_shape` chooses | blocks per operation | best measured | blocks per operation | regret |",
         "|---|---|---|---|---|---|",
         *map(_choice, choices(rows)),
         "",
@@ -40,13 +42,13 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def _score(one: Score) -> str:
-    """A line of the first table."""
+def _score(one: Score, of: str = "") -> str:
+    """A line of the first table; ``of``: said beside the cost."""
     error, worst = (f"{x:.1%}" if x is not None else "-" for x in (one.error, one.worst))
     rank = f"{one.rank:.3f}" if one.rank is not None else "-"
     absolute = f"{one.absolute:.4f}" if one.absolute is not None else "-"
     reached = "reached" if one.reached else "**missed**"
-    return f"| `{one.cost}` | {one.cells} | {error} | {worst} | {rank} | {one.small} | {absolute} | {reached} |"
+    return f"| `{one.cost}`{of} | {one.cells} | {error} | {worst} | {rank} | {one.small} | {absolute} | {reached} |"
 
 
 def _choice(one: Choice) -> str:

@@ -7,9 +7,9 @@ moves are worth: at most, for the room they take would have held other pages. Wh
 
 There are three settings (:data:`RUNGS`). With *much*, reclaiming moves up to :data:`MOVE_SHARE` bytes for each byte stored, with
 *some* half of that, with *little* a quarter, so there is always something to learn from. Bytes moved for each byte stored are
-``u/(1-u)`` where victims are live by u (:mod:`lsmkv.cost.gc`), so a share is a mean live fraction: 0.23, 0.13, 0.07. Credit that was
-saved up would still let single victims be moved that are far more alive. A rung therefore also bounds the live fraction of
-each victim, at about three times that mean, and that of segments which are collected though nobody needs them.
+``u/(1-u)`` where victims are live by u (:mod:`lsmkv.cost.gc`), so a share is a mean live fraction: 0.23, 0.13, 0.07. Credit
+that was saved up would still let single victims be moved that are far more alive. A rung therefore also bounds the live fraction
+of each victim, at about three times that mean, and that of segments which are collected though nobody needs them.
 
 As for admission the difference is added up, never below nothing, toward less and toward more by itself; a change goes one rung.
 Each change doubles the patience for the next: where one rung is too much and the next too little, it goes to and fro ever more

@@ -6,8 +6,8 @@ last level is partly full, may differ up to fourfold, which is why :func:`lsmkv.
 Lookups and scans are in blocks fetched, updates in copies (one copy: an entry written once into one level).
 
 Numbers of equations are given where a text that quotes the paper was at hand: Monkey (Dayan, Athanassoulis, Idreos, SIGMOD
-2017) eq. 2-6 and Dostoevsky (Dayan, Idreos, SIGMOD 2018) eq. 3-7, 9 and 14. Others name the paper only, or say what is not checked.
-Every function raises InvalidArgumentError for numbers outside its validity.
+2017) eq. 2-6 and Dostoevsky (Dayan, Idreos, SIGMOD 2018) eq. 3-7, 9 and 14. Others name the paper only, or say what
+is not checked. Every function raises InvalidArgumentError for numbers outside its validity.
 """
 
 from lsmkv.cost.closed_forms.bush import (

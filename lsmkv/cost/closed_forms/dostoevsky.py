@@ -1,9 +1,9 @@
 """Dostoevsky: the Fluid LSM-tree, K runs in each level but the last, Z there (Dayan, Idreos; SIGMOD 2018).
 
-For full levels of size ratio T, infinitely many. Numbers of equations were checked against texts that quote the paper, not against
-the paper itself: 3 to 7 (section 4.1, with their terms), 9 (the rates with K and Z, named only) and 14 (the throughput, section 4.3,
-with its terms; two texts agree). Of 8 and 10 to 13 no text was found: present keys, R with K and Z, scans and updates are among
-them, and that 12 is the update cost is hearsay.
+For full levels of size ratio T, infinitely many. Numbers of equations were checked against texts that quote the paper, not
+against the paper itself: 3 to 7 (section 4.1, with their terms), 9 (the rates with K and Z, named only) and 14 (the throughput,
+section 4.3, with its terms; two texts agree). Of 8 and 10 to 13 no text was found: present keys, R with K and Z, scans and
+updates are among them, and that 12 is the update cost is hearsay.
 """
 
 from __future__ import annotations
