@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import exp, inf, log
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lsmkv.cost.checks import number
 from lsmkv.cost.monkey import LN2_SQUARED
-from lsmkv.cost.seconds import Seconds
+
+if TYPE_CHECKING:
+    from lsmkv.cost.seconds import Seconds
 
 __all__ = ["Mix", "Prices", "ReadCosts", "Timed", "false_positive_rates", "read_costs", "timed"]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from lsmkv.controller.constants import SHARE, SIZE_RATIOS
 from lsmkv.controller.prices import Prices
-from lsmkv.cost.seconds import Seconds
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.policy.geometry import check_ratio
+
+if TYPE_CHECKING:
+    from lsmkv.cost.seconds import Seconds
 
 __all__ = ["Adaptive"]
 
@@ -62,10 +64,18 @@ class Adaptive:
             _refuse("memory_bytes", budget, f"an integer from {LEAST_MEMORY} to {MOST_MEMORY}, or None")
         if not isinstance(self.prices, Prices):
             _refuse("prices", self.prices, "lsmkv.controller.Prices(...)")
-        if self.seconds is not None and not isinstance(self.seconds, Seconds):
-            _refuse("seconds", self.seconds, "lsmkv.cost.Seconds(...), as lsmkv.cost.calibration() gives it, or None")
-        if self.seconds is not None and budget is None:
-            _refuse("seconds", self.seconds, "None without memory_bytes: they only serve to split that")
+        if self.seconds is not None:
+            _check_seconds(self.seconds, budget)
+
+
+def _check_seconds(seconds: object, budget: int | None) -> None:
+    """Refuse what are no seconds, and seconds that would serve nothing."""
+    from lsmkv.cost.seconds import Seconds  # noqa: PLC0415 - few stores are told any
+
+    if not isinstance(seconds, Seconds):
+        _refuse("seconds", seconds, "lsmkv.cost.Seconds(...), as lsmkv.cost.calibration() gives it, or None")
+    if budget is None:
+        _refuse("seconds", seconds, "None without memory_bytes: they only serve to split that")
 
 
 def _number(value: object) -> bool:
