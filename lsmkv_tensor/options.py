@@ -32,7 +32,7 @@ class StoreOptions:
     io_timeout_s: float | None = None
     """Seconds after which a call that asks or reads gives up on a disk that hangs: what has not arrived is a miss. Each call's
     ``deadline_s`` goes before it. None: calls without a deadline wait, and read straight into the caller's memory; with a
-    deadline pages are copied once more."""
+    deadline pages come from the page cache where they can, else they are copied once more."""
     breaker_failures: int = 5
     """Failures in a row, of reads or of writes, after which the disk is left alone: asking is a miss, putting is declined, and a
     worker tries the disk after a back-off. It also reopens a store that a failed sync has poisoned. 0: never; errors are raised

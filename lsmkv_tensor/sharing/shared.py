@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lsmkv_tensor.registry import NamespaceInfo, canonical
 from lsmkv_tensor.retention.touches import READ
 from lsmkv_tensor.runtime.waterfall import Loss
+from lsmkv_tensor.sharing.fetching import SharedFetcher
 from lsmkv_tensor.sharing.siblings import Siblings
-from lsmkv_tensor.vlog.cached import Fetcher
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 
@@ -57,9 +57,12 @@ class SiblingReader:
         """Have the kernel read these pages ahead. I/O: as :meth:`Siblings.prefetch`."""
         self._siblings.prefetch(self._text, keys)
 
-    fetcher: Fetcher | None = None
-    """Pages of others are copied once more when there is a deadline."""
-    knows_all = True
+    def fetcher(self, page_bytes: int) -> SharedFetcher:
+        """What brings pages of siblings in time without a copy."""
+        return SharedFetcher(None, self._siblings, self._text, page_bytes)
+
+    knows_all = False
+    """What it could not fetch may be there."""
 
     def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
         """Nothing: siblings are counted as they deliver."""
@@ -114,10 +117,10 @@ class Everywhere:
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
 
-    @property
-    def fetcher(self) -> Fetcher | None:
-        """That of its own pages."""
-        return self._reader.fetcher
+    def fetcher(self, page_bytes: int) -> SharedFetcher | None:
+        """What brings its own pages and those of siblings in time without a copy; None where its own cannot be brought so."""
+        own = self._reader.fetcher(page_bytes)
+        return None if own is None else SharedFetcher(own, self._siblings, self._text, page_bytes, self._digest)
 
     knows_all = False
     """A page that its own index does not know may be at a sibling."""

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 
 import lsmkv
+from lsmkv.env.fs import CachedReads
 from lsmkv_tensor.codec import RAW, decode, is_known
 from lsmkv_tensor.sharing.following import FollowedStore, index_keys
 from lsmkv_tensor.sharing.stats import SiblingStats
+from lsmkv_tensor.vlog.cached import Held, bring
 from lsmkv_tensor.vlog.disks import known_disks
 from lsmkv_tensor.vlog.layout import Place, has_ended, minute_of
-from lsmkv_tensor.vlog.pieces import Want
+from lsmkv_tensor.vlog.pieces import Want, cut
 from lsmkv_tensor.vlog.reader import read_pages
 from lsmkv_tensor.vlog.reserved import SEGMENTS
 from lsmkv_tensor.vlog.segment import Segment
@@ -151,6 +154,34 @@ class Sibling(FollowedStore):
             span[:] = own[at : at + len(span)]
             at += len(span)
         return True
+
+    def fetch(self, text: bytes, keys: Sequence[bytes], page_bytes: int) -> list[Held]:
+        """Have pages in the page cache, on a thread that may be left; those that can be taken from there, by position.
+
+        I/O: one batched index lookup; one read per stretch of neighbouring pages.
+        """
+        found: list[Held] = []
+        nobody: list[Sequence[memoryview]] = [()] * len(keys)
+
+        def bring_all(index: lsmkv.Follower) -> None:
+            """Segment by segment."""
+            wants = [w for w in self._resolve(index, text, range(len(keys)), keys, nobody, page_bytes) if w.place.codec == RAW]
+            for _, group in groupby(sorted(wants, key=lambda want: want.place), key=lambda want: want.place[:2]):
+                members = list(group)
+                with suppress(OSError):  # whoever reads these pages in earnest will tell of it
+                    file = self._segments.reader(members[0].place)
+                    if isinstance(file, CachedReads) and file.tells_cached:
+                        bring(file, file, members)
+                        found.extend(Held(file, piece, partial(self._took, page_bytes)) for piece in cut(members))
+
+        self._ask(bring_all, None)
+        return found
+
+    def _took(self, page_bytes: int, pages: int) -> None:
+        """So many pages were taken."""
+        with self._lock:
+            self._hits += pages
+            self._read_bytes += pages * page_bytes
 
     def prefetch(self, text: bytes, keys: Sequence[bytes]) -> None:
         """Have the kernel read these pages ahead, and wait for nothing. I/O: one index lookup; one hint a page."""

@@ -29,6 +29,7 @@ from lsmkv_tensor.sharing.options import Sharing
 from lsmkv_tensor.sharing.sibling import Sibling
 from lsmkv_tensor.sharing.stats import SharingStats
 from lsmkv_tensor.sharing.touches import DIGEST_BYTES, TouchBook, TouchNote, TouchReader
+from lsmkv_tensor.vlog.cached import Held
 
 __all__ = ["Siblings", "open_siblings"]
 
@@ -112,6 +113,27 @@ class Siblings:
             self._hits += hits
             self._misses += len(keys) - hits
         return delivered
+
+    def fetch(self, text: bytes, keys: Sequence[bytes], page_bytes: int) -> list[Held]:
+        """As :meth:`Sibling.fetch`, from whoever has each page. I/O: as :meth:`get_into`."""
+        found: list[Held] = []
+
+        def ask(sibling: Sibling, waiting: Sequence[int]) -> list[bool]:
+            """Which of the waiting it has."""
+            here = [False] * len(waiting)
+            for held in sibling.fetch(text, [keys[i] for i in waiting], page_bytes):
+                for want in held.piece:
+                    here[want.position] = True
+                found.append(held._replace(piece=[w._replace(position=waiting[w.position]) for w in held.piece]))
+            return here
+
+        self._in_turn(text, keys, ask, lost=False)
+        return found
+
+    def took(self, pages: int) -> None:
+        """So many pages that were fetched were taken."""
+        with self._lock:
+            self._hits += pages
 
     def prefetch(self, text: bytes, keys: Sequence[bytes]) -> None:
         """Have the kernel read ahead those of the pages that siblings hold. I/O: one index lookup a sibling; hints."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from lsmkv.env.fs import Buffer, CachedReads
 from lsmkv_tensor.codec import RAW
@@ -26,7 +26,7 @@ from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.pieces import Piece, Trouble, Want, advise, cut, read_piece
 
-__all__ = ["LEAST_BYTES", "Fetched", "Fetcher"]
+__all__ = ["LEAST_BYTES", "Fetched", "Fetcher", "Fetches", "Held", "bring", "take"]
 
 LEAST_BYTES = 32 << 10
 """Bytes of a page from which on a copy saved is worth looking at each page by itself."""
@@ -38,16 +38,37 @@ PARALLEL_BYTES = 4 << 20
 """Bytes that must be taken before other threads help, as when pages are read (:mod:`lsmkv_tensor.vlog.reader`)."""
 
 
-class Fetched(NamedTuple):
-    """Pages of one call, by position in its keys: where they are. Their bytes were in the page cache a moment ago."""
+class Held(NamedTuple):
+    """Neighbours whose bytes were in the page cache a moment ago."""
 
-    pieces: list[tuple[CachedReads, Piece]]
+    file: CachedReads
+    piece: Piece
+    took: Callable[[int], None] | None = None
+    """Is told how many of them were taken."""
+
+
+class Fetched(NamedTuple):
+    """Pages of one call, by position in its keys."""
+
+    pieces: list[Held]
     absent: list[int]
     """The index does not know them."""
 
 
+class Fetches(Protocol):
+    """What fetches pages and takes them. Any number of threads."""
+
+    def fetch(self, keys: Sequence[bytes]) -> Fetched:
+        """Have pages in the page cache; on a thread that may be left."""
+        ...
+
+    def take(self, fetched: Fetched, targets: Sequence[Sequence[memoryview]]) -> list[bool | None]:
+        """Read what was fetched, without waiting for the device; see :func:`take`."""
+        ...
+
+
 class Fetcher:
-    """Fetches and takes pages of one store. Any number of threads."""
+    """Fetches and takes pages of one store."""
 
     def __init__(
         self,
@@ -59,7 +80,7 @@ class Fetcher:
         """``places``: where the index says that pages are. ``alone``: whether a disk, by number, is to be left alone."""
         self._places = places
         self._files = files
-        self._crew = crew
+        self.crew = crew
         self._alone = alone
 
     def fetch(self, keys: Sequence[bytes]) -> Fetched:
@@ -71,7 +92,7 @@ class Fetcher:
             if place is not None and place.codec == RAW
         ]
         found.sort(key=itemgetter(2))
-        pieces: list[tuple[CachedReads, Piece]] = []
+        pieces: list[Held] = []
         for segment, some in groupby(found, lambda want: want.place.segment):
             if self._alone(segment >> DISK_SHIFT):
                 continue
@@ -79,38 +100,46 @@ class Fetcher:
             try:
                 file = self._files.cached_reader(segment)
                 if file is not None:
-                    _bring(file, self._files.reader(segment), members)
-                    pieces += [(file, piece) for piece in cut(members)]
+                    bring(file, self._files.reader(segment), members)
+                    pieces += [Held(file, piece) for piece in cut(members)]
             except OSError:  # whoever reads these pages in earnest will tell of it
                 continue
         return Fetched(pieces, [i for i, place in enumerate(places) if place is None])
 
     def take(self, fetched: Fetched, targets: Sequence[Sequence[memoryview]]) -> list[bool | None]:
-        """Read what was fetched, without waiting for the device.
-
-        True: the page is there, every byte checked. False: it is absent. None: it has to be read in earnest.
-
-        I/O: one read per piece, from memory.
-        """
-        verdicts: list[bool | None] = [None] * len(targets)
-        for i in fetched.absent:
-            verdicts[i] = False
-        parts: list[Callable[[], list[Trouble]]] = []
-        nbytes = 0
-        for file, piece in fetched.pieces:
-            mine = [want._replace(spans=targets[want.position]) for want in piece]
-            parts.append(partial(read_piece, _Cached(file), mine))
-            nbytes += sum(want.place.length for want in piece)
-            for want in piece:
-                verdicts[want.position] = True
-        shared = len(parts) > 1 and nbytes >= PARALLEL_BYTES
-        for troubles in self._crew.run(parts) if shared else [part() for part in parts]:
-            for want, _ in troubles:
-                verdicts[want.position] = None
-        return verdicts
+        """See :func:`take`."""
+        return take(fetched, targets, self.crew)
 
 
-def _bring(file: CachedReads, hinted: Readable, members: Sequence[Want]) -> None:
+def take(fetched: Fetched, targets: Sequence[Sequence[memoryview]], crew: Crew) -> list[bool | None]:
+    """Read what was fetched, without waiting for the device.
+
+    True: the page is there, every byte checked. False: it is absent. None: it has to be read in earnest.
+
+    I/O: one read per piece, from memory.
+    """
+    verdicts: list[bool | None] = [None] * len(targets)
+    for i in fetched.absent:
+        verdicts[i] = False
+    parts: list[Callable[[], list[Trouble]]] = []
+    nbytes = 0
+    for file, piece, _ in fetched.pieces:
+        mine = [want._replace(spans=targets[want.position]) for want in piece]
+        parts.append(partial(read_piece, _Cached(file), mine))
+        for want in piece:
+            verdicts[want.position] = True
+            nbytes += want.place.length
+    shared = len(parts) > 1 and nbytes >= PARALLEL_BYTES
+    results = crew.run(parts) if shared else [part() for part in parts]
+    for held, troubles in zip(fetched.pieces, results, strict=True):
+        for want, _ in troubles:
+            verdicts[want.position] = None
+        if held.took is not None:
+            held.took(len(held.piece) - len(troubles))
+    return verdicts
+
+
+def bring(file: CachedReads, hinted: Readable, members: Sequence[Want]) -> None:
     """Have the bytes of these pages, of one segment and sorted by place, in the page cache. OSError."""
     stretches = cut(members, STRETCH_BYTES)
     advise(hinted, stretches)

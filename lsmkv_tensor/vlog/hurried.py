@@ -17,7 +17,7 @@ import numpy as np
 
 from lsmkv.base.columns import U8
 from lsmkv_tensor.runtime.attempts import AttemptPool
-from lsmkv_tensor.vlog.cached import LEAST_BYTES, Fetcher
+from lsmkv_tensor.vlog.cached import LEAST_BYTES, Fetches
 from lsmkv_tensor.vlog.staging import StagingPool
 
 __all__ = ["PART_BYTES", "Deliverer", "Hurried", "gather", "read_by", "scatter"]
@@ -37,8 +37,7 @@ class Deliverer(Protocol):
         """Count what came in time."""
         ...
 
-    @property
-    def fetcher(self) -> Fetcher | None:
+    def fetcher(self, page_bytes: int) -> Fetches | None:
         """What brings its pages without a copy, if anything does."""
         ...
 
@@ -71,7 +70,7 @@ def read_by(
     if not keys:
         return _NONE
     size = sum(map(len, targets[0]))
-    fetcher = reader.fetcher if size >= LEAST_BYTES else None
+    fetcher = reader.fetcher(size) if size >= LEAST_BYTES else None
     if fetcher is None:
         return _staged(reader, pool, staging, keys, targets, until)
     verdicts = _taken(fetcher, pool, keys, targets, until, size)
@@ -86,9 +85,9 @@ def read_by(
 
 
 def _taken(
-    fetcher: Fetcher, pool: AttemptPool, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], until: float, size: int
+    fetcher: Fetches, pool: AttemptPool, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], until: float, size: int
 ) -> list[bool | None]:
-    """Pages from the page cache into the caller's memory, as far as there is time; see :meth:`Fetcher.take`."""
+    """Pages from the page cache into the caller's memory, as far as there is time; see :func:`lsmkv_tensor.vlog.cached.take`."""
     step = max(PART_BYTES // size, 1)
     starts = range(0, len(keys), step)
     parts = [partial(fetcher.fetch, keys[start : start + step]) for start in starts]

@@ -67,9 +67,8 @@ class PageReader:
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
 
-    @property
-    def fetcher(self) -> Fetcher | None:
-        """What brings pages into the caller's memory in time without a copy; None where that cannot be. I/O: none."""
+    def fetcher(self, _: int) -> Fetcher | None:
+        """What brings pages, of whatever size, in time without a copy; None where that cannot be. I/O: none."""
         return self._fetcher if self._files.may_tell_cached else None
 
     knows_all = True

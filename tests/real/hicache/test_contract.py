@@ -130,6 +130,20 @@ def test_a_second_server_on_one_path_starts_and_reads(make):
     assert torch.equal(second.mem_pool_host.get_data_page(0), pool.get_data_page(0))
 
 
+def test_pages_go_straight_into_the_host_pool(make):
+    """One copy into the queue of puts; none on the way back, where the page cache can be asked."""
+    pool = host_pool("page_first", pages=64, seed=1, layers=16, heads=4, width=64, page_size=16)
+    backend = make.lsmkv(pool)
+    assert all(backend.batch_set_v1(keys(range(32)), slots(range(32), 16)))
+    assert backend.meter.copied_pages == 32
+    backend.holding.store.sync()
+    assert all(backend.batch_get_v1(keys(range(32)), slots(range(32, 64), 16)))
+    assert torch.equal(pool.get_data_page(32 * 16), pool.get_data_page(0))
+    if backend.holding.store._files.may_tell_cached:
+        assert backend.meter.copied_pages == 32
+    assert backend.meter.errors == {}
+
+
 def test_the_failure_injector_around_it(make):
     with mock.patch.dict(os.environ, {"SGLANG_TEST_HICACHE_BACKEND_RANDOM_FAILURE": "0.5"}):
         backend = make.lsmkv(host_pool("page_first", seed=1))
