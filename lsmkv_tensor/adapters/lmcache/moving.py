@@ -114,12 +114,17 @@ class Mover:
         for (identity, _), at in rows.items():
             names = page_keys([keys[i] for i in at])
             there = [False] * len(at)
-            for shelf in self._asked(identity, descs.get(identity.group)):
+            shelves = self._asked(identity, descs.get(identity.group))
+            for shelf in shelves:
                 rest = [n for n, flag in enumerate(there) if not flag]
-                if rest:
-                    asked.append((shelf, [names[n] for n in rest]))
-                for n, flag in zip(rest, self._lock_held(shelf, [names[n] for n in rest]), strict=True):
+                flags = self._lock_held(shelf, [names[n] for n in rest])
+                for n, flag in zip(rest, flags, strict=True):
                     there[n] = flag
+                if any(flags):
+                    shelf.found += sum(flags)
+                    asked.append((shelf, [names[n] for n in rest]))
+            if shelves and not any(there):
+                asked.append((shelves[0], names))
             self._chains.note(names, there)
             for i, flag in zip(at, there, strict=True):
                 found[i] = flag
@@ -175,7 +180,7 @@ class Mover:
             return self._shelves.where(identity, None)
         layout = desc_layout(desc)
         exact = self._shelves.get(identity, layout, _bytes_of(desc))
-        return [exact, *(shelf for shelf in self._shelves.where(identity, layout) if shelf is not exact)]
+        return sorted(self._shelves.where(identity, layout), key=lambda shelf: (-shelf.found, shelf is not exact))
 
     def _anywhere(self, keys: Sequence[Key]) -> Iterable[tuple[Shelf, list[bytes]]]:
         """Where any of these may be, whatever its layout."""

@@ -37,6 +37,8 @@ class Shelf:
         self.view = view
         self.number = number
         """Of this process, not the store's: it stays when another store is opened."""
+        self.found = 0
+        """Pages that were found here: where most were, the next are looked for first."""
         self.hooked: Namespace | None = None
         """The namespace whose evictions are told."""
 
