@@ -162,9 +162,20 @@ def test_a_full_disk_fails_the_task_and_not_the_server(machine):
     assert machine.store(adapter, keys_of(1, 2)) == (False, 0)
     machine.fs.clear()
     assert adapter.get_usage().total_bytes_used == 0
-    assert listed(adapter) == []
+    (shelf,) = adapter._shelves.all()
+    assert list(shelf.writer.records()) == listed(adapter) == []
     assert machine.store(adapter, keys_of(1, 2)) == (True, 2 * 5120)
     assert adapter.counts["failed_pages"] == 2
+
+
+def test_what_admission_does_not_want_is_declined_and_leaves_nothing(machine):
+    adapter, keys = machine.start(admission="second"), keys_of(1, 2)
+    assert machine.store(adapter, keys) == (True, 0)
+    (shelf,) = adapter._shelves.all()
+    assert list(shelf.writer.records()) == []
+    assert (adapter.counts["declined_pages"], adapter.get_usage().total_bytes_used) == (2, 0)
+    assert machine.store(adapter, keys) == (True, 2 * 5120)
+    assert set(listed(adapter)) == set(keys)
 
 
 def test_a_directory_that_cannot_be_had_is_read_and_taken_later(machine):
