@@ -39,8 +39,8 @@ def validate(
 ) -> None:
     """Run the engine on a grid of trees, growing and overwritten, and judge the model's predictions of every cost.
 
-    Takes about ten minutes of processor time: 26 cells of 15 to 30 s, in memory (some 300 MB). Ctrl-C keeps the cells that are
-    done.
+    Takes about a quarter of an hour of processor time: 26 cells of 20 to 40 s, in memory (some 300 MB). Ctrl-C keeps the cells
+    that are done.
     """
     with guard(as_json=as_json):
         check_outputs(csv, plots)

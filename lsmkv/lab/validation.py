@@ -311,7 +311,7 @@ def validate(
 ) -> Rows:
     """Run the whole grid: tidy rows of every cost, predicted and measured, for :mod:`lsmkv.lab.scores` to judge.
 
-    ``sizes``: None for half a million keys, about 20 s of processor time a cell, 26 cells. ``watch`` is told of each cell before
+    ``sizes``: None for half a million keys, about 30 s of processor time a cell, 26 cells. ``watch`` is told of each cell before
     it runs. The same seed gives the same counts.
 
     Raises InvalidArgumentError for sizes, ratios and filters that cannot be.
