@@ -45,10 +45,18 @@ class Asking:
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages are stored, here or at a sibling, or accepted and waiting to be written (not those if ``queued`` is False).
 
+        None is if that is not known within the store's ``io_timeout_s``.
+
         I/O: index blocks, most often cached; a look at siblings on a miss.
         """
         index_keys = self.index_keys(keys)
-        return self._shielded("ask", lambda: self._there(index_keys, queued=queued), lambda: np.zeros(len(keys), np.bool_))
+
+        def known() -> NDArray[np.bool_]:
+            """The answer, or that it is late."""
+            found = self._in_time(lambda: self._there(index_keys, queued=queued))
+            return np.zeros(len(keys), np.bool_) if found is None else found
+
+        return self._shielded("ask", known, lambda: np.zeros(len(keys), np.bool_))
 
     def contains_own(self, keys: Sequence[PageKey]) -> NDArray[np.bool_]:
         """Which pages are stored here, whatever waits and whatever siblings hold. I/O: index blocks, most often cached."""
@@ -111,6 +119,11 @@ class Asking:
         if self._gate.is_shut:
             raise ClosedError(self._gate.what)
         return self.services.shielded(kind, self._log.counters, call if kind == "write" else inside, otherwise)
+
+    def _in_time(self, ask: Callable[[], T]) -> T | None:
+        """What is asked, here or with the store's ``io_timeout_s`` on a thread that may be left; None if it is late."""
+        until = self.services.until(None)
+        return ask() if until is None else self.services.attempts.one(ask, until)
 
     @property
     def _defer(self) -> Defer:

@@ -155,9 +155,16 @@ class FollowedNamespace(Described):
         self._reader = SiblingReader(siblings, text)
 
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:  # noqa: ARG002 - nothing waits here
-        """Which pages somebody holds. I/O: index blocks, most often cached; a look at every store if one is missing."""
+        """Which pages somebody holds; none is if that is not known within ``io_timeout_s``.
+
+        I/O: index blocks, most often cached; a look at every store if one is missing.
+        """
+        until = self.services.until(None)
         with self._gate:
-            return self._reader.contains(page_keys(keys))
+            if until is None:
+                return self._reader.contains(page_keys(keys))
+            found = self.services.attempts.one(lambda: self._reader.contains(page_keys(keys)), until)
+            return np.zeros(len(keys), np.bool_) if found is None else found
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on somebody holds, without a gap; 0 if that is not known by the deadline.

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
+import numpy as np
+
 from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
@@ -305,7 +307,12 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             return [False] * len(index_keys)
         with self._gate:
             self._log.refuse_dropped(index_keys[:1], ())
-            there = self._there(index_keys, putting=True, touch=STORE).tolist() if index_keys else []
+            known = (
+                self._in_time(lambda: self._there(index_keys, putting=True, touch=STORE)) if index_keys else np.empty(0, np.bool_)
+            )
+            if known is None:  # the index hangs: nobody knows what would have to be written
+                return [False] * len(index_keys)
+            there = known.tolist()
             flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store, ended)
             self._log.counters.present_pages += len(index_keys) - new
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])

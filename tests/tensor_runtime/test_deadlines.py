@@ -126,6 +126,22 @@ def test_an_index_that_hangs_is_left_too(faulty):
     assert ns.contains_prefix(faulty.keys(range(5))) == 4
 
 
+@pytest.mark.parametrize("call", ["contains", "put_many"])
+def test_an_index_that_hangs_keeps_nobody_who_asks_or_puts_into_the_queue(faulty, call):
+    """Only prefixes were asked for in time."""
+    settings = {"io_timeout_s": 3.0, "put_queue_bytes": 1 << 20}
+    ns = faulty.open(**settings).namespace({"m": 1}, SIZE)
+    ns.put_many(faulty.keys(range(4)), faulty.pages(range(4), SIZE), wait=True)
+    ns = faulty.reopen(**settings, block_cache_bytes=0).namespace({"m": 1}, SIZE)
+    rule = hang(faulty, path="*.sst", op="pread")
+    rest = (faulty.pages(range(4), SIZE),) if call == "put_many" else ()
+    late = overdue(faulty, rule, Call(lambda: getattr(ns, call)(faulty.keys(range(4)), *rest)), 3.5)
+    assert list(late) == [False] * 4
+    rule.event.set()
+    faulty.fs.clear()
+    assert ns.contains(faulty.keys(range(5))).tolist() == [True] * 4 + [False]
+
+
 def test_hanging_reads_are_bounded(faulty):
     ns = faulty.open().namespace({"m": 1}, SIZE)
     faulty.put(ns, range(2))
