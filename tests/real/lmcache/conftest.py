@@ -20,9 +20,9 @@ def start(tmp_path):
 
     servers = []
 
-    def make(*, eviction=None, world_size=1, salt="", **params):
+    def make(*, eviction=None, serde=None, world_size=1, salt="", **params):
         params = {"path": str(tmp_path / "kv"), "conflict_wait_s": 0.1, **params}
-        servers.append(Server(params, eviction=eviction, world_size=world_size, salt=salt))
+        servers.append(Server(params, eviction=eviction, serde=serde, world_size=world_size, salt=salt))
         return servers[-1]
 
     yield make

@@ -163,6 +163,23 @@ def test_a_second_server_reads_and_takes_over(start):
     assert second.adapter.get_usage().total_bytes_used == 8 * OBJECT_BYTES
 
 
+def test_encrypted_objects_come_back(start, tmp_path):
+    """LMCache serialises them before they are stored: they are asked for by the layout they had."""
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    serde = {"type": "aesgcm", "master_key_path": str(tmp_path / "key")}
+    server = start(serde=serde)
+    server.store(prompt(1, 8))
+    server.close()
+    again = start(serde=serde)
+    assert again.load(prompt(1, 8)) == [8]
+    assert again.l2_hits == 8
+    assert again.adapter.report_status()["locked_pages"] == 0
+    again.close()
+    plain = start()  # the same keys, another layout: loaded by nobody
+    assert plain.load(prompt(1, 8)) == [0]
+    assert plain.adapter.report_status()["locked_pages"] == 0
+
+
 def test_adapters_come_and_go_while_the_server_runs(start):
     server = start()
     server.store(prompt(1, 4))

@@ -33,18 +33,21 @@ def content(key):
     return np.random.default_rng(seed).integers(0, 256, SHAPE.numel() * 2, dtype=np.uint8)
 
 
-def adapter_config(type_name, spec, eviction=None):
+def adapter_config(type_name, spec, eviction=None, serde=None):
     """An adapter's configuration as the command line makes it."""
     cls = get_l2_adapter_config_class(type_name)
     config = cls.from_dict({"type": type_name, **spec})
     config.eviction_config = cls._parse_eviction_config({"eviction": eviction} if eviction else {})
+    config.serde_config = cls._parse_serde_config({"serde": serde} if serde else {})
     return config
 
 
 class Server:
     """One server process."""
 
-    def __init__(self, params, *, type_name="plugin", l1_bytes=64 << 20, eviction=None, world_size=1, model="model", salt=""):
+    def __init__(
+        self, params, *, type_name="plugin", l1_bytes=64 << 20, eviction=None, serde=None, world_size=1, model="model", salt=""
+    ):
         spec = {**OURS, "adapter_params": {"capacity_bytes": 1 << 28, **params}} if type_name == "plugin" else params
         self.manager = StorageManager(
             StorageManagerConfig(
@@ -52,10 +55,11 @@ class Server:
                     memory_config=L1MemoryManagerConfig(size_in_bytes=l1_bytes, use_lazy=False, shm_name="")
                 ),
                 eviction_config=EvictionConfig(eviction_policy="LRU"),
-                l2_adapter_config=L2AdaptersConfig([adapter_config(type_name, spec, eviction)]),
+                l2_adapter_config=L2AdaptersConfig([adapter_config(type_name, spec, eviction, serde)]),
             )
         )
         ((_, self.adapter),) = self.manager.l2_adapters()
+        self.adapter = getattr(self.adapter, "_inner", self.adapter)  # behind the serialiser, if there is one
         self.hasher = TokenHasher(CHUNK_TOKENS)
         self.world_size, self.model, self.salt = world_size, model, salt
         self.open = True
