@@ -53,6 +53,7 @@ def test_what_is_only_read_becomes_one_run_and_the_books_say_what_it_cost(open_d
         assert told.waiting == 0
         assert told.spent_blocks <= 0.5 * told.seen_blocks
         assert told.mix["scans"] > 0.9
+        assert told.look_s > 0
         db.check()
     lines = read_journal(memory_fs, "/db")
     assert [line["decision"] for line in lines if line["kind"] != "outcome"] == list(range(1, told.decisions + 1))
@@ -292,4 +293,5 @@ def test_windows_count_every_operation_exactly(open_db):
         assert db.get(b"new7") == VALUE
         window = window_of(db.stats().ledger - since, Prices())
         assert window.done == told.plus(Mix(writes=33))
+        assert db._core.ledger.operations() == window_of(db.stats().ledger, Prices()).done.total, "what windows are cut by"
         assert window.blocks > told.found
