@@ -121,7 +121,8 @@ TARGETS: dict[str, tuple[Clause, ...]] = {
     "sglang cold get small": (_over("must", 3.0, "HiCacheFile"),),
     "sglang warm get": (_over("must", 1.0, "HiCacheFile"),),
     **{f"vllm {what}": (_over("must", 1.0, "vLLM fs tier"),) for what in _AHEAD},
-    **{f"lmcache {what}": (_over("must", 1.0, "LMCache fs", "LMCache local disk"),) for what in _AHEAD},
+    **{f"lmcache {what}": (_over("must", 1.0, "LMCache fs"),) for what in _AHEAD},
+    **{f"lmcache in process {what}": (_over("must", 1.0, "LMCache local disk"),) for what in _AHEAD},
     "delete": (_over("must", 20.0, "hicachefile"), _over("aim", 100.0, "hicachefile")),
 }
 """Clauses by row key; a row without a key here is shown for information."""

@@ -39,7 +39,7 @@ class Engine:
     """An engine's memory, for so many pages to store and as many to read into; and its sides by name."""
 
     name: ClassVar[str]
-    """Of --engine, and of its environment."""
+    """Of its targets."""
     title: str
     """Of its table."""
     sides: dict[str, Opener]

@@ -1,4 +1,4 @@
-"""LMCache: store, lookup and load tasks of its server's L2 adapters, and its local disk in one process, on the same objects."""
+"""LMCache: store, lookup and load tasks of its server's L2 adapters; and the storage backends of its in-process engine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import FSL2Adapter, FSL2Ad
 
 from bench.adapters.base import Engine, Side
 from bench.scratch import aligned_bytes, sync_tree
-from bench.stock.lmcache import L2Backend, LocalDisk
+from bench.stock.lmcache import L2Backend, LocalDisk, Plugin
 from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
 
-__all__ = ["ENGINE"]
+__all__ = ["ENGINES"]
 
 
 class _Objects:
     """A backend over rows of one array."""
 
-    def __init__(self, engine: _Lmcache, backend: Any, home: Path) -> None:
+    def __init__(self, engine: _Server, backend: Any, home: Path) -> None:
         self._engine, self._backend, self._home = engine, backend, home
 
     def put(self, keys: Sequence[bytes], first: int) -> int:
@@ -37,12 +37,13 @@ class _Objects:
         return sum(self._backend.load(keys, self._engine.memory[at : at + len(keys)]))
 
     def lookup(self, keys: Sequence[bytes]) -> int:
-        """A lookup task and its unlock, or ``contains`` key by key."""
-        return sum(self._backend.exists(keys))
+        """A lookup task and its unlock; ``batched_contains``."""
+        return self._backend.prefix(keys) if hasattr(self._backend, "prefix") else sum(self._backend.exists(keys))
 
     def sync(self) -> None:
         """Ours by its store; files one by one, which LMCache leaves out."""
-        holding = getattr(getattr(self._backend, "adapter", None), "holding", None)
+        inside = getattr(self._backend, "adapter", None) or self._backend.disk
+        holding = getattr(inside, "holding", None)
         if holding is not None:
             holding.store.sync()
         else:
@@ -53,18 +54,18 @@ class _Objects:
         self._backend.close()
 
 
-class _Lmcache(Engine):
-    """One array of rows, shared by all sides."""
+class _Server(Engine):
+    """L2 adapters over one array of rows."""
 
     name: ClassVar[str] = "lmcache"
 
     def __init__(self, page_bytes: int, pages: int) -> None:
         logging.getLogger("lmcache").setLevel(logging.ERROR)
-        self.title = f"LMCache {version('lmcache')}"
+        self.title = f"LMCache {version('lmcache')}, its server"
         self.pages = pages
         self.memory = aligned_bytes(2 * pages * page_bytes).reshape(2 * pages, page_bytes)
         self.memory[:pages] = np.random.default_rng(1).integers(0, 256, (pages, page_bytes), np.uint8)
-        self.sides = {"lsmkv": self._lsmkv, "LMCache fs": self._fs, "LMCache local disk": self._disk}
+        self.sides = {"lsmkv": self._lsmkv, "LMCache fs": self._fs}
 
     def _lsmkv(self, home: Path, capacity: int) -> Side:
         return _Objects(self, L2Backend(LsmkvL2Adapter({"path": str(home), "capacity_bytes": capacity})), home)
@@ -72,9 +73,6 @@ class _Lmcache(Engine):
     def _fs(self, home: Path, capacity: int) -> Side:
         del capacity
         return _Objects(self, L2Backend(FSL2Adapter(FSL2AdapterConfig(str(home)))), home)
-
-    def _disk(self, home: Path, capacity: int) -> Side:
-        return _Objects(self, LocalDisk(home, capacity, self.memory.nbytes + (64 << 20)), home)
 
     def clear(self) -> None:
         """See the base class."""
@@ -86,4 +84,21 @@ class _Lmcache(Engine):
         return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
 
 
-ENGINE = _Lmcache
+class _InProcess(_Server):
+    """Storage backends of one process, each over host memory of LMCache's: pages are copied into it and out of it."""
+
+    name: ClassVar[str] = "lmcache in process"
+
+    def __init__(self, page_bytes: int, pages: int) -> None:
+        super().__init__(page_bytes, pages)
+        self.title = f"LMCache {version('lmcache')}, in one process"
+        self.sides = {"lsmkv": self._plugin, "LMCache local disk": self._disk}
+
+    def _plugin(self, home: Path, capacity: int) -> Side:
+        return _Objects(self, Plugin(home, capacity, self.memory.nbytes + (64 << 20)), home)
+
+    def _disk(self, home: Path, capacity: int) -> Side:
+        return _Objects(self, LocalDisk(home, capacity, self.memory.nbytes + (64 << 20)), home)
+
+
+ENGINES = (_Server, _InProcess)

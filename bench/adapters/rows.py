@@ -62,7 +62,7 @@ class _Stored:
 
 def measure_size(session: Session, engine: Engine, size: Size) -> None:
     """All rows of this page size."""
-    root = session.request.scratch / f"adapters-{engine.name}-{size.page_bytes}"
+    root = session.request.scratch / f"adapters-{engine.name.replace(' ', '-')}"
     root.mkdir()
     try:
         for batch in size.batches:

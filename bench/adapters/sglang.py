@@ -17,7 +17,7 @@ from sglang.srt.mem_cache.hicache_storage import PoolName, PoolTransfer
 from bench.adapters.base import Engine, Side
 from bench.scratch import sync_tree
 
-__all__ = ["ENGINE"]
+__all__ = ["ENGINES"]
 
 
 class _Backend:
@@ -100,4 +100,4 @@ def _slots(first: int, n: int) -> Any:
     return torch.arange(first * PAGE_TOKENS, (first + n) * PAGE_TOKENS)
 
 
-ENGINE = _Sglang
+ENGINES = (_Sglang,)

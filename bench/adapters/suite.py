@@ -15,7 +15,7 @@ __all__ = ["ENGINES", "FULL", "QUICK", "run_adapters", "run_engine"]
 ENGINES = ("sglang", "vllm", "lmcache")
 
 _KIB, _MIB = 1 << 10, 1 << 20
-_ROUNDS = Effort(5, least_rounds=3, budget_s=3.0)
+_ROUNDS = Effort(5, least_rounds=3, budget_s=2.0, warmups=0)
 _LARGE = Effort(3, least_rounds=3, warmups=0)
 """Half a gigabyte moved in a round."""
 FULL = (
@@ -39,11 +39,12 @@ def run_adapters(session: Session, engines: tuple[str, ...], page_bytes: tuple[i
             session.skipped[name] = f"not installed here: run this in its environment, that of make test-{name}"
             continue
         try:
-            kind = import_module(f"bench.adapters.{name}").ENGINE
+            kinds = import_module(f"bench.adapters.{name}").ENGINES
         except Exception as error:  # noqa: BLE001 - an engine's import may raise anything; the others go on
             session.skipped[name] = f"cannot be loaded: {type(error).__name__}: {error}"
             continue
-        run_engine(session, kind, QUICK if session.request.quick else FULL, page_bytes)
+        for kind in kinds:
+            run_engine(session, kind, QUICK if session.request.quick else FULL, page_bytes)
 
 
 def run_engine(session: Session, kind: Any, sizes: tuple[Size, ...], page_bytes: tuple[int, ...] = ()) -> None:

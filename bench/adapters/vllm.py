@@ -13,7 +13,7 @@ from bench.adapters.base import Engine, Side
 from bench.scratch import sync_tree
 from bench.stock.vllm import TierBackend, fs_tier, lsmkv_tier
 
-__all__ = ["ENGINE"]
+__all__ = ["ENGINES"]
 
 
 class _Tier:
@@ -77,4 +77,4 @@ class _Vllm(Engine):
         return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
 
 
-ENGINE = _Vllm
+ENGINES = (_Vllm,)

@@ -21,6 +21,7 @@ from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import FSL2Adapter, FSL2Ad
 from lmcache.v1.distributed.l2_adapters.raw_block_l2_adapter import RawBlockL2Adapter, RawBlockL2AdapterConfig
 from lmcache.v1.memory_allocators.host_memory_allocator import HostMemoryAllocator
 from lmcache.v1.memory_management import MemoryFormat, MemoryObjMetadata, TensorMemoryObj
+from lmcache.v1.metadata import LMCacheMetadata
 from lmcache.v1.platform.event_notifier import consume_fd
 from lmcache.v1.storage_backend.local_cpu_backend import LocalCPUBackend
 from lmcache.v1.storage_backend.local_disk_backend import LocalDiskBackend
@@ -28,11 +29,21 @@ from lmcache.v1.storage_backend.local_disk_backend import LocalDiskBackend
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.testing import FaultFileSystem
 from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
+from lsmkv_tensor.adapters.lmcache_plugin import LsmkvStoragePlugin
 from lsmkv_tensor.testing.conformance import Backend, Subject
 from lsmkv_tensor.testing.conformance.own import hanging_segments
 from lsmkv_tensor.testing.conformance.protocol import Pages
 
-__all__ = ["FsL2Subject", "L2Backend", "LocalDisk", "LocalDiskSubject", "LsmkvL2Subject", "RawBlockSubject"]
+__all__ = [
+    "FsL2Subject",
+    "L2Backend",
+    "LocalDisk",
+    "LocalDiskSubject",
+    "LsmkvL2Subject",
+    "LsmkvPluginSubject",
+    "Plugin",
+    "RawBlockSubject",
+]
 
 VERSION = f"lmcache {version('lmcache')}"
 ALONE = "without LMCache's server, whose eviction controller deletes what an adapter with a capacity reports as too much"
@@ -189,22 +200,23 @@ class LsmkvL2Subject(Subject):
         return hanging_segments(backend.disk)
 
 
-class LocalDisk:
-    """LMCache's local disk in one process, with its host memory and its event loop.
+class InProcess:
+    """A storage backend of LMCache's in-process engine, with its host memory and its event loop.
 
     ``scrub``: its host memory has been used for something else since a page was stored, as in a server.
     """
 
-    def __init__(self, directory: Path, capacity_bytes: int, memory_bytes: int = 256 << 20, *, scrub: bool = False) -> None:
+    def __init__(self, config: LMCacheEngineConfig, memory_bytes: int = 256 << 20, *, scrub: bool = False) -> None:
         self._scrub = scrub
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        config = LMCacheEngineConfig.from_defaults(
-            local_cpu=False, local_disk=f"file://{directory}", max_local_disk_size=capacity_bytes / 2**30
-        )
         self.host = LocalCPUBackend(config, memory_allocator=HostMemoryAllocator(memory_bytes), dst_device="cpu")
-        self.disk = LocalDiskBackend(config, self.loop, self.host, dst_device="cpu")
+        self.disk: Any = self.made(config)
+
+    def made(self, config: LMCacheEngineConfig) -> Any:
+        """The backend, over that memory and loop."""
+        raise NotImplementedError
 
     def put(self, keys: Sequence[bytes], pages: Pages) -> list[bool]:
         """Its writers go on behind the call and hold the objects: the memory is LMCache's own, filled here."""
@@ -240,15 +252,6 @@ class LocalDisk:
             flags.append(one is not None)
         return flags
 
-    def settle(self) -> None:
-        """Until its writers have nothing to do."""
-        worker = self.disk.disk_worker
-        while True:
-            with worker.put_lock:
-                if not worker.put_tasks:
-                    return
-            time.sleep(LOOK_S)
-
     def delete(self, keys: Sequence[bytes]) -> None:
         """``remove``."""
         for key in self._keys(keys):
@@ -260,9 +263,83 @@ class LocalDisk:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
+    def prefix(self, keys: Sequence[bytes]) -> int:
+        """How many from the first on are there."""
+        return int(self.disk.batched_contains(self._keys(keys)))
+
+    def settle(self) -> None:
+        """Until its writers have nothing to do."""
+        raise NotImplementedError
+
     @staticmethod
     def _keys(keys: Sequence[bytes]) -> list[CacheEngineKey]:
-        return [CacheEngineKey("m", 1, 0, int.from_bytes(key, "big"), torch.bfloat16) for key in keys]
+        return [CacheEngineKey("m", 1, 0, int.from_bytes(key, "big"), torch.uint8) for key in keys]
+
+
+class LocalDisk(InProcess):
+    """LMCache's own."""
+
+    def __init__(self, directory: Path, capacity_bytes: int, memory_bytes: int = 256 << 20, *, scrub: bool = False) -> None:
+        where = {"local_disk": f"file://{directory}", "max_local_disk_size": capacity_bytes / 2**30}
+        super().__init__(LMCacheEngineConfig.from_defaults(local_cpu=False, **where), memory_bytes, scrub=scrub)
+
+    def made(self, config: LMCacheEngineConfig) -> Any:
+        """See the base class."""
+        return LocalDiskBackend(config, self.loop, self.host, dst_device="cpu")
+
+    def settle(self) -> None:
+        """See the base class."""
+        worker = self.disk.disk_worker
+        while True:
+            with worker.put_lock:
+                if not worker.put_tasks:
+                    return
+            time.sleep(LOOK_S)
+
+
+class Plugin(InProcess):
+    """Ours."""
+
+    def __init__(self, directory: Path, capacity_bytes: int, memory_bytes: int = 256 << 20, **settings: Any) -> None:
+        # no tokens are hashed here, so it does not matter how they would be
+        given = {"path": str(directory), "capacity_bytes": capacity_bytes, "allow_unstable_hash": True, **settings}
+        self.faults: FaultFileSystem | None = settings.get("fs")
+        super().__init__(
+            LMCacheEngineConfig.from_defaults(local_cpu=False, extra_config={"lsmkv": given}),
+            memory_bytes,
+            scrub=self.faults is not None,
+        )
+
+    def made(self, config: LMCacheEngineConfig) -> Any:
+        """See the base class."""
+        metadata = LMCacheMetadata("m", 1, 1, 0, 0, torch.bfloat16, (1, 2, 256, 8, 128))
+        return LsmkvStoragePlugin("cpu", config, metadata, self.host, self.loop)
+
+    def settle(self) -> None:
+        """See the base class."""
+        self.disk.wait_idle()
+        if self.faults is not None:
+            self.disk.holding.store.sync()
+
+
+class LsmkvPluginSubject(Subject):
+    """Ours in LMCache's in-process engine; its reads and writes are those of LMCache's own memory."""
+
+    name = "lsmkv in LMCache (in process)"
+    version = f"{VERSION}, lsmkv {version('lsmkv')}"
+
+    def open(self, directory: Path, capacity_bytes: int) -> Plugin:
+        """See Subject."""
+        disk = FaultFileSystem(PosixFileSystem())
+        settings = {"segment_bytes": 16 * self.page_bytes + (64 << 10), "io_timeout_s": self.deadline_s, "read_threads": 1}
+        return Plugin(directory, capacity_bytes, fs=disk, **settings)
+
+    def stalled(self, backend: Backend, directory: Path, page: Pages) -> AbstractContextManager[object]:
+        """See Subject."""
+        del directory, page
+        assert isinstance(backend, Plugin)
+        assert backend.faults is not None
+        return hanging_segments(backend.faults)
 
 
 class LocalDiskSubject(Subject):

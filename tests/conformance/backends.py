@@ -1,4 +1,4 @@
-"""A simple backend that does everything right, and nineteen that each do one thing wrong."""
+"""A simple backend that does everything right, and eighteen that each do one thing wrong."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
 from lsmkv_tensor.testing.conformance import CASES, ConformanceSuite, run_case
@@ -29,3 +31,14 @@ class TestOfMyOwn(ConformanceSuite):
     """As somebody else's test suite has it."""
 
     subject = Of()
+
+
+def test_bytes_beside_the_memory_that_was_given_are_seen(tmp_path):
+    class WritesBeside(Good):
+        def get(self, keys, out, deadline_s):
+            flags = super().get(keys, out, deadline_s)
+            ctypes.memset(out.ctypes.data + out.nbytes, 0, 1)
+            return flags
+
+    verdict = run_case(Of(WritesBeside), "round trip", tmp_path)
+    assert verdict.why == "a get wrote beside the memory it was given"
