@@ -20,7 +20,7 @@ NOTE        ?=
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-adapters test-sglang test-vllm test-lmcache test-transformers check bench lessons notebooks docs validate format clean
+.PHONY: help demo test test-adapters test-sglang test-vllm test-vllm-engine test-lmcache test-transformers check bench lessons notebooks docs validate format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,8 +39,12 @@ test-transformers: $(VENV)/.set-dev ## the transformers adapter, with a small re
 test-sglang: $(VENV)-sglang/.set ## the SGLang backend under SGLang 0.5.23: its factory, pools, controllers and radix tree
 	$(VENV)-sglang/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
 
-test-vllm: $(VENV)-vllm/.set ## the vLLM tier under vLLM 0.33: its tiering manager and primary tier (4 GB)
+test-vllm: $(VENV)-vllm/.set ## the vLLM tier under vLLM 0.33 (4 GB), then test-vllm-engine
 	$(VENV)-vllm/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
+	$(MAKE) test-vllm-engine
+
+test-vllm-engine: $(VENV)-vllm-engine/.set ## the vLLM connector in the real engine on a CPU, vLLM 0.32 (3 GB)
+	$(VENV)-vllm-engine/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
 
 test-lmcache: $(VENV)-lmcache/.set ## the LMCache adapters under LMCache 0.5.6: its storage managers, hashing and eviction (2 GB)
 	$(VENV)-lmcache/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)

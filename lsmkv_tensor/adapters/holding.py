@@ -19,11 +19,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.sync import Lock, start_thread
 from lsmkv_tensor.adapters.intime import InTime
+from lsmkv_tensor.adapters.jobs import Jobs
 from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace
@@ -159,6 +160,21 @@ class Holding:
             self._reopen_views()
         if store is not None:
             store.close()
+
+    def end(self, jobs: Jobs[Any], within_s: float | None) -> int:
+        """:meth:`close` after the jobs that use it, which have ``within_s`` real seconds; how many of their pages were dropped.
+
+        If one of them hangs the store is left as a crash would leave it: closing would wait for the disk that the job waits for.
+        I/O: theirs, and as :meth:`close`.
+        """
+        stopped = jobs.stop(within_s)
+        if stopped.dropped_pages:
+            _log.warning("lsmkv: %d pages waited to be moved when the engine ended, and were dropped", stopped.dropped_pages)
+        if stopped.ended:
+            self.close()
+        else:
+            _log.warning("lsmkv: the disk does not answer, %s/%s is left as it is", self.root, self.member)
+        return stopped.dropped_pages
 
     # helpers
 

@@ -1,7 +1,8 @@
 """Transfers of an engine that must not wait: handed over, done by threads of ours, their results fetched later.
 
 Loads go before stores. Where more pages wait to be stored than allowed, a store is refused at once: the engine pins memory for
-each job until it is told the result.
+each job until it is told the result. The end is bounded too: a server that shuts down is killed some seconds later, whatever
+still waits; what could not be done by then is dropped, told, and counted.
 """
 
 from __future__ import annotations
@@ -12,10 +13,30 @@ from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from lsmkv.env.sync import Condition, start_thread
 
-__all__ = ["Jobs"]
+__all__ = ["DroppedError", "Jobs", "Stopped"]
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["load", "store"]
+
+
+ENDING_S = 1.0
+"""Real seconds that a job under way is given to end once the queues are empty; a disk may hang."""
+
+
+class DroppedError(Exception):
+    """A job was not begun before the end; what its ``failed`` is called with."""
+
+    def __init__(self) -> None:
+        super().__init__("dropped at shutdown: the time for it was over")
+
+
+class Stopped(NamedTuple):
+    """How it ended."""
+
+    dropped_pages: int
+    """Of jobs that were never begun."""
+    ended: bool
+    """Whether every thread has: else one is inside a call that hangs, and goes on using what its job was given."""
 
 
 class _Job(NamedTuple, Generic[T]):
@@ -47,8 +68,7 @@ class Jobs(Generic[T]):
         ``failed(error)`` is the result if ``work`` raises.
         """
         with self._changed:
-            waiting = sum(job.pages for job in self._queues["store"])
-            if self._stopping or (kind == "store" and waiting and waiting + pages > self._max_store_pages):
+            if self._stopping or (kind == "store" and not self._has_room(pages)):
                 return False
             queue = self._queues[kind]
             queue.append(_Job(pages, work, failed))
@@ -62,6 +82,11 @@ class Jobs(Generic[T]):
                         return False
             self._changed.notify_all()
             return True
+
+    def has_room(self, pages: int) -> bool:
+        """Whether a store of so many pages would be taken now."""
+        with self._changed:
+            return not self._stopping and self._has_room(pages)
 
     def report(self, result: T) -> None:
         """A result of something that no thread has to do."""
@@ -85,12 +110,31 @@ class Jobs(Generic[T]):
         with self._changed:
             self._changed.wait_for(self._quiet)
 
-    def stop(self) -> None:
-        """Do what was submitted, and end the threads."""
+    def stop(self, within_s: float | None = None) -> Stopped:
+        """Do what was submitted, and end the threads.
+
+        ``within_s``: real seconds after which no job is begun any more: those that wait are dropped, and ``failed`` is called for
+        each with a :class:`DroppedError`. Jobs under way are given a second more to end. None: as long as it takes.
+        """
+        dropped: list[_Job[T]] = []
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._threads)
+            ended = self._changed.wait_for(lambda: not self._threads, within_s)
+            if not ended:
+                for queue in self._queues.values():
+                    dropped += queue
+                    queue.clear()
+                self._changed.notify_all()
+                ended = self._changed.wait_for(lambda: not self._threads, ENDING_S)
+        for job in dropped:
+            self._results.append(job.failed(DroppedError()))
+        return Stopped(sum(job.pages for job in dropped), ended)
+
+    def _has_room(self, pages: int) -> bool:
+        """Whether so many pages may wait to be stored beside those that do (lock held)."""
+        waiting = sum(job.pages for job in self._queues["store"])
+        return not waiting or waiting + pages <= self._max_store_pages
 
     def _quiet(self) -> bool:
         """Whether nothing waits and nothing is under way (lock held)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 __all__ = ["SUPPORTED", "is_supported", "require_version"]
@@ -16,17 +17,18 @@ SUPPORTED = {
 """Per engine the first version that its adapters were written for, and the first one that they were not."""
 
 
-def require_version(package: str, low: str, below: str) -> str:
+def require_version(package: str, low: str, below: str, builds: Sequence[str] = ()) -> str:
     """The installed version of ``package``, which must be at least ``low`` and below ``below`` (numbers with dots).
+
+    ``builds``: other names that the same package is distributed under; the first that is installed counts.
 
     Raises ImportError saying what is installed, what is needed and how to get it.
     """
     wanted = f"{package}>={low},<{below}"
-    try:
-        found = version(package)
-    except PackageNotFoundError as error:
+    found = next((v for v in map(_installed, (package, *builds)) if v is not None), None)
+    if found is None:
         msg = f"this adapter needs {package}, which is not installed: pip install '{wanted}'"
-        raise ImportError(msg) from error
+        raise ImportError(msg)
     if not _numbers(low) <= _numbers(found) < _numbers(below):
         msg = f"this adapter was written for {wanted}, but {package} {found} is installed: pip install '{wanted}'"
         raise ImportError(msg)
@@ -37,6 +39,14 @@ def is_supported(package: str, found: str) -> bool:
     """Whether this version of an engine lies in its range."""
     low, below = SUPPORTED[package]
     return _numbers(low) <= _numbers(found) < _numbers(below)
+
+
+def _installed(package: str) -> str | None:
+    """The version of a distribution; None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -20,18 +20,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from lsmkv.env.clock import SystemClock
+from lsmkv_tensor.adapters.given import store_options
 from lsmkv_tensor.adapters.holding import Conflict, Holding
-from lsmkv_tensor.adapters.jobs import Jobs
+from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.spans import PageSpans
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ Result: TypeAlias = Any
 
 IO_TIMEOUT_S = 30.0
 """Nothing waits for a transfer but its request; a disk that hangs longer is left alone."""
-_STORE_OPTIONS = frozenset(f.name for f in fields_of(StoreOptions)) - {"fs", "clock", "rng", "scheduler", "capacity_bytes"}
-_SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
+SHUTDOWN_S = 3.0
+"""vLLM kills its engine 5 s after it asked it to end."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +66,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
     ``path``: directory under which each engine has its own. ``max_bytes``: capacity of each. ``on_conflict``,
     ``conflict_wait_s``: what to do when that directory cannot be had (:mod:`lsmkv_tensor.adapters.holding`). ``threads``: that
     move pages. ``max_store_pages``: pages that may wait to be stored; more are refused, and vLLM's back-pressure hears of it.
+    ``shutdown_s``: seconds that pages which wait then are given; the rest is dropped.
     ``revision``: what the model's name does not tell. Anything else is a field of StoreOptions.
 
     Raises InvalidArgumentError, ImportError (another version of vLLM).
@@ -89,6 +89,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         conflict_wait_s: float = 5.0,
         threads: int = 2,
         max_store_pages: int = 4096,
+        shutdown_s: float = SHUTDOWN_S,
         **options: Any,  # noqa: ANN401  # fields of StoreOptions
     ) -> None:
         if Base is not object:
@@ -96,11 +97,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
         self.tier_type = tier_type
         self.locality = _vllm_locality(locality)
-        unknown = sorted(set(options) - _STORE_OPTIONS - _SEAMS)
-        if unknown:
-            msg = f"LsmkvTier has no setting {unknown[0]!r}; besides its own there are {', '.join(sorted(_STORE_OPTIONS))}"
-            raise InvalidArgumentError(msg)
-        chosen = StoreOptions(**{"io_timeout_s": IO_TIMEOUT_S, **options, "capacity_bytes": max_bytes})
+        chosen = store_options("LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S)
         self._clock = chosen.clock or SystemClock()
         self._memory = _Memory(primary_kv_view)
         config = offloading_spec.config
@@ -112,6 +109,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             self.holding.close()
             raise
         self._jobs: Jobs[tuple[str, Any]] = Jobs("lsmkv-vllm", threads=threads, max_store_pages=max_store_pages)
+        self._shutdown_s = shutdown_s
         self._verdicts = Verdicts()
         self._loads: dict[int, list[bytes]] = {}
         self._results: list[Result] = []
@@ -209,10 +207,9 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         self._collect()
 
     def shutdown(self) -> None:
-        """End what was submitted, the threads, and the store. I/O: as ``PageStore.close``."""
-        self._jobs.stop()
+        """Do what was submitted, for ``shutdown_s`` seconds, and end the threads and the store. I/O: as ``PageStore.close``."""
+        self.counts["dropped_pages"] += self.holding.end(self._jobs, self._shutdown_s)
         self._collect()
-        self.holding.close()
 
     # what vLLM reports
 
@@ -259,9 +256,10 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
                 self.counts["declined_pages"] += what[1]
                 self._results.append(_job_result(what[0], success=False))
             elif kind == "failed":
-                self.counts["failed_pages"] += what[1]
+                dropped = isinstance(what[2], DroppedError)
+                self.counts["failed_pages"] += 0 if dropped else what[1]
                 self._results.append(_job_result(what[0], success=False))
-                if what[2] is not None:
+                if what[2] is not None and not dropped:
                     _log.warning("lsmkv: storing %d pages failed: %s: %s", what[1], type(what[2]).__name__, what[2])
 
     def _note_stored(self, job: int, keys: list[bytes], flags: list[bool], unwanted: set[int], seconds: float) -> None:
@@ -388,5 +386,6 @@ _METRICS = {
     "missing_pages": "Chunks of loads that were absent, damaged or late.",
     "declined_pages": "Chunks that admission did not want, or that a follower cannot store.",
     "failed_pages": "Chunks that found no space, no place in the queue, or a disk that failed.",
+    "dropped_pages": "Chunks that still waited to be moved when the engine ended.",
 }
 """The tier's own counters."""

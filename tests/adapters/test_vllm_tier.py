@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import threading
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,24 +12,16 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
-from lsmkv_tensor.adapters.jobs import Jobs
+from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
 from lsmkv_tensor.adapters.vllm_tier import LsmkvTier
 from lsmkv_tensor.errors import InvalidArgumentError
+from tests.adapters.vllm import fakes
+from tests.adapters.vllm.fakes import ReqContext as Request
+from tests.adapters.vllm.fakes import offloading_spec as spec
 
 CHUNK, CHUNKS = 5000, 24
 SEGMENT, INDEX = 64 << 10, 512 << 10
-
-
-@dataclass
-class Request:
-    """What is used of vLLM's ReqContext."""
-
-    req_id: str
-    positions: dict = field(default_factory=dict)
-
-    def get_offload_key_position(self, key):
-        return self.positions.get(key)
 
 
 def key(i, group=0):
@@ -39,20 +30,6 @@ def key(i, group=0):
 
 def content(i):
     return np.random.default_rng(i).integers(0, 256, CHUNK, dtype=np.uint8)
-
-
-def spec(model="m", rank=0, portable=False):
-    parallel = {"rank": rank, "tp_size": 2, "pp_size": 1, "pcp_size": 1, "dcp_size": 1, "data_parallel_index": 0}
-    config = SimpleNamespace(
-        model=SimpleNamespace(name=model, dtype="bfloat16"),
-        cache=SimpleNamespace(tokens_per_hash=16, blocks_per_chunk=1),
-        groups=[SimpleNamespace(tokens_per_block=16, layer_names=("l0",))],
-        parallel=SimpleNamespace(**parallel, is_parallelism_agnostic=portable),
-        replicated_layout=False,
-        canonical_layout=False,
-        kv_cache_layout=None,
-    )
-    return SimpleNamespace(config=config)
 
 
 class Machine:
@@ -77,7 +54,7 @@ class Machine:
     def transfer(self, tier, submit, ids, chunks, request=None):
         self.job += 1
         request = request if request is not None else Request("r")
-        submit(SimpleNamespace(job_id=self.job, keys=[key(i) for i in ids], chunk_ids=np.array(chunks), req_context=request))
+        submit(fakes.TransferJob(self.job, [key(i) for i in ids], np.array(chunks), False, request))
         tier.drain_jobs()
         (result,) = tier.get_finished_jobs()
         assert result["job_id"] == self.job
@@ -233,6 +210,30 @@ def test_touching_is_heard_by_retention(machine):
     assert list(tier.get_finished_jobs()) == []
 
 
+def test_the_tier_has_the_signatures_of_the_stand_ins():
+    for name, function in inspect.getmembers(fakes.SecondaryTierManager, inspect.isfunction):
+        ours, theirs = (list(inspect.signature(f).parameters) for f in (getattr(LsmkvTier, name), function))
+        assert ours[: len(theirs)] == theirs, name
+        assert ours == theirs or name == "__init__", name
+
+
+def test_a_shutdown_does_not_outlast_its_time_and_tells_what_it_dropped(machine):
+    """vLLM kills its engine 5 s after it asked it to end: thousands of chunks that waited to be stored had no chance anyway."""
+    tier = machine.start(threads=1, shutdown_s=0.0)
+    tier.memory[:4] = [content(i) for i in range(4)]
+    began, go = threading.Event(), threading.Event()
+    tier._jobs.submit("load", 1, lambda: (began.set(), go.wait(60), ("asked", ([], [])))[-1], lambda _: ("asked", ([], [])))
+    assert began.wait(60)
+    for job, ids in ((1, [0, 1]), (2, [2, 3])):
+        tier.submit_store(fakes.TransferJob(job, [key(i) for i in ids], np.array(ids), False, Request("r")))
+    go_on = threading.Timer(0.05, go.set)
+    go_on.start()
+    tier.shutdown()
+    assert tier.counts["dropped_pages"] == 4
+    assert [result["success"] for result in tier.get_finished_jobs()] == [False, False]
+    assert tier.holding.state == "closed"
+
+
 # their parts
 
 
@@ -261,6 +262,20 @@ def test_a_job_that_raises_is_told():
     jobs.wait_idle()
     assert jobs.finished() == ["ZeroDivisionError"]
     jobs.stop()
+
+
+def test_the_end_is_bounded_drops_what_waits_and_does_not_wait_for_what_hangs():
+    jobs = Jobs("lsmkv-test", threads=1)
+    began, go = threading.Event(), threading.Event()
+    jobs.submit("load", 1, lambda: (began.set(), go.wait(60), "done")[-1], lambda _: "failed")
+    assert began.wait(60)
+    for pages in (3, 4):
+        jobs.submit("store", pages, lambda: "stored", type)
+    assert jobs.stop(0.0) == (7, False)
+    assert jobs.finished() == [DroppedError, DroppedError]
+    go.set()
+    assert jobs.stop() == (0, True)
+    assert jobs.finished() == ["done"]
 
 
 def test_verdicts_of_keys_nobody_wants_any_more_are_forgotten_when_they_come():

@@ -295,3 +295,4 @@ def test_an_engine_of_another_version_is_refused_by_name():
     with pytest.raises(ImportError, match="not installed: pip install 'no-such-engine>=1,<2'"):
         require_version("no-such-engine", "1", "2")
     assert require_version("numpy", "2.0", "9")
+    assert require_version("no-such-engine", "2.0", "9", ("nor-this", "numpy")) == require_version("numpy", "2.0", "9")

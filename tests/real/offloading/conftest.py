@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 
-if find_spec("vllm") is None:
+try:
+    INSTALLED = version("vllm")  # not the build for CPUs, which is of another version
+except PackageNotFoundError:
+    INSTALLED = None
+
+if INSTALLED is None:
     collect_ignore_glob = ["*.py"]
