@@ -44,7 +44,7 @@ test-vllm: $(VENV)-vllm/.set ## the vLLM tier under vLLM 0.33 (4 GB), then test-
 	$(MAKE) test-vllm-engine
 
 test-vllm-engine: $(VENV)-vllm-engine/.set ## the vLLM connector in the real engine on a CPU, vLLM 0.32 (3 GB)
-	$(VENV)-vllm-engine/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)
+	$(VENV)-vllm-engine/bin/python -m pytest -p no:cacheprovider -W default -o faulthandler_timeout=0 tests/real $(PYTEST_ARGS)
 
 test-lmcache: $(VENV)-lmcache/.set ## the LMCache adapters under LMCache 0.5.6: its storage managers, hashing and eviction (2 GB)
 	$(VENV)-lmcache/bin/python -m pytest -p no:cacheprovider -W default tests/real $(PYTEST_ARGS)

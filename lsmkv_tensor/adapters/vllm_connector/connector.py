@@ -89,7 +89,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
         """Whether a step is under way."""
         return self._metadata is not None
 
-    def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:  # noqa: ANN401, ARG002  # vLLM's
+    def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:  # noqa: ANN401, ARG002  # vLLM's signature
         """Have blocks read, all layers. I/O: in the background, as ``Namespace.get_into``."""
         if self.worker is not None and self._metadata is not None:
             self.worker.load(self._metadata)
@@ -97,7 +97,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
     def wait_for_layer_load(self, layer_name: str) -> None:
         """A request runs when all of its blocks were read."""
 
-    def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:  # noqa: ANN401  # vLLM's
+    def save_kv_layer(self, layer_name: str, kv_layer: Any, attn_metadata: Any, **kwargs: Any) -> None:  # noqa: ANN401  # vLLM's signature
         """Nothing: a page has all layers."""
 
     def wait_for_save(self) -> None:
@@ -105,7 +105,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
         if self.worker is not None and self._metadata is not None:
             self.worker.save(self._metadata)
 
-    def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:  # noqa: ARG002
+    def get_finished(self, finished_req_ids: set[str]) -> tuple[set[str] | None, set[str] | None]:  # noqa: ARG002  # vLLM's signature
         """Requests whose blocks were saved (none waits for that), and those whose blocks were read or could not be."""
         return None, None if self.worker is None else self.worker.arrived() or None
 
@@ -134,7 +134,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
         """Tokens that can be loaded: whole blocks, never all of the request. None: not known yet. I/O: none here."""
         return (0, False) if self.scheduler is None else self.scheduler.matched(request, num_computed_tokens)
 
-    def update_state_after_alloc(self, request: Request, blocks: Any, num_external_tokens: int) -> None:  # noqa: ANN401  # vLLM's
+    def update_state_after_alloc(self, request: Request, blocks: Any, num_external_tokens: int) -> None:  # noqa: ANN401  # vLLM's signature
         """The request has blocks now."""
         if self.scheduler is not None:
             self.scheduler.allocated(request, blocks, num_external_tokens)
@@ -143,7 +143,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
         """What the workers are to do in this step."""
         return Plan() if self.scheduler is None else self.scheduler.plan(scheduler_output)
 
-    def request_finished(self, request: Request, block_ids: Sequence[int]) -> tuple[bool, dict[str, Any] | None]:  # noqa: ARG002
+    def request_finished(self, request: Request, block_ids: Sequence[int]) -> tuple[bool, dict[str, Any] | None]:  # noqa: ARG002  # vLLM's signature
         """The request has ended; its blocks may be used at once."""
         if self.scheduler is not None:
             self.scheduler.finished(request.request_id)
@@ -175,6 +175,6 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
         metric_types: Mapping[Any, Any],
         labelnames: Sequence[str],
         per_engine_labelvalues: Mapping[int, Sequence[object]],
-    ) -> Any:  # noqa: ANN401  # vLLM's
+    ) -> Any:  # noqa: ANN401  # vLLM's signature
         """The counters as Prometheus has them."""
         return prom_metrics(vllm_config, metric_types, labelnames, per_engine_labelvalues)
