@@ -79,26 +79,25 @@ class Engines:
 def test_a_fresh_engine_loads_what_another_computed(model, tmp_path):
     engines = Engines(model, tmp_path)
     ids = engines.ids
-    prompts = [[ids[:400], ids[1000:1300]], [ids[:420]]]
+    prompts = [[ids[:400]], [ids[:401]]]  # alone: how many requests share a step decides the last bits, and nearly equal tokens
 
     texts, cached, counts = engines.run(prompts)
-    assert cached == [0, 0, 12 * BLOCK]  # the third finds the first's blocks in vLLM's own cache
-    stored = counts["stored_pages"]
-    assert stored >= 400 // BLOCK + 300 // BLOCK
+    assert cached == [0, 12 * BLOCK]  # the second finds the first's blocks in vLLM's own cache
+    assert counts["stored_pages"] >= 12
     assert counts["loaded_pages"] == 0
 
     again, cached, counts = engines.run(prompts)
-    assert again == texts
-    assert cached[:2] == [12 * BLOCK, 9 * BLOCK]
-    assert counts["loaded_pages"] >= 12 + 9
+    assert cached == [12 * BLOCK, 12 * BLOCK]
+    assert counts["loaded_pages"] == 12
     assert counts["missing_pages"] == counts["corrupt_pages"] == 0
+    assert again == texts
 
     engines.flip_a_bit()
     again, cached, counts = engines.run(prompts)
-    assert again == texts
     assert counts["corrupt_pages"] == counts["missing_pages"] == 1
     assert counts["stored_pages"] >= 1  # it was computed, and stored anew
+    assert again == texts
 
-    _, cached, counts = engines.run([prompts[0]], dtype="float32")
-    assert cached == [0, 0]
+    _, cached, counts = engines.run(prompts[:1], dtype="float32")
+    assert cached == [0]
     assert counts["loaded_pages"] == 0
