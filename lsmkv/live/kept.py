@@ -1,60 +1,96 @@
 """Full memtables that stay in memory as what they were when their tables are at level 0 already.
 
 A lookup asks every run of level 0, and a dict answers in a tenth of the time of a filter. So in a store that single gets ask a
-memtable that was flushed stays, as the dict that it is, until its table is merged or moved: nothing is made, and nothing of the
-table is cold. It takes what a memtable takes, within :data:`SHARE` of ``Options.hash_column_bytes``; if its memtables are large a
-store keeps the first few that fit, or none.
+memtable that was flushed stays, as the dict that it is, until its table is merged or moved: nothing of the table is cold. Several
+answer as one dict, so that level 0 costs one look however many runs it has. It takes what a memtable takes, within :data:`SHARE`
+of ``Options.hash_column_bytes``; the newest stay if that is too little for all.
 
-Counts read as if filter and block had been asked. What the filter would have said of a key that is not there is found out for
-every :data:`EVERY`-th one, which stands for all.
+Counts read as if filters and blocks had been asked. What the filters would have said of a key that is not there is found out for
+every :data:`EVERY`-th one, of one run in turn, which stands for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol
 
 from lsmkv.base.counters import Counters
 from lsmkv.base.hashing import hash_key
 from lsmkv.base.keys import Entry
+from lsmkv.errors import LsmError
 from lsmkv.sstable.reader import TableReader
 from lsmkv.version.shape import Run, TableMeta
 
-__all__ = ["EVERY", "SHARE", "Kept", "KeptMemtables"]
+__all__ = ["EVERY", "MOST_ENTRIES", "SHARE", "KeptMemtables", "Level0"]
 
 SHARE = 1 / 2
 """Of the memory for hash columns that kept memtables may take."""
 
-EVERY = 31
-"""Of the keys that are not in a kept memtable, one in so many is asked of the table's filter: a prime, so that no pattern of
-lookups is in step with it."""
+MOST_ENTRIES = 1 << 16
+"""Entries of several memtables that answer as one dict: to make it, with each flush, takes up to four milliseconds."""
+
+MERGED_BYTES = 100
+"""What an entry takes in that dict, at most."""
+
+EVERY = 127
+"""Of the keys looked for, one in so many is asked of a filter: a prime, so that no pattern of lookups is in step with it."""
 
 
-class Kept:
-    """What was written to a table of level 0. ``newest``: the newest version of every key in it; a tombstone's value is None."""
+class _Kept(NamedTuple):
+    """What was written to a table of level 0."""
 
-    __slots__ = ("_smallest_and_largest", "charge", "counters", "left", "newest")
+    table: TableMeta
+    newest: Mapping[bytes, Entry]
+    """The newest version of every key in it; a tombstone's value is None."""
+    charge: int
+    counters: Counters
+    """Of level 0."""
 
-    def __init__(self, newest: Mapping[bytes, Entry], charge: int, counters: Counters, bounds: tuple[bytes, bytes]) -> None:
+
+class Opener(Protocol):
+    """Where tables are opened: :class:`~lsmkv.live.tables.TableCache`."""
+
+    def get(self, number: int) -> TableReader:
+        """An open table."""
+        ...
+
+
+class Level0:
+    """The newest runs of level 0 as one dict. ``counters``: a key found here bumps ``row_hits``; every key lowers ``left``."""
+
+    __slots__ = ("_runs", "_turn", "counters", "left", "newest")
+
+    def __init__(self, runs: Sequence[_Kept]) -> None:
+        """``runs``: the newest first, at least one."""
+        newest: Mapping[bytes, Entry] = runs[0].newest
+        if len(runs) > 1:
+            newest = merged = dict(runs[-1].newest)
+            for run in reversed(runs[:-1]):
+                merged.update(run.newest)
         self.newest = newest
-        self.charge = charge
-        self.counters = counters
-        """Of level 0: a key found here bumps ``row_hits``."""
+        self.counters = runs[0].counters
         self.left = EVERY
-        """So many more keys that are not here, and :meth:`sample` is to be called."""
-        self._smallest_and_largest = bounds
+        self._runs = tuple(runs)
+        self._turn = 0
 
-    def sample(self, reader: TableReader, key: bytes) -> None:
-        """Count, for all that were not here since the last time, what table and filter say of one of them."""
-        smallest, largest = self._smallest_and_largest
-        if not smallest <= key <= largest:
-            return
-        counters = self.counters
-        if reader.bloom is not None and not reader.bloom.may_contain(*hash_key(key)):
-            counters.filter_negatives += EVERY
-        else:
-            counters.misses += EVERY
-            counters.cache_hits += EVERY
+    def sample(self, tables: Opener, key: bytes) -> None:
+        """Once ``left`` is 0: count, for all keys since the last time, what one run and its filter would have said of this one.
+
+        Nobody needs the table for the answer, so that no failure of its file is told. I/O: opens the table, the first time.
+        """
+        self.left = EVERY
+        self._turn = turn = (self._turn + 1) % len(self._runs)
+        table, counters, weight = self._runs[turn].table, self._runs[turn].counters, EVERY * len(self._runs)
+        if not table.smallest <= key <= table.largest or any(key in run.newest for run in self._runs[: turn + 1]):
+            return  # it would not have been asked, or would have answered
+        with suppress(LsmError):
+            bloom = tables.get(table.number).bloom
+            if bloom is not None and not bloom.may_contain(*hash_key(key)):
+                counters.filter_negatives += weight
+            else:
+                counters.misses += weight
+                counters.cache_hits += weight
 
 
 class Budget(Protocol):
@@ -73,24 +109,45 @@ class Budget(Protocol):
 
 
 class KeptMemtables:
-    """Those of one store, by the numbers of their tables. Whoever writes it holds the install lock."""
+    """Those of one store: of the newest runs of level 0, without a gap. Whoever changes it holds the install lock."""
 
     __slots__ = ("_budget", "_kept")
 
     def __init__(self, budget: Budget) -> None:
         """``budget``: that of hash columns, which is shared."""
         self._budget = budget
-        self._kept: dict[int, Kept] = {}
+        self._kept: dict[int, _Kept] = {}  # by the numbers of their tables, the oldest first
 
     def keep(self, table: TableMeta, newest: Mapping[bytes, Entry], charge: int, counters: Counters) -> None:
-        """Keep what was written to ``table``, if there is room for ``charge`` bytes."""
-        taken = sum(kept.charge for kept in self._kept.values())
-        if taken + charge <= SHARE * self._budget.budget_bytes and self._budget.lend(charge):
-            self._kept[table.number] = Kept(newest, charge, counters, (table.smallest, table.largest))
+        """Keep what was written to the newest ``table``; older ones go if there is no room for them beside its ``charge``."""
+        charge += MERGED_BYTES * len(newest)
+        most = SHARE * self._budget.budget_bytes
+        while self._kept and (self.charge + charge > most or self._entries + len(newest) > MOST_ENTRIES):
+            self.drop(next(iter(self._kept)))
+        if charge <= most and self._budget.lend(charge):
+            self._kept[table.number] = _Kept(table, newest, charge, counters)
+        else:
+            self.clear()
 
-    def of(self, run: Run) -> Kept | None:
-        """The one that stands for a run of level 0, if there is one."""
-        return self._kept.get(run.tables[0].number) if len(run.tables) == 1 else None
+    @property
+    def charge(self) -> int:
+        """Bytes that they take."""
+        return sum(kept.charge for kept in self._kept.values())
+
+    @property
+    def _entries(self) -> int:
+        """Entries in all of them."""
+        return sum(len(kept.newest) for kept in self._kept.values())
+
+    def level0(self, runs: Sequence[Run]) -> tuple[Level0 | None, int]:
+        """What answers for the newest of these runs of level 0, the newest first, and for how many."""
+        found: list[_Kept] = []
+        for run in runs:
+            kept = self._kept.get(run.tables[0].number)
+            if kept is None or len(run.tables) > 1:
+                break
+            found.append(kept)
+        return (Level0(found), len(found)) if found else (None, 0)
 
     def drop(self, number: int) -> None:
         """A table moves, or is about to go: views made from now on look into it."""
@@ -100,8 +157,7 @@ class KeptMemtables:
 
     def bound(self) -> bool:
         """The budget has changed: let go of all if they take more than their share now; whether it came to that."""
-        taken = sum(kept.charge for kept in self._kept.values())
-        too_much = taken > 0 and (self._budget.room < 0 or taken > SHARE * self._budget.budget_bytes)
+        too_much = bool(self._kept) and (self._budget.room < 0 or self.charge > SHARE * self._budget.budget_bytes)
         if too_much:
             self.clear()
         return too_much

@@ -10,7 +10,7 @@ import weakref
 from typing import NamedTuple
 
 from lsmkv.env.sync import Lock
-from lsmkv.live.kept import Kept, KeptMemtables
+from lsmkv.live.kept import KeptMemtables, Level0
 from lsmkv.memtable import Memtable
 from lsmkv.sstable.reader import TableReader
 from lsmkv.version.rangedeletes import RangeDelete, RangeDeletes
@@ -36,11 +36,9 @@ class RunView:
     They are built once and never change, but for ``readers``: what a lookup was given for a table serves the next one.
     """
 
-    __slots__ = ("firsts", "kept", "lasts", "numbers", "readers", "tables")
+    __slots__ = ("firsts", "lasts", "numbers", "readers", "tables")
 
-    def __init__(self, run: Run, kept: Kept | None) -> None:
-        self.kept = kept
-        """The memtable that the run is made of, if that is still in memory."""
+    def __init__(self, run: Run) -> None:
         self.tables: tuple[TableMeta, ...] = run.tables
         self.firsts: list[bytes] = [t.smallest for t in run.tables]
         self.lasts: list[bytes] = [t.largest for t in run.tables]
@@ -51,15 +49,18 @@ class RunView:
 class View:
     """The tables of one moment: the tree's shape, and its runs newest first, ready for lookups."""
 
-    __slots__ = ("__weakref__", "numbers", "runs", "shape")
+    __slots__ = ("__weakref__", "below", "level0", "numbers", "runs", "shape")
 
     def __init__(self, shape: TreeShape, kept: KeptMemtables | None = None) -> None:
         self.shape = shape
-        self.runs: tuple[RunView, ...] = tuple(
-            RunView(run, kept.of(run) if kept is not None and not depth else None)
-            for depth, level in enumerate(shape.levels)
-            for run in level.runs
-        )
+        self.runs: tuple[RunView, ...] = tuple(RunView(run) for level in shape.levels for run in level.runs)
+        self.level0: Level0 | None = None
+        """The memtables that the newest runs are made of, as far as these are still in memory."""
+        self.below = self.runs
+        """The runs beneath ``level0``."""
+        if kept is not None and shape.levels:
+            self.level0, count = kept.level0(shape.levels[0].runs)
+            self.below = self.runs[count:]
         self.numbers: frozenset[int] = frozenset(t.number for t in shape.tables)
 
 

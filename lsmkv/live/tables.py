@@ -195,13 +195,15 @@ class TableCache:
         reader.scans = level.scans
 
     def keep(self, table: TableMeta, newest: Mapping[bytes, Entry], charge: int) -> None:
-        """Have a memtable of ``charge`` bytes that is becoming a table of level 0 answer for it: in a store that single gets ask.
+        """Have a memtable of ``charge`` bytes that is becoming the newest table of level 0 answer for it, if single gets ask.
 
         With the install lock held.
         """
         if self._since_flush.asked(table.entries // WORTH):
             level = self._ledger.level(0)
             self.kept.keep(table, newest, charge, level.gets if table.filter_bits else level.bare_gets)
+        else:
+            self.kept.clear()
 
     def wanted(self, entries: int) -> bool:
         """Whether a merge of so many entries should make what single gets find them by; ask once a merge.

@@ -7,12 +7,9 @@ engine, so it is flat: one loop, no helper calls, and readers are peeked at befo
 from __future__ import annotations
 
 from bisect import bisect_left
-from contextlib import suppress
 
 from lsmkv.base.hashing import hash_key
 from lsmkv.base.keys import Entry
-from lsmkv.errors import LsmError
-from lsmkv.live.kept import EVERY, Kept
 from lsmkv.live.state import ReadState
 from lsmkv.live.tables import TableCache
 from lsmkv.read.covered import entry_above, value_above
@@ -31,17 +28,17 @@ def value_below(state: ReadState, tables: TableCache, key: bytes) -> bytes | Non
         entry = imm.mem.newest.get(key)
         if entry is not None:
             return entry[1]
-    for run in state.view.runs:
-        kept = run.kept
-        if kept is not None:
-            entry = kept.newest.get(key)
-            if entry is not None:
-                kept.counters.row_hits += 1
-                return entry[1]
-            kept.left -= 1
-            if kept.left <= 0:
-                _sample(kept, run.numbers[0], tables, key)
-            continue
+    view = state.view
+    level0 = view.level0
+    if level0 is not None:
+        level0.left -= 1
+        if level0.left <= 0:
+            level0.sample(tables, key)
+        entry = level0.newest.get(key)
+        if entry is not None:
+            level0.counters.row_hits += 1
+            return entry[1]
+    for run in view.below:
         lasts = run.lasts
         i = bisect_left(lasts, key)
         if i == len(lasts) or run.firsts[i] > key:
@@ -54,16 +51,6 @@ def value_below(state: ReadState, tables: TableCache, key: bytes) -> bytes | Non
             return value
     tables.calls.absent += 1
     return None
-
-
-def _sample(kept: Kept, number: int, tables: TableCache, key: bytes) -> None:
-    """Count what the table would have said of a key that its memtable does not have; nobody needs the table for the answer.
-
-    I/O: opens the table, the first time.
-    """
-    kept.left = EVERY
-    with suppress(LsmError):
-        kept.sample(tables.get(number), key)
 
 
 def find_at(state: ReadState, tables: TableCache, key: bytes, seq: int) -> Entry | None:

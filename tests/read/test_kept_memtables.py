@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lsmkv
-from lsmkv.live.kept import EVERY, SHARE
+from lsmkv.base.counters import Counters
+from lsmkv.live.kept import EVERY, MOST_ENTRIES, SHARE, KeptMemtables
 from lsmkv.live.tables import FEWEST
 from lsmkv.testing import ManualScheduler, MemoryFileSystem
+from lsmkv.version.shape import Run, TableMeta
 
 BASE = 300
 
@@ -81,8 +83,10 @@ def test_a_store_that_nobody_asks_keeps_none() -> None:
         db.flush()
         assert kept(db) == 1
         db.put(b"k", b"v")
-        db.flush()  # nobody has asked since
-        assert kept(db) == 1
+        db.flush()  # nobody has asked since, and older ones cannot answer behind a newer table
+        assert not kept(db)
+        assert db.get(b"k") == b"v"
+        assert db.get(key(5)) == b"newer"
 
 
 def test_a_table_that_moves_loses_its_memtable() -> None:
@@ -111,14 +115,44 @@ def test_they_take_no_more_than_their_share() -> None:
             db.put_many((key(n), b"%d" % turn) for n in range(300))
             db.flush()
         assert 1 <= kept(db) < 12
-        runs = db._core.box.current.view.runs
-        assert 0 < sum(run.kept.charge for run in runs if run.kept) <= SHARE * budget
+        assert 0 < db._core.tables.kept.charge <= SHARE * budget
         assert all(db.get(key(n)) == b"11" for n in range(300))
         few = kept(db)
         db.set_options(hash_column_bytes=budget // 8)
         assert kept(db) == 0 < few
-        assert not any(run.kept for run in db._core.box.current.view.runs)
+        assert db._core.box.current.view.level0 is None
         assert all(db.get(key(n)) == b"11" for n in range(300))
+
+
+class Budget:
+    budget_bytes = 1 << 30
+    lent = 0
+
+    @property
+    def room(self) -> int:
+        return self.budget_bytes - self.lent
+
+    def lend(self, charge: int) -> bool:
+        self.lent += charge
+        return True
+
+
+def test_they_answer_as_one_as_long_as_that_is_quickly_made() -> None:
+    budget = Budget()
+    kept = KeptMemtables(budget)
+    runs: list[Run] = []
+    for number, count in enumerate((MOST_ENTRIES // 2, MOST_ENTRIES // 4, MOST_ENTRIES // 4, 1, MOST_ENTRIES + 1, 3)):
+        table = TableMeta(number, 0, count, 0, b"", b"", 0, 0)
+        kept.keep(table, {b"%d" % n: (number, b"%d" % number) for n in range(count)}, 1000, Counters())
+        runs.insert(0, Run(number, (table,)))
+        level0, covered = kept.level0(runs)
+        assert level0 is not None
+        assert covered == len(kept) == (1, 2, 3, 3, 1, 1)[number]
+        assert level0.newest[b"0"] == (number, b"%d" % number)
+        assert len(level0.newest) == max(run.tables[0].entries for run in runs[:covered])
+    assert kept.level0([Run(9, (TableMeta(9, 0, 1, 0, b"", b"", 0, 0),)), *runs]) == (None, 0), "a newer run comes first"
+    kept.clear()
+    assert not budget.lent
 
 
 def test_without_memory_for_hash_columns_none_is_kept() -> None:
@@ -145,7 +179,7 @@ def test_counts_read_as_if_filters_had_been_asked() -> None:
             before = db.stats().ledger.level(0).gets
             for n in range(10**6, 10**6 + 500):
                 assert db.get(key(n)) == b"new"
-            for n in range(2 * 10**6, 2 * 10**6 + 20_000):
+            for n in range(2 * 10**6, 2 * 10**6 + 40_000):
                 assert db.get(key(n)) is None
             found.append(db.stats().ledger.level(0).gets - before)
     exact, told = found
