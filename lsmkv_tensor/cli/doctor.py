@@ -11,8 +11,17 @@ import typer
 from lsmkv.cli.output import console, emit_json, guard
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv_tensor.cli.bars import bytes_bar
-from lsmkv_tensor.cli.doctor_checks import ENGINES, Check, check_engines, check_hash, setting
-from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, measure, nearest_directory
+from lsmkv_tensor.cli.doctor_checks import ENGINES, Check, check_engines, check_hash, installed, setting
+from lsmkv_tensor.cli.doctor_disk import (
+    Speed,
+    check_break_even,
+    check_disk,
+    in_the_way,
+    measure,
+    nearest_directory,
+    no_break_even,
+    store_bytes,
+)
 from lsmkv_tensor.cli.size import read_config
 from lsmkv_tensor.cli.sizes import bytes_of
 from lsmkv_tensor.errors import InvalidArgumentError
@@ -64,6 +73,9 @@ def doctor(
     """
     with guard(as_json=as_json):
         _check_names(engines or [])
+        if path == "":
+            msg = "PATH is empty: name the directory of the cache"
+            raise InvalidArgumentError(msg)
         per_token = _token_bytes(model, token_bytes)
         if prefill is not None and not prefill > 0:
             msg = f"--prefill-tokens-per-s {prefill:g}: must be more than 0"
@@ -71,7 +83,8 @@ def doctor(
         capacity_bytes = None if capacity is None else bytes_of(capacity, "--capacity")
         usable, checks = check_engines(engines or [])
         algorithms = {"vllm": vllm_hash, "lmcache": lmcache_hash}
-        checks += [check_hash(engine, algorithms.get(engine), python_hash_seed) for engine in usable]
+        vllm = installed("vllm") is not None
+        checks += [check_hash(engine, algorithms.get(engine), python_hash_seed, vllm=vllm) for engine in usable]
         speed: Speed | None = None
         if path is None:
             checks.append(Check("path", "note", "not looked at", "lsmkv doctor PATH, where the cache is to be"))
@@ -80,6 +93,8 @@ def doctor(
             checks += more
             if speed is not None:
                 checks += check_break_even(speed, per_token, prefill)
+            elif per_token is not None or prefill is not None:
+                checks.append(no_break_even())
         shut = any(check.name == "path" and check.outcome == "bad" for check in checks)
         settings = {} if path is None or shut else _settings(usable, path, capacity_bytes)
         if as_json:
@@ -111,8 +126,10 @@ def _token_bytes(model: str | None, given: str | None) -> int | None:
 
 def _disk(path: str, capacity_bytes: int | None, total_bytes: int | None, *, as_json: bool) -> tuple[list[Check], Speed | None]:
     """What the disk below ``path`` is like, and its speed if it is to be measured."""
-    fs, where = PosixFileSystem(), nearest_directory(path)
-    checks, works = check_disk(fs, where, capacity_bytes)
+    fs, where, blocked = PosixFileSystem(), nearest_directory(path), in_the_way(path)
+    if blocked is not None:
+        return [Check("path", "bad", f"{blocked} is no directory: nothing can be kept there", "another path")], None
+    checks, works = check_disk(fs, where, capacity_bytes, store_bytes(path))
     if not works or total_bytes is None:
         return checks, None
     if fs.free_bytes(where) < 3 * total_bytes:
@@ -125,7 +142,9 @@ def _disk(path: str, capacity_bytes: int | None, total_bytes: int | None, *, as_
 def _settings(usable: list[str], path: str, capacity_bytes: int | None) -> dict[str, str]:
     """What to set, per engine."""
     where = nearest_directory(path)
-    capacity = capacity_bytes if capacity_bytes is not None else int(PosixFileSystem().free_bytes(where) * 0.8)
+    capacity = (
+        capacity_bytes if capacity_bytes is not None else int((PosixFileSystem().free_bytes(where) + store_bytes(path)) * 0.8)
+    )
     return {engine: setting(engine, str(Path(path).absolute()), capacity) for engine in usable}
 
 

@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from shlex import quote
 from typing import Literal, TypeAlias
 
 from lsmkv_tensor.adapters.versions import SUPPORTED, is_supported
 
-__all__ = ["ENGINES", "Check", "check_engines", "check_hash", "setting"]
+__all__ = ["ENGINES", "Check", "check_engines", "check_hash", "installed", "setting"]
 
 Outcome: TypeAlias = Literal["ok", "note", "bad"]
 
@@ -28,10 +29,12 @@ class Check:
 
 
 ENGINES = tuple(SUPPORTED)
-STABLE = {"vllm": ("sha256", "sha256_cbor"), "lmcache": ("blake3", "sha256", "sha256_cbor", "sha256_hex", "sha256_cbor_64bit")}
+STABLE = {"vllm": ("sha256", "sha256_cbor"), "lmcache": ("blake3", "sha256", "sha256_cbor", "sha256_cbor_64bit")}
 """Hash algorithms whose digests depend on the tokens alone."""
 SEEDED = {"vllm": ("xxhash", "xxhash_cbor"), "lmcache": ("builtin",)}
 """Those that begin with a seed that each process draws for itself, unless PYTHONHASHSEED is set."""
+OWN = ("blake3", "builtin")
+"""LMCache's own; it borrows the others from vLLM, and takes Python's where that is not installed."""
 ELSEWHERE = "run lsmkv in the engine's environment"
 INSTEAD = {
     "vllm": "--prefix-caching-hash-algo sha256",
@@ -67,10 +70,10 @@ def check_engines(asked: Iterable[str], find: Callable[[str], str | None] = inst
     return usable, checks
 
 
-def check_hash(engine: str, algorithm: str | None, seed: str | None) -> Check:
+def check_hash(engine: str, algorithm: str | None, seed: str | None, *, vllm: bool = True) -> Check:
     """Whether a prompt has the same keys after a restart and in other processes.
 
-    ``algorithm``: None where nobody said it. ``seed``: PYTHONHASHSEED, None if not set.
+    ``algorithm``: None where nobody said it. ``seed``: PYTHONHASHSEED, None if not set. ``vllm``: whether that is installed.
     """
     name = f"{engine} hash"
     fixed = seed is not None and seed != "random"
@@ -82,12 +85,19 @@ def check_hash(engine: str, algorithm: str | None, seed: str | None) -> Check:
     if algorithm not in STABLE[engine] + SEEDED[engine]:
         known = ", ".join(STABLE[engine] + SEEDED[engine])
         return Check(name, "note", f"{algorithm}: not known here ({known} are)", "compare the keys of two processes first")
+    if engine == "lmcache" and algorithm not in OWN and not vllm:
+        told = f"{algorithm} comes from vLLM, which is not installed in this Python: LMCache takes Python's builtin hash instead"
+        outcome: Outcome = "note" if fixed else "bad"
+        return Check(name, outcome, told, f"{ELSEWHERE}; or its server with --hash-algorithm blake3, which needs no vLLM")
     if fixed and (engine == "vllm" or algorithm in SEEDED[engine]):
         return Check(name, "note", f"{algorithm}, seeded by PYTHONHASHSEED={seed}", "set the same value in every process, always")
-    if algorithm in STABLE[engine]:
-        return Check(name, "ok", f"{algorithm}: the same in every process")
-    told = f"{algorithm} without PYTHONHASHSEED: other keys in every process, no hits after a restart"
-    return Check(name, "bad", told, f"{INSTEAD[engine]}, or the same PYTHONHASHSEED everywhere")
+    if algorithm in SEEDED[engine]:
+        told = f"{algorithm} without PYTHONHASHSEED: other keys in every process, no hits after a restart"
+        found = Check(name, "bad", told, f"{INSTEAD[engine]}, or the same PYTHONHASHSEED everywhere")
+    else:
+        where = " (its server's; without a server LMCache takes Python's instead)" if algorithm == "blake3" else ""
+        found = Check(name, "ok", f"{algorithm}{where}: the same in every process")
+    return found
 
 
 def setting(engine: str, path: str, capacity_bytes: int) -> str:
@@ -101,7 +111,7 @@ def setting(engine: str, path: str, capacity_bytes: int) -> str:
             "lsmkv": {"path": path, "capacity_bytes": capacity_bytes},
         }
         told = "--enable-hierarchical-cache --hicache-storage-backend dynamic --hicache-storage-backend-extra-config"
-        return f"{told} '{json.dumps(extra)}'"
+        return f"{told} {quote(json.dumps(extra))}"
     if engine == "vllm":
         tier = {"type": "LsmkvTier", "module_path": "lsmkv_tensor.adapters.vllm_tier", "path": path, "max_bytes": capacity_bytes}
         spec = {
@@ -111,10 +121,10 @@ def setting(engine: str, path: str, capacity_bytes: int) -> str:
             "secondary_tiers": [tier],
         }
         connector = {"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": spec}
-        return f"--kv-transfer-config '{json.dumps(connector)}'"
+        return f"--kv-transfer-config {quote(json.dumps(connector))}"
     if engine == "lmcache":
         parameters = {"path": path, "capacity_bytes": capacity_bytes}
         plugin = {"module_path": "lsmkv_tensor.adapters.lmcache_l2", "class_name": "LsmkvL2Adapter", "adapter_params": parameters}
-        return f"--l2-adapter '{json.dumps({'type': 'plugin', **plugin})}'"
+        return f"--l2-adapter {quote(json.dumps({'type': 'plugin', **plugin}))}"
     options = f"StoreOptions(capacity_bytes={capacity_bytes})"
     return f"PrefixCache(TensorStore.open({path!r}, page_format_for(model), namespace=NAME, options={options}), model)"

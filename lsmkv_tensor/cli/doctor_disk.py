@@ -21,7 +21,16 @@ from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.runtime.tryout import try_disk
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 
-__all__ = ["Speed", "check_break_even", "check_disk", "measure", "nearest_directory"]
+__all__ = [
+    "Speed",
+    "check_break_even",
+    "check_disk",
+    "in_the_way",
+    "measure",
+    "nearest_directory",
+    "no_break_even",
+    "store_bytes",
+]
 
 PAGE_BYTES = 1 << 20
 BATCH = 32
@@ -48,8 +57,32 @@ def nearest_directory(path: str) -> str:
     return str(found)
 
 
-def check_disk(fs: FileSystem, path: str, capacity_bytes: int | None) -> tuple[list[Check], bool]:
-    """What was found in a directory that is there, and whether it can be measured. I/O: small files in a directory of its own."""
+def in_the_way(path: str) -> str | None:
+    """What is at ``path`` or above it and is no directory: nothing can be made there. None if nothing is."""
+    whole = Path(path).absolute()
+    for at in (whole, *whole.parents):
+        if at.is_dir():
+            return None
+        if at.exists() or at.is_symlink():
+            return str(at)
+    return None
+
+
+def store_bytes(path: str) -> int:
+    """What the segments of stores take on the disk: of one in ``path``, and of members under it. I/O: lists directories."""
+    total = 0
+    for pattern in ("vlog/*.seg", "*/vlog/*.seg"):
+        for file in Path(path).glob(pattern):
+            with suppress(OSError):
+                total += file.stat().st_blocks * 512
+    return total
+
+
+def check_disk(fs: FileSystem, path: str, capacity_bytes: int | None, taken_bytes: int = 0) -> tuple[list[Check], bool]:
+    """What was found in a directory that is there, and whether it can be measured. I/O: small files in a directory of its own.
+
+    ``taken_bytes``: what stores there take already, of the capacity that is wanted.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=".lsmkv-doctor-", dir=path) as trial:
             trouble = try_disk(fs, trial)
@@ -58,7 +91,7 @@ def check_disk(fs: FileSystem, path: str, capacity_bytes: int | None) -> tuple[l
         trouble, direct = error, None
     if trouble is not None:
         return [Check("path", "bad", f"{path} cannot be written: {trouble}", "another path, or its permissions")], False
-    checks = [Check("path", "ok", f"{path} can be written, synced and read"), _room(fs, path, capacity_bytes)]
+    checks = [Check("path", "ok", f"{path} can be written, synced and read"), _room(fs, path, capacity_bytes, taken_bytes)]
     if direct:
         checks.append(Check("O_DIRECT", "ok", "works: pages are written without the page cache"))
     else:
@@ -113,15 +146,21 @@ def check_break_even(speed: Speed, token_bytes: int | None, prefill_tokens_per_s
     return [*checks, Check("break-even", "bad", told, advice)]
 
 
-def _room(fs: FileSystem, path: str, capacity_bytes: int | None) -> Check:
-    """Free space against the capacity that is wanted."""
+def no_break_even() -> Check:
+    """What is said where the model was told and the disk was not measured."""
+    return Check("break-even", "note", "not known: the disk was not measured", "leave out --no-measure, or make room")
+
+
+def _room(fs: FileSystem, path: str, capacity_bytes: int | None, taken_bytes: int) -> Check:
+    """Free space, and what a store there has already, against the capacity that is wanted."""
     free = fs.free_bytes(path)
+    found = human_bytes(free) + (f" and {human_bytes(taken_bytes)} of stores that are there" if taken_bytes else "")
     if capacity_bytes is None:
-        return Check("free space", "ok" if free > 1 << 30 else "note", human_bytes(free))
-    if free >= capacity_bytes:
-        return Check("free space", "ok", f"{human_bytes(free)} for a capacity of {human_bytes(capacity_bytes)}")
-    told = f"{human_bytes(free)} (and what a store there has already), less than the capacity of {human_bytes(capacity_bytes)}"
-    return Check("free space", "bad", told, f"capacity_bytes = {int(free * 0.9)}")
+        return Check("free space", "ok" if free + taken_bytes > 1 << 30 else "note", found)
+    if free + taken_bytes >= capacity_bytes:
+        return Check("free space", "ok", f"{found}, for a capacity of {human_bytes(capacity_bytes)}")
+    told = f"{found}, less than the capacity of {human_bytes(capacity_bytes)}"
+    return Check("free space", "bad", told, f"capacity_bytes = {int((free + taken_bytes) * 0.9)}")
 
 
 def _direct_works(fs: FileSystem, directory: str) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lsmkv.env.posix import PosixFileSystem
 from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
 from lsmkv_tensor.adapters.versions import SUPPORTED
 from lsmkv_tensor.cli.doctor_checks import check_engines, check_hash, setting
-from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, measure
+from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, measure, store_bytes
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 
@@ -66,10 +69,24 @@ def test_keys_that_change_with_the_process_are_told(engine: str, algorithm: str 
     assert (check.advice is None) == (outcome == "ok")
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "seed", "outcome"),
+    [("sha256_cbor", None, "bad"), ("sha256_cbor", "0", "note"), ("sha256_hex", None, "note"), ("blake3", None, "ok")],
+)
+def test_hashes_that_lmcache_borrows_need_vllm(algorithm: str, seed: str | None, outcome: str) -> None:
+    """LMCache takes Python's hash where it finds no vLLM, and only logs it."""
+    assert check_hash("lmcache", algorithm, seed, vllm=False).outcome == outcome
+
+
 @pytest.mark.parametrize("engine", SUPPORTED)
 def test_what_to_set_names_path_and_capacity(engine: str) -> None:
     assert "/nvme/kv" in setting(engine, "/nvme/kv", 12345)
     assert "12345" in setting(engine, "/nvme/kv", 12345)
+
+
+@pytest.mark.parametrize("engine", [engine for engine in SUPPORTED if engine != "transformers"])
+def test_what_to_set_is_an_argument_of_a_shell(engine: str) -> None:
+    assert "/it's kv" in json.dumps(json.loads(shlex.split(setting(engine, "/it's kv", 12345))[-1]))
 
 
 def test_a_disk_that_cannot_be_written_is_bad_and_not_measured(tmp_path: Path) -> None:
@@ -121,6 +138,35 @@ def test_too_little_room_is_bad_and_says_how_much_there_is(cli: Cli, tmp_path: P
     assert "capacity_bytes = " in shown.out
 
 
+@pytest.mark.parametrize("below", ["", "cache/kv"])
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_where_the_directory_is_to_be_is_bad(cli: Cli, tmp_path: Path, below: str, link: bool) -> None:
+    file = tmp_path / "file"
+    if link:
+        file.symlink_to(tmp_path / "gone")
+    else:
+        file.write_text("")
+    shown = cli("doctor", file / below, "--json")
+    assert shown.code == 1
+    assert outcomes(shown.json["checks"])["path"] == "bad"
+    assert str(file) in shown.out
+    assert shown.json["settings"] == {}
+
+
+def test_what_a_store_has_already_counts_as_room(tmp_path: Path) -> None:
+    segment = tmp_path / "server" / "vlog" / "00000001.seg"
+    segment.parent.mkdir(parents=True)
+    segment.write_bytes(bytes(1 << 20))
+    assert store_bytes(str(tmp_path)) >= 1 << 20
+    for taken, outcome in ((0, "bad"), (1 << 60, "ok")):
+        assert outcomes(check_disk(PosixFileSystem(), str(tmp_path), 1 << 60, taken)[0])["free space"] == outcome
+
+
+def test_a_model_without_a_measured_disk_is_told(cli: Cli, tmp_path: Path) -> None:
+    told = cli("doctor", tmp_path, "--no-measure", "--token-bytes", "1KiB", "--json").json
+    assert outcomes(told["checks"])["break-even"] == "note"
+
+
 def test_a_store_that_is_open_there_is_not_touched(cli: Cli, tmp_path: Path) -> None:
     with PageStore.open(tmp_path, options=StoreOptions(capacity_bytes=64 << 20)):
         before = sorted(tmp_path.rglob("*"))
@@ -135,9 +181,10 @@ def test_a_store_that_is_open_there_is_not_touched(cli: Cli, tmp_path: Path) -> 
         ("--token-bytes", "1K", "--model", "x"),
         ("--prefill-tokens-per-s", "-1"),
         ("--capacity", "much"),
+        ("",),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(cli: Cli, arguments: tuple[str, ...]) -> None:
     shown = cli("doctor", *arguments)
     assert shown.code == 2
-    assert arguments[0] in shown.err
+    assert (arguments[0] or "PATH") in shown.err
