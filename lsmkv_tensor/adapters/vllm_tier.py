@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from lsmkv.env.clock import SystemClock
-from lsmkv_tensor.adapters.given import store_options
+from lsmkv_tensor.adapters.given import check_counts, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
@@ -97,6 +97,11 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
         self.tier_type = tier_type
         self.locality = _vllm_locality(locality)
+        check_counts("LsmkvTier", max_bytes=whole(max_bytes), threads=threads, max_store_pages=max_store_pages)
+        check_seconds("LsmkvTier", conflict_wait_s=conflict_wait_s, shutdown_s=shutdown_s)
+        if not isinstance(revision, str | None):
+            msg = f"LsmkvTier: revision = {revision!r}: must be a text"
+            raise InvalidArgumentError(msg)
         chosen = store_options("LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S)
         self._clock = chosen.clock or SystemClock()
         self._memory = _Memory(primary_kv_view)

@@ -202,6 +202,30 @@ def test_settings_are_named_when_they_are_wrong(machine):
         LsmkvTier(spec(), memoryview(bytearray(8)), "t", path="/kv2", max_bytes=1 << 20)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threads": 0},
+        {"threads": "2"},
+        {"max_store_pages": 0},
+        {"max_bytes": "1TB"},
+        {"conflict_wait_s": "soon"},
+        {"shutdown_s": -1},
+        {"revision": 5},
+    ],
+)
+def test_values_that_cannot_be_meant_end_the_start(machine, wrong):
+    """A tier without threads had waited for ever when vLLM drained it; a text for a number raised into its scheduler."""
+    with pytest.raises(InvalidArgumentError, match=rf"LsmkvTier: {next(iter(wrong))} = "):
+        machine.start(**wrong)
+
+
+def test_a_size_may_be_written_with_an_exponent(machine):
+    """JSON makes a float of 1e12."""
+    capacity = float(INDEX + 8192 + 6 * SEGMENT)
+    assert machine.start(max_bytes=capacity, segment_bytes=float(SEGMENT)).holding.store.stats().capacity_bytes == capacity
+
+
 def test_touching_is_heard_by_retention(machine):
     tier = machine.start()
     machine.store(tier, [0, 1])

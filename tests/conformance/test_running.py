@@ -84,6 +84,26 @@ def test_results_are_kept_side_by_side_and_told_in_a_table(tmp_path, capsys):
     assert "libnothing.so" in text
 
 
+@pytest.mark.parametrize("option", ["--path", "--json", "--seconds"])
+def test_what_would_lose_the_results_is_refused_before_anything_runs(tmp_path, capsys, option):
+    (tmp_path / "other.json").write_text("[1]")
+    wrong = {"--path": tmp_path / "nowhere", "--json": tmp_path / "other.json", "--seconds": 0}[option]
+    with pytest.raises(SystemExit, match="2"):
+        main([f"{HERE}:no_deletes", option, str(wrong), "--case", "restart"])
+    told = capsys.readouterr()
+    assert (told.out, f"{option} {wrong}: " in told.err) == ("", True)
+    with pytest.raises(SystemExit, match="2"):
+        main([f"{HERE}:no_deletes", "--json", str(tmp_path / "no" / "r.json")])
+
+
+def test_results_go_into_an_empty_file(tmp_path):
+    """A run that was stopped leaves one."""
+    file = tmp_path / "results.json"
+    file.touch()
+    assert main([f"{HERE}:no_deletes", "--json", str(file), "--path", str(tmp_path), "--case", "restart"]) == 0
+    assert [entry["name"] for entry in load_results(file)] == [no_deletes().name]
+
+
 def test_a_refused_backend_that_runs_later_is_no_longer_refused(tmp_path):
     file = tmp_path / "results.json"
     keep(file, {"name": "a", "version": "", "refused": "no"})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
+from lsmkv_tensor.adapters.given import check_counts, check_seconds, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict, Holding
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -62,7 +63,7 @@ def read_settings(given: object, where: str, member: str) -> LmcacheSettings:
             _refuse(f'{where}: {key} is missing; add for example "path": "/nvme/kv", "capacity_bytes": 1000000000000')
     config: dict[str, Any] = {"member": member} | {key: given[key] for key in own & set(given)}
     _check(config, where)
-    options = {"io_timeout_s": IO_TIMEOUT_S} | {key: given[key] for key in (_STORE_OPTIONS | _SEAMS) & set(given)}
+    options = {"io_timeout_s": IO_TIMEOUT_S} | {key: whole(given[key]) for key in (_STORE_OPTIONS | _SEAMS) & set(given)}
     return LmcacheSettings(**config, options=StoreOptions(**options))
 
 
@@ -76,13 +77,8 @@ def _check(config: Mapping[str, Any], where: str) -> None:
         _refuse(f'{where}: codec = {config["codec"]!r}: must be "raw" or "shuffle_zstd": objects come back as they were')
     if config.get("on_conflict", "wait") not in CONFLICTS:
         _refuse(f"{where}: on_conflict = {config['on_conflict']!r}: must be one of {', '.join(CONFLICTS)}")
-    wait = config.get("conflict_wait_s", 0)
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
-        _refuse(f"{where}: conflict_wait_s = {wait!r}: must be a number of seconds of at least 0")
-    for name in ("threads", "max_store_pages"):
-        value = config.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            _refuse(f"{where}: {name} = {value!r}: must be an integer of at least 1")
+    check_seconds(where, conflict_wait_s=config.get("conflict_wait_s", 0))
+    check_counts(where, **{name: config.get(name, 1) for name in ("threads", "max_store_pages")})
 
 
 def _refuse(what: str) -> NoReturn:

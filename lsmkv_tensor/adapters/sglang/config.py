@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
+from lsmkv_tensor.adapters.given import whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -78,7 +79,7 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
     if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
         _refuse(f'"lsmkv": conflict_wait_s = {wait!r}: must be a number of seconds of at least 0')
     options: dict[str, Any] = {"io_timeout_s": IO_TIMEOUT_S, "put_queue_bytes": QUEUE_BYTES}
-    options |= {key: _whole(given[key]) for key in _STORE_OPTIONS & set(given)} | dict(seams)
+    options |= {key: whole(given[key]) for key in _STORE_OPTIONS & set(given)} | dict(seams)
     found = StoreOptions(**options)
     timeout = found.io_timeout_s
     if timeout is not None and not LEAST_TIMEOUT_S <= timeout <= MOST_TIMEOUT_S:
@@ -113,11 +114,6 @@ def rank_fields(config: StorageConfig, pool: str) -> dict[str, object]:
     if size > 1:
         found["cp"] = [config.attn_cp_rank, size]
     return found
-
-
-def _whole(value: object) -> object:
-    """A number of a configuration: 1e12 is a whole one, whatever JSON makes of it."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refuse(what: str) -> NoReturn:

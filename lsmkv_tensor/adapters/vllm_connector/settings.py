@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from lsmkv_tensor.adapters.given import store_options
+from lsmkv_tensor.adapters.given import check_counts, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 
 __all__ = ["ConnectorSettings", "read_settings"]
 
+OWNER = "LsmkvConnector"
 IO_TIMEOUT_S = 4.0
 """A step waits for the pages that it loads; a disk that hangs longer costs computing them."""
 
@@ -52,20 +53,16 @@ def read_settings(given: Mapping[str, Any]) -> ConnectorSettings:
         _refuse(f"revision = {found['revision']!r}: must be a text")
     if found.get("on_conflict", "wait") not in CONFLICTS:
         _refuse(f"on_conflict = {found['on_conflict']!r}: must be one of {', '.join(CONFLICTS)}")
-    for name in ("threads", "max_store_bytes"):
-        value = found.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            _refuse(f"{name} = {value!r}: must be an integer of at least 1")
-    for name in ("conflict_wait_s", "shutdown_s"):
-        value = found.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            _refuse(f"{name} = {value!r}: must be a number of seconds of at least 0")
+    check_counts(
+        OWNER, max_bytes=whole(given["max_bytes"]), **{name: found.get(name, 1) for name in ("threads", "max_store_bytes")}
+    )
+    check_seconds(OWNER, **{name: found.get(name, 0) for name in ("conflict_wait_s", "shutdown_s")})
     rest = {key: value for key, value in given.items() if key not in own | {"max_bytes"}}
-    options = store_options("LsmkvConnector", rest, capacity_bytes=given["max_bytes"], io_timeout_s=IO_TIMEOUT_S)
+    options = store_options(OWNER, rest, capacity_bytes=given["max_bytes"], io_timeout_s=IO_TIMEOUT_S)
     return ConnectorSettings(**found, options=options)
 
 
 def _refuse(what: str) -> NoReturn:
     """Raise InvalidArgumentError."""
-    msg = f"LsmkvConnector: {what}"
+    msg = f"{OWNER}: {what}"
     raise InvalidArgumentError(msg)

@@ -9,7 +9,7 @@ from pathlib import Path
 from lsmkv_tensor.testing.conformance.cases import CASES
 from lsmkv_tensor.testing.conformance.isolated import LIMIT_S, run_isolated
 from lsmkv_tensor.testing.conformance.protocol import Verdict
-from lsmkv_tensor.testing.conformance.results import keep, refused
+from lsmkv_tensor.testing.conformance.results import keep, load_results, refused
 from lsmkv_tensor.testing.conformance.running import one_line, subject_of
 
 __all__ = ["main"]
@@ -17,7 +17,9 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0: all pass or do not apply, 1: one fails, 2: a subject cannot be made."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _check_files(parser, options)
     code = 0
     for name in options.subjects:
         try:
@@ -48,6 +50,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--path", type=Path, metavar="DIR", help="where directories are made (default: for temporary files)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results in FILE, beside those of other backends")
     return parser
+
+
+def _check_files(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse, before anything runs, what would lose the results or end every case; exits with 2."""
+    if not options.seconds > 0:
+        parser.error(f"--seconds {options.seconds:g}: must be more than 0")
+    if options.path is not None and not options.path.is_dir():
+        parser.error(f"--path {options.path}: is no directory")
+    if options.json is not None:
+        try:
+            if options.json.exists():
+                load_results(options.json)
+            with options.json.open("a", encoding="utf-8"):
+                pass
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"--json {options.json}: cannot keep results there: {type(error).__name__}: {error}")
 
 
 def _print(verdict: Verdict) -> None:

@@ -29,8 +29,9 @@ def refused(name: str, why: str) -> dict[str, Any]:
 
 
 def load_results(file: Path) -> list[dict[str, Any]]:
-    """The entries of a file."""
-    entries: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["backends"]
+    """The entries of a file; none in an empty one, which a run that was stopped leaves."""
+    text = file.read_text(encoding="utf-8")
+    entries: list[dict[str, Any]] = json.loads(text)["backends"] if text else []
     return entries
 
 

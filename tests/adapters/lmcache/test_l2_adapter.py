@@ -289,6 +289,12 @@ def test_wrong_settings_are_named(machine, change, word):
         machine.start(**change)
 
 
+def test_a_size_may_be_written_with_an_exponent(machine):
+    """JSON makes a float of 1e12."""
+    capacity = machine.params()["capacity_bytes"]
+    assert machine.start(capacity_bytes=float(capacity)).report_status()["capacity_bytes"] == capacity
+
+
 def test_missing_settings_are_named(machine):
     with pytest.raises(InvalidArgumentError, match="capacity_bytes"):
         type(machine.start())({"path": "/kv"})
