@@ -1,8 +1,9 @@
 """A second Python process of our own, for work that would hold the interpreter lock here.
 
 It is started by ``exec`` (nothing of this process is in it but two descriptors), in a session of its own, so that a terminal's
-Ctrl-C does not reach it. It ends when the socket to its parent is closed, for whatever reason: it never outlives its parent by
-more than the work at hand. It is handed open files and makes none: what it does after its parent's death reaches no name.
+Ctrl-C does not reach it. It ends when the socket to its parent is closed, and when it has lost that parent whoever holds the
+socket: it never outlives it by more than the work at hand. It is handed open files and makes none: what it does after its
+parent's death reaches no name.
 
 Both sides talk through a :class:`Channel`. What is large goes through a :class:`Memory`, a file without a name that both have.
 """
@@ -41,6 +42,10 @@ PATIENCE_S: Final = 20.0
 """Seconds that a message may take from its first byte to its last."""
 
 
+LOOK_S: Final = 1.0
+"""How often the process looks whether its parent is there: a fork of that may hold the socket open."""
+
+
 def absolute(path: str) -> str:
     """``path`` as it is understood whatever the working directory."""
     return os.path.abspath(path)
@@ -53,6 +58,7 @@ class Channel:
         """``patience_s``: who has begun to speak may pause so long (None: for ever), then counts as gone."""
         end.settimeout(patience_s)
         self._socket = end
+        self._parent = os.getppid()
         self._ready = select.poll()
         self._ready.register(end, select.POLLIN)
 
@@ -72,6 +78,15 @@ class Channel:
             raise TimeoutError
         (size,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
         return pickle.loads(self._exactly(size))  # noqa: S301 - from a process of our own, over a socket that nobody else has
+
+    def hear(self) -> object:
+        """The next object from the process that started this one; EOFError once that is gone, whoever has its end by now."""
+        while True:
+            try:
+                return self.receive(LOOK_S)
+            except TimeoutError as error:
+                if os.getppid() != self._parent:
+                    raise EOFError from error
 
     def _exactly(self, size: int) -> bytes:
         """So many bytes; EOFError if they do not come."""
@@ -143,6 +158,7 @@ class HelperProcess:
     """A process that runs ``main(socket, memory)`` of a module, both descriptors; it is killed when this object goes.
 
     OSError if it cannot be started: no such rights, no processes or descriptors left, or this program is no Python interpreter.
+    Anything else where a program has changed how processes and sockets are made.
     """
 
     def __init__(self, module: str) -> None:
@@ -151,6 +167,7 @@ class HelperProcess:
         ours, theirs = socket.socketpair()
         memory = -1
         try:
+            channel = Channel(ours, PATIENCE_S)
             memory = os.memfd_create("lsmkv-helper")
             command = [sys.executable, "-P", "-c", _BOOT, module, str(theirs.fileno()), str(memory)]
             process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
@@ -160,7 +177,7 @@ class HelperProcess:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,
-                env=os.environ | _QUIET | {"PYTHONPATH": os.pathsep.join(map(absolute, sys.path))},
+                env=os.environ | _QUIET | {"PYTHONPATH": _import_path()},
             )
         except BaseException:
             ours.close()
@@ -170,7 +187,7 @@ class HelperProcess:
         finally:
             theirs.close()
         self.pid = process.pid
-        self.channel = Channel(ours, PATIENCE_S)
+        self.channel = channel
         self.memory = Memory(memory)
         self._finalizer = weakref.finalize(self, _end, process, self.channel, self.memory, os.getpid())
 
@@ -181,6 +198,11 @@ class HelperProcess:
     def forked(self) -> None:
         """In a forked child: close what was shared; the process belongs to the parent."""
         self._finalizer()
+
+
+def _import_path() -> str:
+    """Where this process imports from, whatever the working directory; what is no name of a place counts for nobody."""
+    return os.pathsep.join(absolute(place) for place in sys.path if isinstance(place, str))
 
 
 def _end(process: subprocess.Popen[bytes], channel: Channel, memory: Memory, owner: int) -> None:

@@ -158,6 +158,11 @@ class PosixFileSystem:
 
     __slots__ = ()
 
+    @property
+    def bare(self) -> bool:
+        """Whether another process finds the same bytes under the same names. A subclass must say so: it may change them."""
+        return type(self) is PosixFileSystem
+
     def open(self, path: str, mode: Literal["r", "rw", "create"] = "r", *, direct: bool = False) -> PosixFile:
         """Open a file. ``direct`` bypasses the page cache; OSError (EINVAL) where the file system refuses that. I/O: 1 open."""
         flags = _FLAGS[mode]

@@ -24,7 +24,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import CorruptionError, LsmError
 from lsmkv.live.directory import Directory
 from lsmkv.sstable.access import NEVER
-from lsmkv.sstable.finder import FinderMaker, UnfitError, extra_bytes, suits
+from lsmkv.sstable.finder import Finder, FinderMaker, UnfitError, extra_bytes, lookup, suits
 from lsmkv.sstable.finderbytes import PackedFinder, unpack
 from lsmkv.sstable.reader import TableReader
 
@@ -163,10 +163,14 @@ class Finders:
                 if not self._set_aside(reader, packed, cached=cached):
                     continue
                 try:
-                    reader.finder = unpack(packed, read)
+                    finder = unpack(packed, read)
                 except BaseException:
                     self._let_go(reader.number)
                     raise
+                if _knows_its_ends(reader, finder):
+                    reader.finder = finder
+                else:
+                    self._let_go(reader.number)
 
     def _cached(self, value_bytes: int, back: int = 0) -> bool:
         """Whether so many bytes of values fit the cache's share once ``back`` bytes of it are given back (lock held)."""
@@ -177,6 +181,8 @@ class Finders:
         """Whether there is room for a finder: it is set aside then, that of its values in the cache or not (lock held)."""
         cache, entries = self._cache, reader.properties.meta.entries
         if cache is None or reader.row_tray.cache is not cache or packed.seeds != (self._seed, cache.seed):
+            return False
+        if reader.wish is None:  # dropped meanwhile, for others that are open: nobody will ask this reader
             return False
         values, extra = packed.each * entries, extra_bytes(entries)
         lent = values if cached else 0
@@ -272,6 +278,15 @@ class Finders:
         for reader, _, _ in self._made.values():
             reader.finder = None
         self._made.clear()
+
+
+def _knows_its_ends(reader: TableReader, finder: Finder) -> bool:
+    """Whether a finder that was made elsewhere finds the first and the last key of its table.
+
+    It does not if another version of this program made it: one that was installed while this one runs.
+    """
+    meta = reader.properties.meta
+    return all(isinstance(lookup(finder, key, reader.seed), bytes) for key in (meta.smallest, meta.largest))
 
 
 def _value_bytes(reader: TableReader) -> int:

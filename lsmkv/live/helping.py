@@ -26,7 +26,7 @@ MOST_FAILURES = 3
 class Helping:
     """The process of one store, if it has one. One merge at a time takes it; ending it takes no turn."""
 
-    __slots__ = ("_ended", "_failures", "_last_s", "_lock", "_module", "_process")
+    __slots__ = ("_doubted", "_ended", "_failures", "_last_s", "_lock", "_module", "_process")
 
     def __init__(self) -> None:
         """There is none, and will be none until it is allowed."""
@@ -35,6 +35,7 @@ class Helping:
         self._failures = 0
         self._last_s = 0.0
         self._ended = False
+        self._doubted = False
         self._lock = Lock()
 
     def allow(self, module: str) -> None:
@@ -55,13 +56,14 @@ class Helping:
         """The process, and whether it was just started and has not said yet that it is ready; None: there is none to be had."""
         with self._lock:
             self._last_s = now_s
+            self._doubted = False
             if self._module is None or self._ended or self._failures >= MOST_FAILURES:
                 return None
             if self._process is not None:
                 return self._process, False
             try:
                 self._process = HelperProcess(self._module)
-            except OSError:
+            except Exception:  # noqa: BLE001 - what a program has made of sockets and processes is not for a merge to fail of
                 self._failures = MOST_FAILURES
                 return None
             return self._process, True
@@ -71,8 +73,18 @@ class Helping:
         self._failures = 0
         self._last_s = now_s
 
+    def refused(self) -> None:
+        """It says that it cannot do what it was asked: see :meth:`done_here`."""
+        self._doubted = True
+
+    def done_here(self) -> None:
+        """A merge was done here: if the process had said that it cannot be done, the fault was its own."""
+        if self._doubted:
+            self._doubted = False
+            self.failed()
+
     def failed(self, *, for_good: bool = False) -> None:
-        """It died: the next merge may start another one, unless it is known that none would do better."""
+        """It died, or is of no use: the next merge may start another one, unless it is known that none would do better."""
         with self._lock:
             self._failures = MOST_FAILURES if for_good else self._failures + 1
             self._drop()

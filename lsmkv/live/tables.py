@@ -220,6 +220,13 @@ class TableCache:
                 self.finders.drop(reader)
                 self.finders.new(reader)
 
+    def leave(self, numbers: Iterable[int]) -> None:
+        """These tables have given their places to others: finders go at once, though scans may keep the tables for long."""
+        for number in numbers:
+            reader = self.readers.get(number)
+            if reader is not None:
+                self.finders.drop(reader)
+
     def place(self, added: Iterable[tuple[int, int, TableMeta]]) -> None:
         """Learn the levels of tables, given as (level, run, table); open readers count there from now on."""
         with self._lock:

@@ -16,7 +16,7 @@ from lsmkv.errors import ClosedError, LsmError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.maintain.build import withdraw
-from lsmkv.maintain.helper import READY, TABLE, Done, Job
+from lsmkv.maintain.helper import READY, TABLE, Done, Failed, Job
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["merge_apart"]
@@ -36,46 +36,58 @@ def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[Table
 
     I/O: creates the outputs; opens them.
     """
-    helping = core.helping
-    taken = helping.take(core.clock.monotonic()) if _suitable(core, merged) else None
-    if taken is None:
+    if not _suitable(core, merged):
         return None
-    process, fresh = taken
+    helping = core.helping
     begun: list[int] = []
-    ready = not fresh
+    starting = False
     try:
-        if fresh:
+        taken = helping.take(core.clock.monotonic())
+        if taken is None:
+            return None
+        process, starting = taken
+        if starting:
             _await(core, process)
-            ready = True
+            starting = False
         process.channel.send(replace(job, path=absolute(job.path), finders=_seeds(core, merged)))
         answer = _answer(core, process, begun)
-        if not isinstance(answer, Done):  # it will fail here as well, and say so
+        if isinstance(answer, Failed):  # it may fail here as well, and say so
             process.memory.clear()
+            helping.refused()
             withdraw(core, begun)
             return None
-        _take_in(core, process, answer, job.level, merged)
-    except (EOFError, OSError, LsmError) as error:
-        helping.failed(for_good=not ready)
+        tables = _take_in(core, process, answer, job.level, merged, begun)
+        helping.worked(core.clock.monotonic())
+    except (ClosedError, _HereError) as reason:
+        helping.drop()
         withdraw(core, begun)
-        if isinstance(error, ClosedError):
+        if isinstance(reason, ClosedError):
             raise
+        return None
+    except Exception:  # noqa: BLE001 - whatever it is, the merge is done here, and what is wrong here is told then
+        helping.failed(for_good=starting)
+        withdraw(core, begun)
         return None
     except BaseException:
         helping.drop()
         withdraw(core, begun)
         raise
-    helping.worked(core.clock.monotonic())
     core.work.merges_apart += 1
-    return list(answer.tables)
+    return tables
+
+
+class _HereError(Exception):
+    """The merge is to be done here, through no fault of the process."""
 
 
 def _suitable(core: Core, merged: Sequence[TableMeta]) -> bool:
-    """Whether this merge is one for the helper process: a large one, of real files, that no limit slows down on the way."""
+    """Whether this merge is one for the helper process: a large one, of bare files, that no limit slows down on the way."""
     return (
         core.options.helper_process
         and core.options.background_bytes_per_s is None
         and not core.state.shape.ranges
         and isinstance(core.fs, PosixFileSystem)
+        and core.fs.bare
         and core.helping.worth(sum(t.bytes for t in merged))
     )
 
@@ -96,8 +108,10 @@ def _await(core: Core, process: HelperProcess) -> None:
 
 
 def _said(core: Core, process: HelperProcess, until_s: float | None = None) -> object:
-    """The next thing that the process says. EOFError, ClosedError as :func:`_await`."""
+    """The next thing that the process says. EOFError, ClosedError as :func:`_await`; _HereError: it must not go on there."""
     while not core.stopping:
+        if core.options.background_bytes_per_s is not None:  # since it began: it does not know of limits
+            raise _HereError
         try:
             return process.channel.receive(LOOK_S)
         except TimeoutError as error:
@@ -109,13 +123,16 @@ def _said(core: Core, process: HelperProcess, until_s: float | None = None) -> o
 def _answer(core: Core, process: HelperProcess, begun: list[int]) -> object:
     """What the process says in the end, having got the outputs that it asked for.
 
-    EOFError, ClosedError as :func:`_await`. OSError: a file cannot be created.
+    EOFError, ClosedError, _HereError as :func:`_said`; _HereError, too, if a file cannot be created.
     """
     while (said := _said(core, process)) == TABLE:
         number = next(core.numbers)
         begun.append(number)
         core.building.add(number)
-        file = core.fs.open(table_path(core.path, number), "create")
+        try:
+            file = core.fs.open(table_path(core.path, number), "create")
+        except OSError as error:
+            raise _HereError from error
         try:
             assert isinstance(file, PosixFile)
             process.channel.send(number)
@@ -125,11 +142,15 @@ def _answer(core: Core, process: HelperProcess, begun: list[int]) -> object:
     return said
 
 
-def _take_in(core: Core, process: HelperProcess, done: Done, level: int, merged: Sequence[TableMeta]) -> None:
+def _take_in(
+    core: Core, process: HelperProcess, done: object, level: int, merged: Sequence[TableMeta], begun: list[int]
+) -> list[TableMeta]:
     """Open the outputs, with their finders, before anybody is shown them, and count what was done.
 
-    LsmError: they are not what they should be.
+    LsmError: they are not what they should be, those in ``begun``.
     """
+    if not isinstance(done, Done) or [table.number for table in done.tables] != begun:
+        raise LsmError("the helper process answers something else than it was asked")
     core.tables.place([(level, 0, table) for table in done.tables])
     readers = {table.number: core.tables.get(table.number) for table in done.tables}
     for table in done.tables:
@@ -139,9 +160,10 @@ def _take_in(core: Core, process: HelperProcess, done: Done, level: int, merged:
         leaving = [t.number for t in merged]
         try:
             core.tables.finders.adopt([(readers[one.number], one) for one in done.finders], leaving, process.memory.read)
+            process.memory.clear()
         except BaseException:
             core.tables.stay(leaving)
             raise
-        process.memory.clear()
     core.ledger.level(level).merges.add(done.counts)
     core.ledger.level(level).opens.add(done.opens)
+    return list(done.tables)

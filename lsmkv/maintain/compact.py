@@ -112,7 +112,9 @@ def _merge(core: Core, task: Task, merged: list[TableMeta], *, bottom: bool, by_
         apart = merge_apart(core, job, merged)
         if apart is not None:
             return [plan.stamped(table) for table in apart]
-    return build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), sweep, bottom=bottom), plan)
+    tables = build_tables(core, _kept(core, merge_streams(streams, SLICE_BYTES), sweep, bottom=bottom), plan)
+    core.helping.done_here()
+    return tables
 
 
 class _Sweep:

@@ -85,7 +85,7 @@ def main(descriptor: int, memory: int) -> None:
     with suppress(EOFError, ConnectionError):
         channel.send(READY)
         while True:
-            job = channel.receive()
+            job = channel.hear()
             assert isinstance(job, Job)
             answer: Done | Failed
             try:
@@ -133,7 +133,7 @@ class _Site:
     def _next(self) -> int:
         """Ask for one output. EOFError."""
         self.channel.send(TABLE)
-        number = self.channel.receive()
+        number = self.channel.hear()
         assert isinstance(number, int)
         self.fs.given[table_path(self.path, number)] = self.channel.receive_file()
         return number

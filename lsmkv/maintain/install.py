@@ -73,6 +73,7 @@ def _show(core: Core, view: View, edit: VersionEdit, flushed: frozenset[int]) ->
             kept = tuple(imm for imm in now.imms if imm.wal_number not in flushed)
             after = now._replace(imms=kept, view=view)
             core.box.swap(after.ranged() if now.ranges is not None or view.shape.ranges else after)
+    core.tables.leave(number for number in edit.removed if number not in view.numbers)
     core.obsolete.update(edit.removed)
     core.obsolete.difference_update(view.numbers)
     core.building.difference_update(view.numbers)

@@ -177,6 +177,8 @@ class Files(PosixFileSystem):
 
     __slots__ = ("action", "left")
 
+    bare = True
+
     def __init__(self, action: object, after: int = 2) -> None:
         self.action = action
         self.left = -1
