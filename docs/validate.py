@@ -18,6 +18,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CSV, ABOUT = HERE / "lab/validate.csv", HERE / "lab/validate.json"
+NEW = HERE / "lab/validate.new.csv"
+"""Rows while they are made: a run that ends early leaves the committed ones and the pages as they were."""
 
 
 def main() -> None:
@@ -28,7 +30,7 @@ def main() -> None:
     given = parser.parse_args()
     if not given.like_before:
         began = datetime.now(UTC)
-        subprocess.run([Path(sys.executable).parent / "lsmkv", "lab", "validate", "--csv", CSV], check=True)  # noqa: S603 - our own
+        _run()
         about = {
             "machine": f"{cpu_count()} cores, {platform.system()}",
             "date": f"{began:%Y-%m-%d}",
@@ -39,6 +41,15 @@ def main() -> None:
         ABOUT.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     for script, target in (("lab_tables.py", "cost-model.md"), ("lab_page.py", "lab.md")):
         subprocess.run([sys.executable, HERE / script, HERE / target], check=True)  # noqa: S603 - our own
+
+
+def _run() -> None:
+    """The whole grid into ``CSV``; ends the program if it is not measured to its end."""
+    try:
+        subprocess.run([Path(sys.executable).parent / "lsmkv", "lab", "validate", "--csv", NEW], check=True)  # noqa: S603 - our own
+    except (subprocess.CalledProcessError, KeyboardInterrupt):
+        sys.exit(f"the grid was not measured to its end: {CSV.name} and the pages stay as they were; rows that are done: {NEW}")
+    NEW.replace(CSV)
 
 
 if __name__ == "__main__":

@@ -306,7 +306,8 @@ class Ledger:
 
     def since_switch(self) -> Account:
         """What was counted since the policy was changed last; all there is if it never was."""
-        return self.totals() - self.at_switch
+        before = self.at_switch  # read first: the policy may be changed meanwhile, and counts only grow
+        return self.totals() - before
 
     def record(self) -> dict[str, object]:
         """The totals as the manifest keeps them, with those at the last change of policy if there was one."""

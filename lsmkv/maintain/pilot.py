@@ -37,6 +37,8 @@ class _Wanted:
 
     record: Record
     runs: tuple[int, ...]
+    settings: Adaptive
+    """It was decided with these."""
     task: Task | None = None
 
 
@@ -86,7 +88,7 @@ class Pilot:
         """The next waiting merge that the tree still allows."""
         while self._waiting:
             first = self._waiting[0]
-            first.task = merge_task(shape, first.runs, _reason(first))
+            first.task = merge_task(shape, first.runs, _reason(first)) if self._stands(first) else None
             if first.task is not None:
                 return first.task
             self._overtake()
@@ -94,7 +96,7 @@ class Pilot:
 
     def peek(self, shape: TreeShape) -> Task | None:
         """What :meth:`wanted` would give, without letting go of anything (no lock needed)."""
-        tasks = (merge_task(shape, one.runs, _reason(one)) for one in tuple(self._waiting))
+        tasks = (merge_task(shape, one.runs, _reason(one)) for one in tuple(self._waiting) if self._stands(one))
         return next((task for task in tasks if task is not None), None)
 
     def owns(self, task: Task) -> bool:
@@ -143,6 +145,10 @@ class Pilot:
         self._overtaken += 1
         self._note("outcome", {"decision": given_up.record.number, "overtaken": True})
 
+    def _stands(self, one: _Wanted) -> bool:
+        """Whether the owner has left the settings it was decided with, and a policy that is the controller's to steer."""
+        return self._core.options.controller is one.settings and isinstance(steered(self._core.policy), Geometry)
+
     def _give_up(self) -> None:
         """The controller may not touch the tree any more: no waiting merge will be done."""
         while self._waiting:
@@ -161,7 +167,7 @@ class Pilot:
         self._decisions += 1
         self._note(type(one).__name__.lower(), record.told(settings.mode, _arrivals(shape)))
         if isinstance(one, Merge) and acting:
-            self._waiting.append(_Wanted(record, one.runs))
+            self._waiting.append(_Wanted(record, one.runs, settings))
         elif acting:
             self._open.append(record)
 

@@ -252,6 +252,8 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool
         floor = next(core.numbers)
         with core.install_lock:
             run = core.state.next_run
+            if report is not None:
+                core.ledger.note_switch()
             edit = VersionEdit(
                 added=tuple((0, run + i, table) for i, table in enumerate(tables)),
                 wal_floor=floor,
@@ -259,6 +261,7 @@ def _settle_logs(core: Core, replayed: Replayed, last_seq: int, *, created: bool
                 last_seq=last_seq,
                 policy=describe_policy(core.policy),
                 transition=report.to_dict() if report is not None else None,
+                ledger=core.ledger.record() if report is not None else None,
             )
             install(core, edit, deletes=tuple(deletes))
             core.transition = report if report is not None else core.transition

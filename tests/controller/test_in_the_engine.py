@@ -157,6 +157,34 @@ def test_a_merge_that_waits_is_given_up_when_the_controller_may_not_act_any_more
     assert ("overtaken" in lines[-1]) == (mode == "advise")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda db: db.set_policy(FIFO(capacity_bytes=1 << 30)),
+        lambda db: db.set_options(controller=lsmkv.Adaptive(prices=Prices(merged=100.0))),
+    ],
+    ids=["another policy", "other prices"],
+)
+def test_a_merge_that_waits_is_given_up_when_it_was_decided_for_something_else(open_db, memory_fs, change):
+    """All tables of a FIFO store became one: the next that it drops would have been everything."""
+    fs = FaultFileSystem(memory_fs)
+    with open_db(fs=fs, policy=Tiered(4)) as db:
+        fill(db, 6_000)
+        fs.add(FailOp("pwritev", path="*.sst", errno=errno.ENOSPC, times=1))
+        with pytest.raises(IOFailedError):
+            read_a_lot(db, 15)
+        told, before = db.stats().controller, runs(db)
+        assert told is not None
+        assert told.waiting == 1
+        change(db)
+        assert db.pending() is None
+        db.settle()
+        after = db.stats().controller
+        assert after is not None
+        assert (runs(db), after.waiting, after.merges) == (before, 0, told.merges)
+    assert "overtaken" in read_journal(memory_fs, "/db")[-1]
+
+
 class Confused:
     """A policy of somebody else, whose numbers cannot be asked."""
 

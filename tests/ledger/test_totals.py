@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lsmkv.base.counters import BlockCounts, WorkCounts
 from lsmkv.base.ledger import Account, Ledger, LevelAccount
 from lsmkv.observe.report import survey
+from lsmkv.policy import Leveled, Tiered
 from lsmkv.testing import CountingFileSystem, MemoryFileSystem
 from tests.ledger.conftest import open_small
 
@@ -118,6 +119,40 @@ def test_after_a_power_cut_totals_are_behind_but_never_ahead() -> None:
         found = again.stats().totals - again.stats().ledger
     assert recorded.gets.block_fetches <= found.gets.block_fetches <= last.gets.block_fetches
     assert recorded.flush.written_bytes <= found.flush.written_bytes <= last.flush.written_bytes
+
+
+def test_opening_with_another_policy_is_a_change_of_policy(open_db) -> None:
+    """What the old one had cost was held against the new one."""
+    with open_db(policy=Tiered(4)) as db:
+        _work_a_little(db, 0)
+    with open_db(policy=Leveled(4)) as db:
+        assert db.stats().totals.lookups > 0
+        assert db.stats().since_switch.lookups == 0
+        db.get(b"00000")
+    with open_db() as db:
+        assert db.stats().since_switch.lookups == 1
+
+
+class Switching(Ledger):
+    """Its policy is changed just after the totals were read for the first time."""
+
+    switched = False
+
+    def totals(self) -> Account:
+        told = super().totals()
+        if not self.switched:
+            self.switched = True
+            self.calls.scans += 1
+            self.note_switch()
+        return told
+
+
+def test_what_came_since_a_switch_is_never_less_than_nothing() -> None:
+    """A change of policy between two readings gave negative counts."""
+    ledger = Switching()
+    ledger.calls.scans += 1
+    assert ledger.since_switch().scans == 1, "as it was before"
+    assert ledger.since_switch().scans == 0
 
 
 def test_a_checkpoint_is_a_store_of_its_own(disk: CountingFileSystem, open_db) -> None:
