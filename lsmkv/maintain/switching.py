@@ -77,7 +77,8 @@ def switch_if(core: Core, holds: Callable[[Options], bool], policy: Policy, pace
         if not holds(core.options):
             return None
         before = core.ledger.at_switch
-        core.ledger.note_switch()
+        if report.from_policy != report.to_policy:  # asking for the one that is there, at another pace perhaps, changes none
+            core.ledger.note_switch()
         try:
             install(core, VersionEdit(policy=report.to_policy, transition=report.to_dict(), ledger=core.ledger.record()))
         except LsmError:  # the old policy stays, and what it cost goes on being counted

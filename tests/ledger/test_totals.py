@@ -133,6 +133,19 @@ def test_opening_with_another_policy_is_a_change_of_policy(open_db) -> None:
         assert db.stats().since_switch.lookups == 1
 
 
+def test_asking_for_the_policy_that_is_there_changes_none(open_db) -> None:
+    """A program that sets its policy at each start lost what was measured since it was changed."""
+    with open_db(policy=Tiered(4)) as db:
+        _work_a_little(db, 0)
+        asked = db.stats().since_switch.lookups
+        assert asked > 0
+        for pace in ("greedy", "lazy"):
+            db.set_policy(Tiered(4), pace)
+            assert db.stats().since_switch.lookups == asked
+        db.set_policy(Leveled(4))
+        assert db.stats().since_switch.lookups == 0
+
+
 class Switching(Ledger):
     """Its policy is changed just after the totals were read for the first time."""
 
