@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -66,14 +67,16 @@ class Asking:
     def to_store(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages a put would take: those that are not here (nor waiting, if ``queued``), and not at a sibling.
 
-        ``Sharing.store_held``: also those at a sibling. ClosedError if the namespace was dropped. I/O: as :meth:`contains`.
+        ``Sharing.store_held``: also those at a sibling. ClosedError if the namespace was dropped. With ``queued``
+        none if that is not known within the store's ``io_timeout_s``, or puts are declined. I/O: as :meth:`contains`.
         """
         index_keys = self.index_keys(keys)
         self._log.refuse_dropped(index_keys[:1], ())
-        there = self._shielded(
-            "ask", lambda: self._there(index_keys, queued=queued, putting=True), lambda: np.zeros(len(keys), np.bool_)
-        )
-        return ~there
+        if queued:
+            there = self._there_for_queue(index_keys)
+            return np.zeros(len(keys), np.bool_) if there is None else ~there
+        there = self._shielded("ask", lambda: self._there(index_keys, queued=False, putting=True), lambda: None)
+        return np.ones(len(keys), np.bool_) if there is None else ~there
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.
@@ -103,7 +106,14 @@ class Asking:
         if isinstance(found, str):
             fall.refused("ask", len(keys), found, self._tokens)
             return 0
-        fall.prefix(len(keys), found, self._tokens, lambda a, b: self.index_keys(keys[a:b]), self._still_there, self._defer)
+        fall.prefix(
+            len(keys),
+            found,
+            self._tokens,
+            lambda a, b: self.index_keys(keys[a:b]),
+            partial(self._still_there, until),
+            self._defer,
+        )
         return found
 
     # helpers
@@ -130,9 +140,36 @@ class Asking:
         """What keeps losses that a sibling's next look will tell of."""
         return at_once if self._everywhere is None else self._everywhere.defer
 
-    def _still_there(self, index_keys: list[bytes]) -> Iterable[bool]:
-        """Which of the pages behind a missing one are there."""
-        return self._shielded("ask", lambda: self._there(index_keys), lambda: [False] * len(index_keys))
+    def _still_there(self, until: float | None, index_keys: list[bytes]) -> Iterable[bool | None]:
+        """Which of the pages behind a missing one are there; None: that is not known by the deadline."""
+
+        def ask() -> list[bool]:
+            """Which are."""
+            found: list[bool] = self._there(index_keys).tolist()
+            return found
+
+        def in_time() -> list[bool] | None:
+            """Which are, if that is known in time."""
+            return ask() if until is None else self.services.attempts.one(ask, until)
+
+        found = self._shielded("ask", in_time, lambda: [False] * len(index_keys))
+        return [None] * len(index_keys) if found is None else found
+
+    def _there_for_queue(self, index_keys: list[bytes], *, touch: int | None = None) -> NDArray[np.bool_] | None:
+        """Which pages a put into the queue need not take; None: it is declined, as the disk is left alone, fails or hangs."""
+        there = None
+        if not self.services.breaker.declines:
+            look = partial(self._there, index_keys, putting=True, touch=touch)
+            there = self._shielded("ask", lambda: self._in_time(look), lambda: None)
+        if there is None:
+            self._declined(index_keys)
+        return there
+
+    def _declined(self, index_keys: list[bytes]) -> list[bool]:
+        """Note that these pages were offered and not taken; what a put says of them."""
+        flags = [False] * len(index_keys)
+        self.services.note_put(index_keys, flags)
+        return flags
 
     def _there(
         self, index_keys: list[bytes], *, queued: bool = True, putting: bool = False, touch: int | None = None

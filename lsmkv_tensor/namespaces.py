@@ -143,7 +143,9 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             return []
         end = self._end(ttl_s)
         return self._shielded(
-            "write", lambda: self._put(index_keys, views, above, records, end, unwanted), lambda: [False] * len(keys)
+            "write",
+            lambda: self._put(index_keys, views, above, records, end, unwanted),
+            lambda: self._declined(index_keys),
         )
 
     def _put(
@@ -304,15 +306,13 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             return ended() or self._shielded("write", lambda: self._put(own, spans, parents, None, end), lambda: None)
 
         if self.services.breaker.declines:
-            return [False] * len(index_keys)
+            return self._declined(index_keys)
         with self._gate:
             self._log.refuse_dropped(index_keys[:1], ())
-            known = (
-                self._in_time(lambda: self._there(index_keys, putting=True, touch=STORE)) if index_keys else np.empty(0, np.bool_)
-            )
-            if known is None:  # the index hangs: nobody knows what would have to be written
+            known = self._there_for_queue(index_keys, touch=STORE) if index_keys else np.empty(0, np.bool_)
+            if known is None:  # nobody knows what would have to be written
                 return [False] * len(index_keys)
-            there = known.tolist()
+            there: list[bool] = known.tolist()
             flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store, ended)
             self._log.counters.present_pages += len(index_keys) - new
             self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
@@ -340,9 +340,10 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             if copied is not None:
                 copied.update(positions[i] for i in twice)
         if counters.read_errors > errors or counters.alone > alone:
-            stored = self._there(index_keys).tolist()
+            stored = list(self._still_there(until, index_keys))
             cause: Cause = "corrupt" if counters.read_errors > errors else "breaker"
-            why.update((i, cause) for i, there, flag in zip(positions, stored, flags, strict=True) if there and not flag)
+            lost = zip(positions, stored, flags, strict=True)
+            why.update((i, cause) for i, there, flag in lost if there is not False and not flag)
         whole = all(flags)
         self._log.touch(READ, index_keys if whole else [key for key, flag in zip(index_keys, flags, strict=True) if flag])
         if flags and whole:

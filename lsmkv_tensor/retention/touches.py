@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lsmkv.env.sync import current_thread_id
+from lsmkv_tensor.runtime.callers import caller_id
 
 __all__ = ["ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches"]
 
@@ -102,12 +102,12 @@ class Touches:
             self.lost += len(keys)
             return
         self.waiting += len(keys)
-        self._queue.append(Note(current_thread_id() if thread is None else thread, kind, prefix, keys, None))
+        self._queue.append(Note(caller_id() if thread is None else thread, kind, prefix, keys, None))
 
     def note_stored(self, first: bytes, slots: NDArray[np.int64]) -> None:
         """A call of this thread stored pages in prefix order, of which the first has this index key. Never lost."""
         self.waiting += len(slots)
-        self._queue.append(Note(current_thread_id(), STORE, b"", (first,), slots))
+        self._queue.append(Note(caller_id(), STORE, b"", (first,), slots))
 
     @property
     def notes(self) -> int:

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.sync import Condition, start_thread
+from lsmkv_tensor.runtime.callers import caller_id, working_for
 
 __all__ = ["MAX_LEFT", "MAX_THREADS", "AttemptPool"]
 
@@ -30,11 +31,12 @@ T = TypeVar("T")
 class _Attempt(Generic[T]):
     """Parts, what came of them, and who still cares. Changed under the pool's condition."""
 
-    __slots__ = ("began", "ended", "error", "left", "parts", "release", "results")
+    __slots__ = ("began", "caller", "ended", "error", "left", "parts", "release", "results")
 
     def __init__(self, parts: Sequence[Callable[[], T]], release: Callable[[], None]) -> None:
         self.parts = parts
         self.release = release
+        self.caller = caller_id()
         self.results: list[T] = []
         self.error: BaseException | None = None
         self.began = False
@@ -166,7 +168,8 @@ class AttemptPool:
                 if attempt.left:
                     break
                 try:
-                    attempt.results.append(part())
+                    with working_for(attempt.caller):
+                        attempt.results.append(part())
                 except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                     attempt.error = error
                     break

@@ -125,12 +125,13 @@ class Waterfall:
         known: int,
         tokens: int,
         keys: Callable[[int, int], list[bytes]],
-        there: Callable[[list[bytes]], Iterable[bool]],
+        there: Callable[[list[bytes]], Iterable[bool | None]],
         defer: Defer = at_once,
     ) -> None:
         """A prefix of so many pages was asked for; its first ``known`` pages, of so many tokens each, are there.
 
-        ``keys`` gives the index keys of a part; ``there`` says which are there, and is asked only where one was lost.
+        ``keys`` gives the index keys of a part; ``there`` says which are there (None: that is not known in time), and is
+        asked only where one was lost.
         """
         if known == pages:
             self._count("ask", pages, Counter(), tokens)
@@ -144,7 +145,8 @@ class Waterfall:
         lost: Counter[Cause] = Counter() if late else Counter({fate: 1})
         rest = keys(known + 1, pages)
         causes: list[Cause] = [
-            "orphaned" if stored else self.fates.of(key) for key, stored in zip(rest, there(rest), strict=True)
+            "late" if stored is None else "orphaned" if stored else self.fates.of(key)
+            for key, stored in zip(rest, there(rest), strict=True)
         ]
         self._at_once("ask", rest, causes, tokens, defer, lost)
         self._count("ask", known, lost, tokens)

@@ -19,10 +19,11 @@ from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileSystem
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.env.rng import Rng, seeded
-from lsmkv.env.sync import Lock, current_thread_id
+from lsmkv.env.sync import Lock
 from lsmkv.observe.readonly import ReadOnly
 from lsmkv_tensor.errors import InvalidArgumentError, LsmError
 from lsmkv_tensor.options import StoreOptions
+from lsmkv_tensor.runtime.callers import caller_id
 from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.members import is_member, member_path, members
 from lsmkv_tensor.sharing.options import Sharing
@@ -159,7 +160,7 @@ class Siblings:
     def touch(self, kind: int, digest: bytes, keys: Sequence[bytes]) -> None:
         """Tell siblings that this call used these pages of theirs, in prefix order. I/O: two small writes."""
         if self._book is not None and keys:
-            self._book.note(TouchNote(kind, current_thread_id(), digest, list(keys)))
+            self._book.note(TouchNote(kind, caller_id(), digest, list(keys)))
 
     def hear(self, touch: Callable[[int, list[bytes], bytes, int], None]) -> None:
         """Call ``touch(kind, page keys, prefix, thread)`` for what siblings used of ours since the last time.

@@ -96,6 +96,22 @@ def test_a_probe_a_read_and_a_put_in_pieces_touch_each_page_once(world, spying):
     assert len(hits()) == 12
 
 
+def test_a_probe_with_a_deadline_and_its_read_touch_each_page_once(world, monkeypatch):
+    """The probe was taken for that of another caller: the thread that may be left."""
+    monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
+    store = world.open(eviction="test_touches:Spy", io_timeout_s=60.0)
+    settle(store)
+    ns = store.namespace({"m": 1}, SIZE)
+    put(world, ns, range(8))
+    settle(store)
+    hits()
+    assert ns.contains_prefix(world.keys(range(12))) == 8
+    world.check(ns, range(8))
+    put(world, ns, range(8, 10), above=7)
+    settle(store)
+    assert len(hits()) == 8
+
+
 def test_another_prompt_stored_by_the_same_thread_is_another_request(world, spying):
     store, ns = spying
     put(world, ns, range(4))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsmkv.testing import Hang
+from lsmkv.testing import FailOp, Hang
 from lsmkv_tensor import PageFormat, TensorStore
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -30,6 +30,17 @@ def overdue(world, rule, call, seconds=10.0):
     assert rule.reached.wait(60)
     world.clock.advance(seconds)
     return call.result()
+
+
+def index_reads(world, call):
+    """How often a call reads tables of the index."""
+    rule = hang(world, path="*.sst", op="pread")
+    rule.event.set()
+    call()
+    reads = world.fs.hits(rule)
+    world.fs.remove(rule)
+    assert reads
+    return reads
 
 
 @pytest.fixture
@@ -140,6 +151,50 @@ def test_an_index_that_hangs_keeps_nobody_who_asks_or_puts_into_the_queue(faulty
     rule.event.set()
     faulty.fs.clear()
     assert ns.contains(faulty.keys(range(5))).tolist() == [True] * 4 + [False]
+
+
+def test_an_index_that_hangs_keeps_no_put_batch_that_goes_into_the_queue(faulty):
+    """It asked without a deadline which pages are there."""
+    fmt = PageFormat(page_tokens=2, shape=(SIZE,), dtype=torch.int8)
+    options = faulty.options(io_timeout_s=3.0, put_queue_bytes=1 << 20, block_cache_bytes=0)
+    tokens, pages = list(range(8)), torch.zeros((4, SIZE), dtype=torch.int8)
+    with TensorStore.open("/t", fmt, namespace="m", options=options) as store:
+        assert store.put_batch(tokens, pages, wait=True) == 4
+    with TensorStore.open("/t", fmt, namespace="m", options=options) as store:
+        rule = hang(faulty, path="*.sst", op="pread")
+        assert overdue(faulty, rule, Call(lambda: store.put_batch(tokens, pages)), 3.5) == 0
+        rule.event.set()
+        faulty.fs.clear()
+        assert store.probe(tokens) == 8
+
+
+def test_the_account_of_a_probe_keeps_its_deadline_too(faulty):
+    """Which pages lie behind a missing one was asked without a deadline."""
+    settings = {"io_timeout_s": 3.0, "block_cache_bytes": 0}
+    ns = faulty.open(**settings).namespace({"m": 1}, SIZE)
+    faulty.put(ns, range(6))
+    ns = faulty.reopen(**settings).namespace({"m": 1}, SIZE)
+    ns.delete_many(faulty.keys([2]))
+    assert ns.contains_prefix(faulty.keys(range(2))) == 2
+    reads = index_reads(faulty, lambda: ns.contains_prefix(faulty.keys(range(3))))
+    rule = hang(faulty, path="*.sst", op="pread", nth=reads + 1)
+    assert overdue(faulty, rule, Call(lambda: ns.contains_prefix(faulty.keys(range(6)))), 3.5) == 2
+    assert faulty.store.stats().waterfall["ask"].lost_tokens["late"] == 3
+    rule.event.set()
+
+
+def test_the_account_of_a_read_that_failed_keeps_its_deadline_too(faulty):
+    settings = {"io_timeout_s": 3.0, "block_cache_bytes": 0}
+    ns = faulty.open(**settings).namespace({"m": 1}, SIZE)
+    faulty.put(ns, range(3))
+    ns = faulty.reopen(**settings).namespace({"m": 1}, SIZE)
+    faulty.fs.add(FailOp("preadv", path="*.seg"))
+    out = np.zeros((3, SIZE), np.uint8)
+    reads = index_reads(faulty, lambda: ns.get_into(faulty.keys(range(3)), out))
+    rule = hang(faulty, path="*.sst", op="pread", nth=reads)
+    assert overdue(faulty, rule, Call(lambda: ns.get_into(faulty.keys(range(3)), out)), 3.5) == [False] * 3
+    rule.event.set()
+    assert faulty.store.stats().waterfall["get"].lost_tokens["corrupt"] == 6
 
 
 def test_hanging_reads_are_bounded(faulty):

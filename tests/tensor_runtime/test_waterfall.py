@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lsmkv.testing import FailOp, FlipByte, Hang
 from lsmkv_tensor import PageFormat, TensorStore
+from lsmkv_tensor.errors import IOFailedError
 from lsmkv_tensor.runtime.calltimes import BOUNDS_S, CallTimes
 from lsmkv_tensor.runtime.waterfall import CAUSES, Fates
 from tests.tensor_runtime.conftest import SIZE, Call, FaultyWorld
@@ -88,8 +89,35 @@ def test_declined_by_disk_and_by_queue(faulty):
     assert lost(faulty) == {"declined": 4 * TOKENS}
 
 
+def test_declined_while_the_disk_is_left_alone(faulty):
+    """Such pages were told never offered."""
+    for options in ({}, {"put_queue_bytes": 8 * SIZE}):
+        ns = opened_again(faulty, breaker_failures=1, **options)
+        faulty.store._services.breaker.failed("write", IOFailedError("write", "x"))
+        assert ns.put_many(faulty.keys([0]), faulty.pages([0], SIZE)) == [False]
+        faulty.clock.advance(2)
+        while faulty.store.step():
+            pass
+        assert faulty.store.health().state == "ok"
+        assert ns.contains_prefix(faulty.keys([0])) == 0
+        assert lost(faulty) == {"declined": TOKENS}
+
+
+def test_a_put_into_the_queue_is_declined_where_the_index_cannot_be_read(faulty):
+    """It raised, and the breaker did not hear of it."""
+    settings = {"put_queue_bytes": 8 * SIZE, "breaker_failures": 2}
+    ns = opened(faulty, **settings)
+    ns.put_many(faulty.keys([0]), faulty.pages([0], SIZE), wait=True)
+    ns = opened_again(faulty, block_cache_bytes=0, **settings)
+    faulty.fs.add(FailOp("pread", path="*.sst"))
+    for state in ("ok", "failing"):
+        assert ns.put_many(faulty.keys([0]), faulty.pages([0], SIZE)) == [False]
+        assert faulty.store.health().state == state
+
+
 def opened_again(world, **options):
-    world.store.close()
+    if world.store is not None:
+        world.store.close()
     return opened(world, **options)
 
 

@@ -1,0 +1,34 @@
+"""Whose call a thread works on: what a call with a deadline does on a thread of ours is still its caller's doing.
+
+Calls of one thread that follow each other are taken for one request (:mod:`lsmkv_tensor.retention.touches`). So a thread that
+works for another says for whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lsmkv.env.sync import current_thread_id
+
+__all__ = ["caller_id", "working_for"]
+
+_CALLERS: dict[int, int] = {}
+"""The caller of each thread that works for another; single entries are set and removed, which needs no lock."""
+
+
+def caller_id() -> int:
+    """An integer that tells the caller from others: this thread, or the one that it works for."""
+    own = current_thread_id()
+    return _CALLERS.get(own, own)
+
+
+@contextmanager
+def working_for(caller: int) -> Iterator[None]:
+    """Work for this caller as long as the block lasts; not to be nested."""
+    own = current_thread_id()
+    _CALLERS[own] = caller
+    try:
+        yield
+    finally:
+        del _CALLERS[own]
