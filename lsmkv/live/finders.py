@@ -3,7 +3,8 @@
 The values that a finder holds take the place of rows in the block cache, byte for byte; what it takes beside them counts against
 ``Options.hash_column_bytes``. One is made only if the values of all open tables together fit :data:`SHARE` of the cache. Beyond
 that what is asked most must stay, and the cache's clock knows what that is, a finder does not: in a store that outgrows its cache
-all finders go once a table without one was asked often. The rest of the cache is for scans and batches.
+those with values go once a table without one was asked often. Its tables get *place finders* instead, which hold where each value
+is in the file. Now and then a get goes the way of the block, so that the cache, asked first, holds what is asked most as before.
 
 A finder is begun once its table was asked for one of :data:`WORTH` of its entries, and made some blocks with every
 :data:`PAUSE`-th get, so that few gets wait. Not while flushes or merges run: the table may be about to go.
@@ -24,7 +25,7 @@ from lsmkv.env.sync import Lock
 from lsmkv.errors import CorruptionError, LsmError
 from lsmkv.live.directory import Directory
 from lsmkv.sstable.access import NEVER
-from lsmkv.sstable.finder import Finder, FinderMaker, UnfitError, extra_bytes, lookup, suits
+from lsmkv.sstable.finder import LEAST_PLACED, MOST_PLACED, Finder, FinderMaker, UnfitError, extra_bytes, lookup, suits
 from lsmkv.sstable.finderbytes import PackedFinder, unpack
 from lsmkv.sstable.reader import TableReader
 
@@ -46,7 +47,7 @@ SHARE = 7 / 8
 """Of the block cache that values held by finders may take."""
 
 PATIENCE = 32
-"""So often a table is put off without a step for the one whose finder is being made: that is asked so seldom that it loses it."""
+"""So often a table is put off without a get of the one whose finder is being made: that is asked so seldom that it loses it."""
 
 
 class Finders:
@@ -62,7 +63,7 @@ class Finders:
         self._seed = seeded().getrandbits(64)
         self._lock = Lock()
         self._made: dict[int, tuple[TableReader, int, int]] = {}  # reader, bytes of the cache, other bytes
-        self._making: tuple[TableReader, FinderMaker, int] | None = None
+        self._making: tuple[TableReader, FinderMaker, int, int] | None = None  # as in _made; the maker
         self._refused = 0
         me = weakref.ref(self)  # tables must not keep alive what keeps them: their files close when the last user drops them
 
@@ -100,37 +101,49 @@ class Finders:
     def _advance(self, reader: TableReader) -> None:
         """Begin or go on."""
         making = self._making
-        if making is not None and making[0] is not reader:
+        if making is None or making[0] is reader:
+            self._refused = 0
+        else:  # what is being made goes on meanwhile, so that many tables do not wait for each other's gets
             reader.patience = self._first(reader) // PATIENCE + 1
             self._refused += 1
             if self._refused < PATIENCE:
-                return
-            self._give_up()
+                reader = making[0]
+            else:
+                self._give_up()
+                self._refused = 0
         if self._making is None and not self._begin(reader):
             reader.patience = self._first(reader)
             return
         assert self._making is not None
-        self._refused = 0
-        _, maker, each = self._making
+        _, maker, cached, other = self._making
+        finder = self._step(reader, maker)
+        if finder is not None:
+            self._made[reader.number] = reader, cached, other
+            self._making = None
+            if maker.placed:
+                reader.placed_width = maker.each  # first: gets go on meanwhile
+                reader.places = finder
+            else:
+                reader.finder = finder
+            give_back()  # the blocks that made room were freed in pieces of 4 KiB, and a part takes 300: half of it would stay
+
+    def _step(self, reader: TableReader, maker: FinderMaker) -> Finder | None:
+        """One step; the finder after the last one. If that fails nothing is being made any more."""
         try:
-            finder = maker.advance(reader.counters)
-        except (CorruptionError, UnfitError):
+            return maker.advance(reader.counters)
+        except (CorruptionError, UnfitError) as error:
             self._give_up()
-            reader.wish, reader.patience = None, NEVER
-            return
+            if maker.placed and type(error) is UnfitError:  # with its values it may fit one day
+                reader.patience = self._first(reader)
+            else:
+                reader.wish, reader.patience = None, NEVER
         except LsmError:  # the disk may do better when the table was asked as often once more
             self._give_up()
             reader.patience = self._first(reader)
-            return
         except BaseException:
             self._give_up()
             raise
-        if finder is not None:
-            entries = reader.properties.meta.entries
-            self._made[reader.number] = reader, each * entries, extra_bytes(entries)
-            self._making = None
-            reader.finder = finder
-            give_back()  # the blocks that made room were freed in pieces of 4 KiB, and a part takes 300: half of it would stay
+        return None
 
     def seeds(self, entries: int, value_bytes: int, leaving: Iterable[int]) -> tuple[int, int] | None:
         """With which seeds (of hashes, of seals) to make finders elsewhere for tables that take the place of others.
@@ -203,31 +216,34 @@ class Finders:
         each = suits(reader.file)
         if cache is None or reader.row_tray.cache is not cache:
             return False
-        everything = sum(_value_bytes(one) for one in self._open() if not self._elsewhere(one.number))
-        if everything > SHARE * (cache.capacity_bytes + cache.lent):
-            self._clear()  # it has outgrown the cache: this table, which is asked, has no finder and needs the room
+        placed = self._outgrown(cache)
+        if placed:  # it has outgrown the cache: finders with values have room that this table, which is asked, needs
+            self._clear(cached=True)
+        if each < 0 or (placed and not LEAST_PLACED <= each <= MOST_PLACED):
             return False
-        if each < 0:
+        other, cached = extra_bytes(entries, placed=placed), 0 if placed else each * entries
+        if not self._directory.lend(other):
             return False
-        extra = extra_bytes(entries)
-        if not self._directory.lend(extra):
-            return False
-        cache.lend(each * entries)
-        self._making = reader, FinderMaker(reader.file, each, self._seed, cache.seed), each
+        cache.lend(cached)
+        self._making = reader, FinderMaker(reader.file, each, self._seed, cache.seed, placed=placed), cached, other
         return True
+
+    def _outgrown(self, cache: BlockCache) -> bool:
+        """Whether the values of all open tables are more than finders may hold."""
+        everything = sum(_value_bytes(one) for one in self._open() if not self._elsewhere(one.number))
+        return everything > SHARE * (cache.capacity_bytes + cache.lent)
 
     def _elsewhere(self, number: int) -> bool:
         """Whether a table has a finder whose values are not counted against the cache."""
         made = self._made.get(number)
-        return made is not None and not made[1]
+        return made is not None and not made[1] and made[0].places is None
 
     def _give_up(self) -> None:
         """Stop making one."""
         if self._making is not None:
-            reader, _, each = self._making
+            _, _, cached, other = self._making
             self._making = None
-            entries = reader.properties.meta.entries
-            self._back(each * entries, extra_bytes(entries))
+            self._back(cached, other)
 
     def _back(self, cached: int, extra: int) -> None:
         """Give back what was set aside."""
@@ -240,7 +256,7 @@ class Finders:
         with self._lock:
             reader.wish, reader.patience = None, NEVER
             self._drop(reader.number)
-            reader.finder = None  # also of one that has left its place to another
+            reader.finder = reader.places = None  # also of one that has left its place to another
 
     def _drop(self, number: int) -> None:
         """As :meth:`drop` (lock held)."""
@@ -248,7 +264,7 @@ class Finders:
             self._give_up()
         if (made := self._made.pop(number, None)) is not None:
             reader, cached, extra = made
-            reader.finder = None
+            reader.finder = reader.places = None
             self._back(cached, extra)
 
     def use(self, cache: BlockCache | None) -> None:
@@ -258,17 +274,23 @@ class Finders:
             self._cache = cache
 
     def bound(self) -> None:
-        """The budgets have changed: if the finders take more than they may now, all go. Those that pay are made again."""
+        """The budgets have changed: if the finders take more than they may now, all go. Those that pay are made again.
+
+        So are place finders, with the values, if there is room for these now.
+        """
         with self._lock:
             cache = self._cache
             small = cache is not None and cache.lent > SHARE * (cache.capacity_bytes + cache.lent)
             if small or self._directory.room < 0:
                 self._clear()
+            elif cache is not None and not self._outgrown(cache):
+                for number in [number for number, made in self._made.items() if made[0].places is not None]:
+                    self._drop(number)
 
-    def _clear(self) -> None:
-        """Let go of all (lock held)."""
+    def _clear(self, *, cached: bool = False) -> None:
+        """Let go of all (lock held); ``cached``: only of those that have room of the cache, and of what is being made."""
         self._give_up()
-        for number in list(self._made):
+        for number in [number for number, made in self._made.items() if made[1] or not cached]:
             self._drop(number)
 
     def forked(self) -> None:
@@ -276,7 +298,7 @@ class Finders:
         self._lock = Lock()
         self._making, self._cache = None, None
         for reader, _, _ in self._made.values():
-            reader.finder = None
+            reader.finder = reader.places = None
         self._made.clear()
 
 

@@ -73,6 +73,10 @@ class TableAccess:
         self.max_seq = file.properties.meta.max_seq
         self.finder: Finder | None = None
         """Set once it is made (:mod:`lsmkv.live.finders`)."""
+        self.places: Finder | None = None
+        """As ``finder``: one that holds the places of values, not the values."""
+        self.placed_width = 0
+        """Bytes of a value that has a place."""
         self.wish: Callable[[Any], None] | None = None
         """To be called with this table when ``patience`` more gets came; not bound to it: that would keep the file open."""
         self.patience = NEVER

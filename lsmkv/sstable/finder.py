@@ -11,6 +11,9 @@ the rows of a block (:mod:`lsmkv.sstable.rows`) take six to eight. No key is kep
 together, match the eight bytes kept or they do not. Hashes and seals have seeds of their own in every process. A key whose tag
 is not in its bucket is not in the table, for certain.
 
+Where there is no room for the values, a record has the place of the value in the file instead: a *place finder*. A lookup then
+reads the value's own bytes, and nothing around them.
+
 Only for tables that hold each key once, no tombstone, and values of one width.
 """
 
@@ -21,15 +24,29 @@ from collections.abc import Sequence
 from typing import TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from lsmkv.base.columns import I64, U64, opaque
 from lsmkv.base.counters import Counters
 from lsmkv.sstable.block import Block
+from lsmkv.sstable.layout import FRAME_BYTES
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.tablefile import TableFile
 
-__all__ = ["SEAL_BYTES", "Finder", "FinderMaker", "UnfitError", "extra_bytes", "hash_of", "lookup", "suits"]
+__all__ = [
+    "LEAST_PLACED",
+    "MOST_PLACED",
+    "PLACE_BYTES",
+    "SEAL_BYTES",
+    "Finder",
+    "FinderMaker",
+    "UnfitError",
+    "extra_bytes",
+    "hash_of",
+    "lookup",
+    "suits",
+]
 
 SEAL_BYTES = 8
 
@@ -38,11 +55,21 @@ HASH_BYTES = 8
 STEP_BYTES = 64 << 10
 """Of blocks that are taken in at once: a millisecond's work."""
 
+PLACED_STEP_BYTES = 256 << 10
+"""... for a place finder: values that are not kept are larger, as a rule, so entries are fewer."""
+
 PART_ENTRIES = 1 << 13
 """Entries of a part, at least: one is finished in a millisecond, so that no lookup of the many that make a finder waits long."""
 
 BUCKET_ENTRIES = 16
 """Entries of a bucket, at least: the more, the smaller ``starts``, and the more tags that are alike."""
+
+PLACE_BYTES = 5
+"""Of an offset in a table: up to a tebibyte."""
+
+LEAST_PLACED, MOST_PLACED = 64, 1024
+"""Bytes of a value that is worth a place. Of smaller ones the block cache holds many; of larger ones a block holds few, and to
+read it whole costs little more."""
 
 EXTRA_BYTES = SEAL_BYTES + 2
 """What an entry takes beside its value: seal, tag, and its share of starts and parts."""
@@ -61,9 +88,9 @@ class UnfitError(Exception):
     """The table is not one that a finder can serve."""
 
 
-def extra_bytes(entries: int) -> int:
-    """Bytes a finder of so many entries takes beside the values."""
-    return EXTRA_BYTES * entries
+def extra_bytes(entries: int, *, placed: bool = False) -> int:
+    """Bytes a finder of so many entries takes beside the values; all bytes of a place finder (``placed``)."""
+    return (EXTRA_BYTES + PLACE_BYTES * placed) * entries
 
 
 def suits(file: TableFile) -> int:
@@ -100,11 +127,15 @@ def lookup(finder: Finder, key: bytes, seal_seed: int) -> Value:
 class FinderMaker:
     """Makes the finder of a table, some blocks or a part at a time. One thread at a time."""
 
-    def __init__(self, file: TableFile, each: int, seed: int, seal_seed: int) -> None:
+    def __init__(self, file: TableFile, each: int, seed: int, seal_seed: int, *, placed: bool = False) -> None:
+        """``placed``: a place finder is made."""
         entries = file.properties.meta.entries
         bits = max(0, (entries // PART_ENTRIES).bit_length() - 1)
         self._file = file
-        self._each = each
+        self.each = each
+        self.placed = placed
+        self._kept = PLACE_BYTES if placed else each
+        """Bytes of a record behind the seal."""
         self._seeds = seed, seal_seed
         self._part_shift = 64 - bits
         self._bucket_bits = max(0, ((entries >> bits) // BUCKET_ENTRIES).bit_length() - 1)
@@ -120,11 +151,11 @@ class FinderMaker:
         """
         file, start = self._file, self._next
         if start < file.blocks:
-            blocks = next(file.block_runs(start, file.blocks, STEP_BYTES))
+            blocks = next(file.block_runs(start, file.blocks, PLACED_STEP_BYTES if self.placed else STEP_BYTES))
             self._next = start + len(blocks)
             counters.unfiltered_reads += 1  # nobody's fetch, but a read
             counters.block_bytes += file.offsets[self._next] - file.offsets[start]
-            self._take(blocks)
+            self._take(start, blocks)
             return None
         raw = self._raw[len(self._parts)]
         self._raw[len(self._parts)] = bytearray()
@@ -132,11 +163,11 @@ class FinderMaker:
         if len(self._parts) < len(self._raw):
             return None
         shift = self._part_shift - self._bucket_bits
-        return self._parts, self._part_shift, shift, (1 << self._bucket_bits) - 1, SEAL_BYTES + self._each, self._seeds[0]
+        return self._parts, self._part_shift, shift, (1 << self._bucket_bits) - 1, SEAL_BYTES + self._kept, self._seeds[0]
 
-    def _take(self, blocks: Sequence[Block]) -> None:
-        """Deal out the entries of these blocks: hash, seal and value of each."""
-        each = self._each
+    def _take(self, first: int, blocks: Sequence[Block]) -> None:
+        """Deal out the entries of these blocks, of which the first has this number: hash, seal and value, or place, of each."""
+        each, kept = self.each, self._kept
         keys: list[bytes] = []
         values: list[bytes] = []
         for block in blocks:
@@ -150,15 +181,28 @@ class FinderMaker:
         seed, seal_seed = self._seeds
         hashes = np.frombuffer(b"".join([xxh3_64_digest(key, seed) for key in keys]), ">u8").astype(np.uint64)
         seals = b"".join([xxh3_64_digest(key + value, seal_seed) for key, value in zip(keys, values, strict=True)])
-        rows = np.empty((n, HASH_BYTES + SEAL_BYTES + each), np.uint8)
+        rows = np.empty((n, HASH_BYTES + SEAL_BYTES + kept), np.uint8)
         rows[:, :HASH_BYTES] = hashes.view(np.uint8).reshape(n, HASH_BYTES)
         rows[:, HASH_BYTES : HASH_BYTES + SEAL_BYTES] = np.frombuffer(seals, np.uint8).reshape(n, SEAL_BYTES)
-        if each:
+        if self.placed:
+            rows[:, HASH_BYTES + SEAL_BYTES :] = self._places(first, blocks)
+        elif each:
             rows[:, HASH_BYTES + SEAL_BYTES :] = np.frombuffer(b"".join(values), np.uint8).reshape(n, each)
         order, parts = self._dealt(hashes)
         flat, width = rows[order].tobytes(), rows.shape[1]
         for part, start, stop in parts:
             self._raw[part] += flat[start * width : stop * width]
+
+    def _places(self, first: int, blocks: Sequence[Block]) -> NDArray[np.uint8]:
+        """Where the values of these blocks are in the file, ``PLACE_BYTES`` each."""
+        offsets, each = self._file.offsets, self.each
+        starts: list[I64] = []
+        for i, block in enumerate(blocks, first):
+            at = offsets[i] + block.values_at + FRAME_BYTES * (not block.in_place)
+            if at + each * block.entries != offsets[i + 1]:  # compressed: values cannot be read by themselves
+                raise UnfitError
+            starts.append(at + each * np.arange(block.entries))
+        return np.concatenate(starts).astype("<u8").view(np.uint8).reshape(-1, 8)[:, :PLACE_BYTES]
 
     def _dealt(self, hashes: U64) -> tuple[I64, list[tuple[int, int, int]]]:
         """The order of entries by their parts, and of each part that gets some its number and where they are in that order."""
@@ -173,7 +217,7 @@ class FinderMaker:
 
     def _finished(self, raw: bytearray) -> Part:
         """One part of the finder."""
-        width = HASH_BYTES + SEAL_BYTES + self._each
+        width = HASH_BYTES + SEAL_BYTES + self._kept
         rows = np.frombuffer(raw, np.uint8).reshape(-1, width)
         hashes = np.ascontiguousarray(rows[:, :HASH_BYTES]).view(np.uint64).ravel()
         order = np.argsort(hashes)

@@ -116,6 +116,13 @@ class TableReader(RowAccess):
                     self.likely = True
                     return value
                 row = tags.find(h & 0xFF, row + 1, end)
+        elif self.places is not None:
+            placed = self.placed(key)
+            if placed is not None:
+                if placed is False:
+                    return self._absent(key, asked=asked)
+                self.likely = True
+                return placed
         else:
             self.patience -= 1
             if self.patience <= 0 and (wish := self.wish) is not None:
