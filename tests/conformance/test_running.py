@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -15,8 +16,10 @@ from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.testing.conformance import CASES, NotApplicableError, run_isolated
 from lsmkv_tensor.testing.conformance.__main__ import main
 from lsmkv_tensor.testing.conformance.own import PageStoreSubject
+from lsmkv_tensor.testing.conformance.damage import stalled_by_pipes
 from lsmkv_tensor.testing.conformance.results import keep, load_results, markdown
 from lsmkv_tensor.testing.conformance.running import subject_of
+from lsmkv_tensor.testing.conformance.trial import page
 from tests.conformance.backends import Good, Of
 
 ROOT = Path(__file__).parents[2]
@@ -133,3 +136,17 @@ def test_the_page_shows_the_committed_results():
 def test_the_page_names_every_case():
     text = (ROOT / "docs" / "conformance.md").read_text()
     assert [name for name in CASES if f"| {name} | " not in text] == []
+
+
+def test_who_reads_twice_beside_a_disk_that_hangs_is_let_go_too(tmp_path):
+    """The second look met the pipe again, between its end and the file's return, and hung for ever: as an interpreter's exit does."""
+    file = tmp_path / "page"
+    content = page(1, 8192)
+    for _ in range(20):
+        file.write_bytes(content.tobytes())
+        reader = Thread(target=lambda: [file.read_bytes() for _ in range(3)], daemon=True)
+        with stalled_by_pipes(tmp_path, content):
+            reader.start()
+        reader.join(60)
+        assert not reader.is_alive()
+    assert file.read_bytes() == content.tobytes()

@@ -110,14 +110,15 @@ def stalled_by_pipes(directory: Path, page: NDArray[np.uint8]) -> Iterator[None]
         yield
     finally:
         for file, other in aside.items():
-            _let_go(file, other.read_bytes())
-            other.rename(file)
+            _let_go(file, other)
 
 
-def _let_go(pipe: Path, data: bytes) -> None:
-    """Give those who wait for this pipe its bytes; nobody else waits."""
-    end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # both ends: opening waits for nobody
+def _let_go(pipe: Path, aside: Path) -> None:
+    """Put the file back, and give its bytes to those who wait for the pipe; nobody else waits."""
+    data = aside.read_bytes()
+    end = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)  # both ends: opening waits for nobody, nor does who opens it meanwhile
     try:
+        aside.rename(pipe)  # first: whoever looks a second time must find the file, not a pipe that has no other end
         with suppress(OSError):  # more than pipes may hold: readers get the first part
             fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, 1 << 20)
         with suppress(BlockingIOError):
