@@ -27,6 +27,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from lsmkv_tensor.adapters.prompts import Prompts, read_prompts
+from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import BusyError, InvalidArgumentError, IOFailedError, UnsupportedCacheError
 from lsmkv_tensor.format import PageFormat
 from lsmkv_tensor.spans import PageSpans
@@ -67,7 +68,7 @@ class PrefixCache:
 
     Its namespace must name what else decides the cache's bits: checkpoint, adapters, rope scaling, attention kernel.
     Raises InvalidArgumentError (a store of another format), UnsupportedCacheError (a model with other than full-attention
-    dynamic layers), ImportError (no transformers).
+    dynamic layers), ImportError (no transformers, or another version).
     """
 
     def __init__(self, store: TensorStore, model: Model) -> None:
@@ -259,11 +260,9 @@ def _unsupported(what: str) -> NoReturn:
 
 def _transformers_classes() -> tuple[Any, Any]:
     """(DynamicCache, DynamicLayer). Imported late: it takes seconds, and this module must load without it."""
-    try:
-        from transformers.cache_utils import DynamicCache, DynamicLayer  # noqa: PLC0415  # see above
-    except ImportError as error:
-        msg = f"PrefixCache needs transformers 5 (pip install 'transformers>=5,<6'): {error}"
-        raise ImportError(msg) from error
+    require_version("transformers", *SUPPORTED["transformers"])
+    from transformers.cache_utils import DynamicCache, DynamicLayer  # noqa: PLC0415  # see above
+
     return DynamicCache, DynamicLayer
 
 

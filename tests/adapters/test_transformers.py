@@ -396,6 +396,16 @@ def test_tokens_are_streamed(prefix_cache, model):
     assert first.seen == second.seen == [*out[0].tolist(), "end"]
 
 
+def test_another_version_of_transformers_is_refused_by_name(prefix_cache, model, monkeypatch, tmp_path):
+    """Version 4 has classes of the same names."""
+    info = tmp_path / "transformers-4.57.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.57.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match=r"transformers>=5,<6, but transformers 4\.57\.1 is installed"):
+        PrefixCache(prefix_cache.store, model)
+
+
 def test_a_failing_disk_does_not_cost_the_answer(prefix_cache, model, monkeypatch, caplog):
     expected = model.generate(PROMPT, max_new_tokens=4, do_sample=False)
 

@@ -15,8 +15,8 @@ import pytest
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.testing.conformance import CASES, NotApplicableError, run_isolated
 from lsmkv_tensor.testing.conformance.__main__ import main
-from lsmkv_tensor.testing.conformance.own import PageStoreSubject
 from lsmkv_tensor.testing.conformance.damage import stalled_by_pipes
+from lsmkv_tensor.testing.conformance.own import PageStoreSubject
 from lsmkv_tensor.testing.conformance.results import keep, load_results, markdown
 from lsmkv_tensor.testing.conformance.running import subject_of
 from lsmkv_tensor.testing.conformance.trial import page
@@ -139,7 +139,7 @@ def test_the_page_names_every_case():
 
 
 def test_who_reads_twice_beside_a_disk_that_hangs_is_let_go_too(tmp_path):
-    """The second look met the pipe again, between its end and the file's return, and hung for ever: as an interpreter's exit does."""
+    """The second look met the pipe again, after its end and before the file was back, and hung for ever."""
     file = tmp_path / "page"
     content = page(1, 8192)
     for _ in range(20):
