@@ -261,8 +261,11 @@ def _unsupported(what: str) -> NoReturn:
 def _transformers_classes() -> tuple[Any, Any]:
     """(DynamicCache, DynamicLayer). Imported late: it takes seconds, and this module must load without it."""
     require_version("transformers", *SUPPORTED["transformers"])
-    from transformers.cache_utils import DynamicCache, DynamicLayer  # noqa: PLC0415  # see above
-
+    try:
+        from transformers.cache_utils import DynamicCache, DynamicLayer  # noqa: PLC0415  # see above
+    except ImportError as error:
+        msg = f"PrefixCache needs transformers 5 (pip install 'transformers>=5,<6'): {error}"
+        raise ImportError(msg) from error
     return DynamicCache, DynamicLayer
 
 
