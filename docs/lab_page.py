@@ -1,7 +1,8 @@
 """Writes again the numbers of docs/lab.md, and two pictures, from committed results: ``python docs/lab_page.py docs/lab.md``.
 
 ``--run`` runs the page's example first and writes ``docs/lab/ablate.csv``: whole phases and counts only, which are the same on
-every machine. The other results have commands of their own (``make validate``, ``lsmkv lab phases --out docs/controller.json``).
+every machine. The other results have commands of their own (``make validate``, ``lsmkv lab phases --engine 5 --out
+docs/controller.json``).
 """
 
 from __future__ import annotations

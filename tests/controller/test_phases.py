@@ -10,6 +10,7 @@ import pytest
 
 from lsmkv.cli import lab_phases
 from lsmkv.controller import Adaptive, Prices
+from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.phases.live import play_live
 from lsmkv.lab.phases.play import UNIT, Player, loaded, play
 from lsmkv.lab.phases.result import Result, check, load_result, save_result
@@ -115,8 +116,10 @@ def test_a_result_survives_its_file(tmp_path, result):
     path = tmp_path / "result.json"
     save_result(result, path)
     assert load_result(path) == (result, constants_seed())
-    (short,) = (text for text in check(path) if not text.startswith("must"))  # one sequence may miss any target
+    short, unrun = (text for text in check(path) if not text.startswith("must"))  # one sequence may miss any target
     assert "has 1 sequences, not 30" in short
+    assert "has 0 sequences in the engine, not 5" in unrun
+    assert f"`lsmkv lab phases --engine 5 --out {path}`" in unrun
     assert set(result.sequences[0].ratios) == set(STRATEGIES)
 
 
@@ -136,6 +139,16 @@ def test_a_result_that_does_not_hold_is_refused(tmp_path, result, change, said):
     change(told)
     path.write_text(json.dumps(told))
     assert any(said in text for text in check(path))
+
+
+def test_a_result_without_sequences_is_none(tmp_path, result):
+    """It was a traceback."""
+    path = tmp_path / "result.json"
+    save_result(result, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"sequences": []}))
+    for read in (load_result, check):
+        with pytest.raises(InvalidArgumentError, match="has no sequences"):
+            read(path)
 
 
 def test_the_committed_result_holds_and_its_page_is_what_it_makes():

@@ -21,8 +21,8 @@ BETTER_THAN_LEVELING = 1.2
 """So many times cheaper than leveling at 10 the default has to be, on average over the sequences."""
 
 
-FEWEST = 30
-"""Sequences of a result that is published."""
+FEWEST, FEWEST_LIVE = 30, 5
+"""Sequences of a result that is published, and how many of them ran in the engine, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,12 @@ def load_result(path: Path) -> tuple[Result, str]:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sequences = tuple(_made(Outcome, one) for one in told["sequences"])
         engine = tuple(_made(LiveOutcome, one) for one in told["engine"])
-        return Result(str(told["seed"]), sequences, engine), str(told["constants_sha256"])
+        found = Result(str(told["seed"]), sequences, engine), str(told["constants_sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidArgumentError(f"{path} is no result of `lsmkv lab phases --out`: {error!r}") from error
+    if not sequences:
+        raise InvalidArgumentError(f"{path} has no sequences: `lsmkv lab phases --out` writes some")
+    return found
 
 
 def check(path: Path) -> list[str]:
@@ -104,19 +107,19 @@ def check(path: Path) -> list[str]:
     The first sequence is played again. Raises as :func:`load_result`. I/O: reads it.
     """
     result, made_with = load_result(path)
+    again = f"lsmkv lab phases --engine {FEWEST_LIVE} --out {path}"
     if made_with != constants_seed():
-        again = f"lsmkv lab phases --out {path}"
         return [f"lsmkv/controller/constants.py has changed since {path} was made: run `{again}` and look at what it says"]
     if result.seed != made_with:
         return [f"{path} is no trial to publish: its seed {result.seed!r} was chosen, not the hash of the constants"]
     found = [text for text in result.misses() if text.startswith("must")]
     if len(result.sequences) < FEWEST:
-        found.append(
-            f"{path} has {len(result.sequences)} sequences, not {FEWEST}: run `lsmkv lab phases --out {path}` to its end"
-        )
+        found.append(f"{path} has {len(result.sequences)} sequences, not {FEWEST}: run `{again}` to its end")
+    if len(result.engine) < FEWEST_LIVE:
+        found.append(f"{path} has {len(result.engine)} sequences in the engine, not {FEWEST_LIVE}: run `{again}` to its end")
     first = result.sequences[0]
     if try_sequence(draw_sequence(result.seed, first.number)) != first:
-        found.append(f"sequence {first.number} does not play as {path} says: run `lsmkv lab phases --out {path}` again")
+        found.append(f"sequence {first.number} does not play as {path} says: run `{again}` again")
     return found
 
 
