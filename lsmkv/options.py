@@ -108,7 +108,7 @@ class Options:
     """Runs at level 0 at which writes stall until a compaction has taken some away. Changeable: at run time."""
     helper_process: bool = True
     """Do large merges in a second Python process, where they do not take the interpreter from this one. It is started when one is
-    due, ends after a minute without, and takes up to 100 MiB meanwhile (docs/helper-process.md). False, and wherever a process
+    due, ends after a minute without, and takes 45 to 130 MiB meanwhile (docs/helper-process.md). False, and wherever a process
     cannot be started: merges run in a thread of this one. Changeable: at run time."""
     background_bytes_per_s: float | None = None
     """Bytes a second that flushes and compactions may read and write together, at least 1024; None: as fast as they can. A flush

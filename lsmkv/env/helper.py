@@ -29,7 +29,11 @@ __all__ = ["Channel", "HelperProcess", "Memory", "absolute"]
 
 _LENGTH: Final = struct.Struct("<I")
 
-_BOOT: Final = "import sys, importlib; importlib.import_module(sys.argv[1]).main(int(sys.argv[2]), int(sys.argv[3]))"
+_BOOT: Final = (
+    "import sys, importlib; _, name, descriptor, memory, *sys.path = sys.argv; "
+    "importlib.import_module(name).main(int(descriptor), int(memory))"
+)
+"""The path of imports comes last: as PYTHONPATH it would count while Python starts, where that of a script does not."""
 
 _QUIET: Final = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """NumPy's libraries start no threads there: nothing of what is done needs them, and each takes memory."""
@@ -169,7 +173,7 @@ class HelperProcess:
         try:
             channel = Channel(ours, PATIENCE_S)
             memory = os.memfd_create("lsmkv-helper")
-            command = [sys.executable, "-P", "-c", _BOOT, module, str(theirs.fileno()), str(memory)]
+            command = [sys.executable, "-P", "-c", _BOOT, module, str(theirs.fileno()), str(memory), *_import_path()]
             process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
                 command,
                 stdin=subprocess.DEVNULL,
@@ -177,7 +181,7 @@ class HelperProcess:
                 stderr=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), memory),
                 start_new_session=True,
-                env=os.environ | _QUIET | {"PYTHONPATH": _import_path()},
+                env=os.environ | _QUIET,
             )
         except BaseException:
             ours.close()
@@ -200,9 +204,9 @@ class HelperProcess:
         self._finalizer()
 
 
-def _import_path() -> str:
+def _import_path() -> list[str]:
     """Where this process imports from, whatever the working directory; what is no name of a place counts for nobody."""
-    return os.pathsep.join(absolute(place) for place in sys.path if isinstance(place, str))
+    return [absolute(place) for place in sys.path if isinstance(place, str)]
 
 
 def _end(process: subprocess.Popen[bytes], channel: Channel, memory: Memory, owner: int) -> None:

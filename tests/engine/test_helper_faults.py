@@ -75,6 +75,21 @@ def test_a_program_that_has_replaced_the_sockets_merges_here(tmp_path: Path, mon
         assert list(db.scan()) == live(contents)
 
 
+def test_what_lies_beside_a_program_is_imported_no_sooner_than_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python imports ``sitecustomize`` before a script's directory counts; and a directory may have a colon in its name."""
+    beside, seen = tmp_path / "a:b", tmp_path / "seen"
+    beside.mkdir()
+    for place in (beside, tmp_path):
+        (place / "sitecustomize.py").write_text(f"open({str(seen)!r}, 'w').close()")
+        monkeypatch.syspath_prepend(place)
+    with opened(tmp_path / "db") as db:
+        contents = fill(db, FEW)
+        db.compact()
+        assert db.stats().compactions_apart == 1
+        assert list(db.scan()) == live(contents)
+    assert not seen.exists()
+
+
 class Wrapped:
     """A file as a program may see it: its contents are what the file system makes of them."""
 
