@@ -65,6 +65,7 @@ class L2Pages:
     def __init__(self, adapter_params: Mapping[str, Any], parts: Parts) -> None:
         settings = read_settings(adapter_params, "adapter_params", "server")
         self._parts = parts
+        self._shutdown_s = settings.shutdown_s
         self.holding = settings.hold()
         try:
             super().__init__(_capacity_bytes(self.holding.store, settings.options.capacity_bytes))  # type: ignore[call-arg]  # the base's
@@ -223,9 +224,8 @@ class L2Pages:
         self._jobs.wait_idle()
 
     def close(self) -> None:
-        """End what was submitted, the threads, and the store; a second call does nothing. I/O: as ``PageStore.close``."""
-        self._jobs.stop()
-        self._tally.guarded("closing", self.holding.close, lambda: None)
+        """Do what was submitted, for ``shutdown_s`` seconds, and end the threads and the store. I/O: as ``PageStore.close``."""
+        self._tally.guarded("closing", lambda: self.holding.end(self._jobs, self._shutdown_s), lambda: 0)
         for lane in (self._stores, self._lookups, self._loads):
             lane.close()
 

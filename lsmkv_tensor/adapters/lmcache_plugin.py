@@ -80,6 +80,7 @@ class ChunkPages:
         if forced is not True and parts.hash_function(config, metadata) is hash:
             raise UnstableHashError(_unstable(config.pre_caching_hash_algorithm))
         self._allocator = local_cpu_backend
+        self._shutdown_s = settings.shutdown_s
         self.holding: Holding | Reading = settings.hold() if local_cpu_backend is not None else Reading(settings)
         shelves = Shelves(
             partial(self.holding.view, codec=settings.codec),
@@ -198,9 +199,9 @@ class ChunkPages:
         self._jobs.wait_idle()
 
     def close(self) -> None:
-        """Store what was submitted and let go of the directory; a second call does nothing. I/O: as ``PageStore.close``."""
-        self._jobs.stop()
-        self._tally.guarded("closing", self.holding.close, lambda: None)
+        """Store what was submitted, for ``shutdown_s`` seconds, and let go of the directory. I/O: as ``PageStore.close``."""
+        if self._jobs.stop(self._shutdown_s).ended:  # else closing would wait for the disk that a job waits for
+            self._tally.guarded("closing", self.holding.close, lambda: None)
 
     # helpers
 

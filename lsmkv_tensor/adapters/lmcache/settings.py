@@ -37,6 +37,8 @@ class LmcacheSettings:
     """Threads that move pages."""
     max_store_pages: int = 4096
     """Pages that may wait to be stored; more are refused, because LMCache keeps them in memory until they are."""
+    shutdown_s: float = 30.0
+    """Seconds that objects which wait are given when the adapter is closed; the rest is dropped. A disk may hang."""
     revision: str | None = None
     """What the model's name does not tell: revision of the weights, adapters, quantisation. Pages of another are not seen."""
     codec: str = "raw"
@@ -77,7 +79,7 @@ def _check(config: Mapping[str, Any], where: str) -> None:
         _refuse(f'{where}: codec = {config["codec"]!r}: must be "raw" or "shuffle_zstd": objects come back as they were')
     if config.get("on_conflict", "wait") not in CONFLICTS:
         _refuse(f"{where}: on_conflict = {config['on_conflict']!r}: must be one of {', '.join(CONFLICTS)}")
-    check_seconds(where, conflict_wait_s=config.get("conflict_wait_s", 0))
+    check_seconds(where, **{name: config.get(name, 0) for name in ("conflict_wait_s", "shutdown_s")})
     check_counts(where, **{name: config.get(name, 1) for name in ("threads", "max_store_pages")})
 
 

@@ -265,6 +265,17 @@ def test_records_without_a_page_are_mended(machine):
     assert [key for key, _ in shelf.writer.records()] == [keys[1].chunk_hash[:28]]
 
 
+def test_closing_does_not_wait_for_a_disk_that_hangs(machine):
+    adapter, keys = machine.start(threads=1, shutdown_s=0), keys_of(1, 2)
+    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
+    tasks = [adapter.submit_store_task([key], machine.items([key])) for key in keys]
+    assert rule.reached.wait(60)
+    adapter.close()
+    assert adapter.pop_completed_store_tasks() == {tasks[1]: (False, 0)}
+    rule.event.set()
+    adapter.wait_idle()
+
+
 def test_its_capacity_is_what_lmcache_takes_for_full(machine):
     adapter = machine.start()
     assert adapter.supports_global_eviction
