@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from lsmkv.cli.lab_output import Csv, Plots, check_outputs, keep
 from lsmkv.cli.output import FAILED, INTERRUPTED, console, emit_json, guard
 from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.phases.live import LiveOutcome, live_sequence, small_sequence
@@ -50,6 +51,8 @@ def phases(
     seed: Seed = None,
     out: Out = None,
     given: From = None,
+    csv: Csv = None,
+    plots: Plots = None,
     check_it: Check = False,
     as_json: Json = False,
 ) -> None:
@@ -58,18 +61,14 @@ def phases(
     Ctrl-C keeps the sequences that are done.
     """
     with guard(as_json=as_json):
-        if check_it and given is None:
-            msg = "--check needs --from FILE: the result that is to be checked"
-            raise InvalidArgumentError(msg)
-        if given is not None and (seed is not None or out is not None or engine):
-            msg = "--from shows a result that is there: --seed, --engine and --out would do nothing"
-            raise InvalidArgumentError(msg)
-        if given is not None and not given.is_file():
-            msg = f"--from {given}: there is no such file"
+        _refuse_useless(given, check_it=check_it, made=seed is not None or out is not None or engine > 0)
+        if check_it and (csv is not None or plots is not None):
+            msg = "--check only judges: --csv and --plots would do nothing"
             raise InvalidArgumentError(msg)
         if out is not None and not out.absolute().parent.is_dir():
             msg = f"--out {out}: there is no directory {out.parent}"
             raise InvalidArgumentError(msg)
+        check_outputs(csv, plots)
         if check_it and given is not None:
             _check(given)
             return
@@ -81,13 +80,29 @@ def phases(
         if result.sequences:
             if out is not None:
                 save_result(result, out)
+            made = keep(result.rows(), csv, plots)
             if as_json:
                 emit_json(result.to_dict())
             else:
                 _tell(result)
+                for file in made:
+                    typer.echo(f"wrote {file}")
         if interrupted:
             typer.echo(CUT_SHORT if result.sequences else NOTHING_DONE, err=True)
             raise typer.Exit(INTERRUPTED)
+
+
+def _refuse_useless(given: Path | None, *, check_it: bool, made: bool) -> None:
+    """Refuse options that would do nothing, and a file that is not there. ``made``: some are for a new result."""
+    if check_it and given is None:
+        msg = "--check needs --from FILE: the result that is to be checked"
+        raise InvalidArgumentError(msg)
+    if given is not None and made:
+        msg = "--from shows a result that is there: --seed, --engine and --out would do nothing"
+        raise InvalidArgumentError(msg)
+    if given is not None and not given.is_file():
+        msg = f"--from {given}: there is no such file"
+        raise InvalidArgumentError(msg)
 
 
 def _check(path: Path) -> None:

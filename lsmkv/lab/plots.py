@@ -187,9 +187,27 @@ def _curves(rows: Rows, directory: Path) -> list[Path]:
     return made
 
 
+def _ratios(rows: Rows, directory: Path) -> list[Path]:
+    """Each strategy's ratios to the best static shape, from its best sequence to its worst."""
+    figure, (chart,) = _figure(1, 1, 5.2, 3.6)
+    ordered: list[Record] = []
+    simulated = [row for row in rows if row["where"] == "simulator"]
+    for who in dict.fromkeys(str(row["who"]) for row in simulated):
+        own = sorted((row for row in simulated if row["who"] == who), key=lambda row: _number(row, "ratio"))
+        ordered += [{**row, "part": 100 * (at + 0.5) / len(own)} for at, row in enumerate(own)]
+    _lines(chart, ordered, "part", "ratio", "who", linewidth=1.1, marker=".", markersize=4)
+    chart.axhline(1, color="black", linewidth=0.6)
+    chart.set_xlabel("sequences, % that are no worse")
+    chart.set_ylabel("cost over the best static shape")
+    chart.grid(alpha=0.25)
+    chart.legend(fontsize=7)
+    return [_save(figure, directory / "ratios.png")]
+
+
 _DRAWERS: dict[str, tuple[Callable[[Rows, Path], list[Path]], ...]] = {
     "ablate": (_scatter, _frontier, _over_time),
     "validate": (_scatter, _frontier),
     "curves": (_curves,),
+    "phases": (_ratios,),
 }
 """By the name of the experiment."""

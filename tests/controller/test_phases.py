@@ -18,6 +18,7 @@ from lsmkv.lab.phases.rivals import LEVELING, SHAPES, Switching, oracle, static_
 from lsmkv.lab.phases.sequences import KINDS, TICKS, Phase, Sequence, draw_sequence
 from lsmkv.lab.phases.strategies import Controlled
 from lsmkv.lab.phases.trial import STRATEGIES, Spread, constants_seed, spread, try_sequence
+from lsmkv.lab.tidy import Rows
 from tests.cli.conftest import run as cli
 
 ROOT = Path(__file__).parents[2]
@@ -139,6 +140,24 @@ def test_a_result_that_does_not_hold_is_refused(tmp_path, result, change, said):
     change(told)
     path.write_text(json.dumps(told))
     assert any(said in text for text in check(path))
+
+
+def test_a_result_is_tidy_rows_in_a_file_and_in_a_picture(tmp_path):
+    file, pictures, committed = tmp_path / "rows.csv", tmp_path / "pictures", ROOT / "docs" / "controller.json"
+    told = cli("lab", "phases", "--from", committed, "--csv", file, "--plots", pictures)
+    assert told.code == 0
+    assert f"wrote {file}" in told.out
+    assert (pictures / "ratios.png").stat().st_size > 10_000
+    rows, whole = Rows.from_csv("phases", file), load_result(committed)[0]
+    assert len(rows) == len(STRATEGIES) * len(whole.sequences) + 2 * len(whole.engine)
+    for who in STRATEGIES:
+        ratios = [row["ratio"] for row in rows.where(who=who, where="simulator")]
+        assert ratios == pytest.approx(whole.ratios(who), rel=1e-5)
+    assert [row["ratio"] for row in rows.where(who="default", where="engine")] == [one.default for one in whole.engine]
+    assert {(row["seed"], row["version"]) for row in rows} == {(whole.seed, whole.version)}
+    assert len({row["config"] for row in rows}) == len(whole.sequences) + len(whole.engine)
+    refused = cli("lab", "phases", "--from", committed, "--check", "--csv", file)
+    assert "--csv and --plots would do nothing" in refused.err
 
 
 def test_a_result_without_sequences_is_none(tmp_path, result):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from lsmkv.errors import InvalidArgumentError
 from lsmkv.lab.phases.live import LiveOutcome
 from lsmkv.lab.phases.sequences import draw_sequence
 from lsmkv.lab.phases.trial import AIM, MUST, STRATEGIES, Outcome, Spread, constants_seed, spread, try_sequence
+from lsmkv.lab.tidy import Record, Rows, digest, version
 
 __all__ = ["BETTER_THAN_LEVELING", "Result", "check", "load_result", "save_result"]
 
@@ -32,6 +32,8 @@ class Result:
     seed: str
     sequences: tuple[Outcome, ...]
     engine: tuple[LiveOutcome, ...] = ()
+    version: str = field(default_factory=version)
+    """Of lsmkv, that made it."""
 
     def ratios(self, strategy: str) -> list[float]:
         """One strategy's ratios."""
@@ -59,17 +61,41 @@ class Result:
             found.append(f"must: {self.gain:.3f} times better than leveling at 10 < {BETTER_THAN_LEVELING}")
         return found
 
+    def rows(self) -> Rows:
+        """Tidy rows: a ratio of each strategy in each sequence, in the simulator and in the engine."""
+        told: list[Record] = []
+        for one in self.sequences:
+            settings = {"entries": None, "writes": _writes(one), "phases": one.phases, "arrivals": one.arrivals}
+            told += [self._row("simulator", one, who, ratio, settings) for who, ratio in one.ratios.items()]
+        phases = {one.number: one.phases for one in self.sequences}
+        for live in self.engine:
+            settings = {"entries": live.entries, "writes": _writes(live), "phases": phases.get(live.number), "arrivals": None}
+            ratios = {"default": live.default, "leveling at 10": live.leveling}
+            told += [self._row("engine", live, who, ratio, settings) for who, ratio in ratios.items()]
+        return Rows("phases", tuple(told))
+
+    def _row(self, where: str, one: Outcome | LiveOutcome, who: str, ratio: float, settings: Mapping[str, object]) -> Record:
+        """One of them."""
+        return {
+            "experiment": "phases",
+            "where": where,
+            "sequence": one.number,
+            "who": who,
+            "ratio": ratio,
+            "best": one.best,
+            **settings,
+            "seed": self.seed,
+            "version": self.version,
+            "config": digest({**settings, "where": where, "prices": asdict(Prices()), "sequence": one.number}),
+        }
+
     def to_dict(self) -> dict[str, object]:
         """JSON-ready, with the summary that people look for."""
-        try:
-            number = version("lsmkv")
-        except PackageNotFoundError:
-            number = "unknown"
         summary = {name: {key: round(value, 4) for key, value in asdict(self.spread(name)).items()} for name in STRATEGIES}
         return {
             "constants_sha256": constants_seed(),
             "seed": self.seed,
-            "version": number,
+            "version": self.version,
             "prices": asdict(Prices()),
             "summary": summary,
             "better_than_leveling_at_10": round(self.gain, 4),
@@ -93,7 +119,7 @@ def load_result(path: Path) -> tuple[Result, str]:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         sequences = tuple(_made(Outcome, one) for one in told["sequences"])
         engine = tuple(_made(LiveOutcome, one) for one in told["engine"])
-        found = Result(str(told["seed"]), sequences, engine), str(told["constants_sha256"])
+        found = Result(str(told["seed"]), sequences, engine, str(told["version"])), str(told["constants_sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidArgumentError(f"{path} is no result of `lsmkv lab phases --out`: {error!r}") from error
     if not sequences:
@@ -121,6 +147,11 @@ def check(path: Path) -> list[str]:
     if try_sequence(draw_sequence(result.seed, first.number)) != first:
         found.append(f"sequence {first.number} does not play as {path} says: run `{again}` again")
     return found
+
+
+def _writes(one: Outcome | LiveOutcome) -> str:
+    """What writes do."""
+    return "overwrite" if one.overwrites else "add keys"
 
 
 def _made(kind: type[Any], told: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one of two records
