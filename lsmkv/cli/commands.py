@@ -148,8 +148,7 @@ def _recount(tools: Tools, path: str, *, liveness: bool, repair: bool, as_json: 
         msg = "--repair goes with --liveness; a damaged store is mended by: lsmkv repair"
         raise InvalidArgumentError(msg)
     if kind.recount is None:
-        msg = f"{path}: a store of the {kind.name} has no segments whose live bytes are counted"
-        raise InvalidArgumentError(msg)
+        kind.refuse(tools.fs, path, "it has no segments whose live bytes are counted")
     report = kind.recount(tools.fs, path, repair=repair)
     wrong = report["wrong"]
     assert isinstance(wrong, list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 import typer
 
@@ -60,6 +60,13 @@ class StoreKind:
     """What ``verify --liveness`` says; None where nothing is counted."""
     parts: Callable[[FileSystem, str], list[str]] | None = None
     """The stores inside, by their paths, each with a tree of its own; None where the store has one itself."""
+
+    def refuse(self, fs: FileSystem, path: str, why: str) -> NoReturn:
+        """InvalidArgumentError: what was asked is not for this kind of store; names the stores inside. I/O: a listing."""
+        if self.parts is None:
+            raise InvalidArgumentError(f"{path} is a store of the {self.name}: {why}")
+        inside = ", ".join(self.parts(fs, path))
+        raise InvalidArgumentError(f"{path} is a {self.name}: name one of them ({inside})")
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from posixpath import join
 from lsmkv.cli.tools import Tools
 from lsmkv.env.fs import FileSystem
 from lsmkv_tensor.cli.survey import follow_index, segment_files
-from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.quota import MIN_INDEX_BYTES, MIN_SEGMENTS, STAMP_BYTES
@@ -30,8 +29,7 @@ def check_page_store(tools: Tools, path: str) -> None:
     """InvalidArgumentError unless there is a page store at ``path``. I/O: some stats."""
     kind = tools.store_kind(path)
     if kind.name != "page store":
-        msg = f"{path} is a store of the {kind.name}: this command is for page stores"
-        raise InvalidArgumentError(msg)
+        kind.refuse(tools.fs, path, "this command is for page stores")
 
 
 def options_as_it_is(fs: FileSystem, path: str, capacity_bytes: int | None = None) -> StoreOptions:

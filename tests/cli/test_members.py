@@ -62,3 +62,13 @@ def test_a_command_about_one_tree_says_that_there_are_several(root: Path) -> Non
     assert shown.code == 2
     assert "root of page stores" in shown.out + shown.err
     assert run("tree", root / "a").code == 0
+
+
+@pytest.mark.parametrize("command", [("namespaces",), ("warm",), ("verify", "--liveness")])
+def test_a_command_about_one_page_store_names_those_that_there_are(root: Path, command: tuple[str, ...]) -> None:
+    """They told of "a store of the root of page stores"."""
+    shown = run(command[0], root, *command[1:])
+    assert shown.code == 2
+    told = " ".join((shown.out + shown.err).split())
+    assert "a store of the" not in told
+    assert all(str(root / name) in told for name in "ab")
