@@ -70,6 +70,8 @@ class TouchBook:
         slots = [_NOTE.pack(_IS_NOTE, note.kind, note.thread & 0xFFFFFFFFFFFFFFFF, note.digest[:DIGEST_BYTES])]
         slots += [_KEY.pack(_IS_KEY, key) for key in note.keys[: SLOTS - 1]]
         with self._lock:
+            if self._broken:
+                return
             try:
                 self._append(slots)
             except OSError:
@@ -100,8 +102,9 @@ class TouchBook:
         return file
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file; what is noted later, by calls that were left, is not written."""
         with self._lock:
+            self._broken = True
             self._file = None
 
     def forked(self) -> None:

@@ -57,6 +57,16 @@ def test_a_ring_goes_on_where_the_last_process_ended() -> None:
     assert reader.news() == []
 
 
+def test_a_call_that_was_left_writes_nothing_after_the_close() -> None:
+    """It opened the ring again, of a directory that may be another process's by then."""
+    _, book, reader = book_and_reader()
+    book.note(note(1, ASK, 1, 3))
+    reader.news()
+    book.close()
+    book.note(note(2, READ, 2, 2))
+    assert reader.news() == []
+
+
 @pytest.mark.parametrize("damage", [b"", b"x" * 64, b"LSMKVTCH" + b"\xff" * 56, bytes(64)])
 def test_a_ring_that_is_none_says_nothing(damage: bytes) -> None:
     fs, book, reader = book_and_reader()
