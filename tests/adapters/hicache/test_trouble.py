@@ -10,7 +10,7 @@ import pytest
 from lsmkv.testing import FailOp, Hang, ManualClock
 from lsmkv_tensor.adapters.sglang import LsmkvHiCache
 from lsmkv_tensor.adapters.versions import require_version
-from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.errors import InvalidArgumentError, PoisonedError
 from tests.adapters.hicache.conftest import SEGMENT, load, store
 from tests.adapters.hicache.fakes import HostPool, PoolTransfer, WholePagePool, keys, slots
 from tests.tensor_runtime.conftest import Call
@@ -166,6 +166,22 @@ def test_no_call_raises_on_a_failing_disk(server):
     assert store(backend, range(3, 6)) == [False] * 3
     backend.clear()
     assert backend.get_stats() is None
+
+
+def test_a_poisoned_store_declines_and_comes_back_by_itself(server):
+    backend = server.start(HostPool().fill())
+    store(backend, range(3))
+    backend.holding.store.sync()
+    server.fs.add(FailOp("sync", path="*.seg", times=1))
+    store(backend, range(3, 5))
+    with pytest.raises(PoisonedError):
+        backend.holding.store.sync()
+    assert load(backend, range(3)) == [True] * 3
+    assert store(backend, range(5, 7)) == [False] * 2
+    backend.holding.store.step()
+    assert store(backend, range(5, 7)) == [True] * 2
+    assert load(backend, [0, 1, 2, 5, 6]) == [True] * 5
+    assert backend.meter.errors == {}
 
 
 def test_a_full_disk_is_a_false_and_no_failure(server):
