@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
-from lsmkv_tensor.retention.touches import ASK
+from lsmkv_tensor.retention.touches import ASK, STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.waterfall import Cause, Defer, at_once
 from lsmkv_tensor.services import Services
@@ -64,19 +64,25 @@ class Asking:
         index_keys = self.index_keys(keys)
         return self._shielded("ask", lambda: self._log.contains(index_keys), lambda: np.zeros(len(keys), np.bool_))
 
-    def to_store(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
+    def to_store(self, keys: Sequence[PageKey], *, queued: bool = True, touch: bool = False) -> NDArray[np.bool_]:
         """Which pages a put would take: those that are not here (nor waiting, if ``queued``), and not at a sibling.
 
         ``Sharing.store_held``: also those at a sibling. ClosedError if the namespace was dropped. With ``queued``
-        none if that is not known within the store's ``io_timeout_s``, or puts are declined. I/O: as :meth:`contains`.
+        none if that is not known within the store's ``io_timeout_s``, or puts are declined. ``touch``: the others are used by
+        this, as their caller will leave them out of the put. I/O: as :meth:`contains`.
         """
         index_keys = self.index_keys(keys)
         self._log.refuse_dropped(index_keys[:1], ())
+        kind = STORE if touch else None
         if queued:
-            there = self._there_for_queue(index_keys)
-            return np.zeros(len(keys), np.bool_) if there is None else ~there
-        there = self._shielded("ask", lambda: self._there(index_keys, queued=False, putting=True), lambda: None)
-        return np.ones(len(keys), np.bool_) if there is None else ~there
+            there = self._there_for_queue(index_keys, touch=kind)
+        else:
+            there = self._shielded("ask", lambda: self._there(index_keys, queued=False, putting=True, touch=kind), lambda: None)
+        if there is None:
+            return np.full(len(keys), not queued)
+        if touch:
+            self._log.touch(STORE, [key for key, stored in zip(index_keys, there.tolist(), strict=True) if stored])
+        return ~there
 
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on are stored without a gap; 0 if that is not known by the deadline.

@@ -177,7 +177,7 @@ class TensorStore(TensorPacks):
         services = self._namespace.services
         if services.queue_for(wait) is None:
             return self._store(keys, range(first, stop), lambda which: source.take([i - first for i in which]))
-        wanted = self._namespace.to_store(keys[first:stop]).tolist()
+        wanted = self._namespace.to_store(keys[first:stop], touch=True).tolist()
         missing = [i for i in range(first, stop) if wanted[i - first]]
         if not missing:
             return 0
@@ -198,7 +198,7 @@ class TensorStore(TensorPacks):
         with self._changes:
             with suppress(IOFailedError, BusyError):  # upkeep can wait; the put says itself what it could not do
                 self._tidy_evicted(min(len(pages), TIDY_GROUPS))
-            wanted = self._namespace.to_store(keys[pages[0] : pages[-1] + 1], queued=False).tolist()
+            wanted = self._namespace.to_store(keys[pages[0] : pages[-1] + 1], queued=False, touch=True).tolist()
             missing = [i for i in pages if wanted[i - pages[0]]]
             if not missing:
                 return 0

@@ -44,8 +44,9 @@ class MemoryNamespace:
         """As :meth:`contains`: it has no siblings."""
         return self.contains(keys)
 
-    def to_store(self, keys: Sequence[bytes | str], *, queued: bool = True) -> NDArray[np.bool_]:
-        """Which pages are not stored."""
+    def to_store(self, keys: Sequence[bytes | str], *, queued: bool = True, touch: bool = False) -> NDArray[np.bool_]:
+        """Which pages are not stored; nothing is evicted, so use tells nothing."""
+        del touch
         return ~self.contains(keys, queued=queued)
 
     def contains_prefix(self, keys: Sequence[bytes | str], deadline_s: float | None = None, *, prefetch: bool = False) -> int:

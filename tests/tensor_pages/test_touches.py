@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from lsmkv_tensor import PageFormat, TensorStore
 from lsmkv_tensor.retention import touches
 from lsmkv_tensor.retention.touches import READ, STORE, Touches
 
@@ -110,6 +112,27 @@ def test_a_probe_with_a_deadline_and_its_read_touch_each_page_once(world, monkey
     put(world, ns, range(8, 10), above=7)
     settle(store)
     assert len(hits()) == 8
+
+
+@pytest.mark.parametrize("queue", [0, 1 << 20])
+def test_a_put_batch_of_pages_that_are_there_refreshes_them(world, monkeypatch, queue):
+    """As put_many does: it looked which are there and told nobody."""
+    monkeypatch.syspath_prepend(__file__.rsplit("/", 1)[0])
+    fmt = PageFormat(page_tokens=2, shape=(SIZE,), dtype=torch.int8)
+    options = world.options(eviction="test_touches:Spy", put_queue_bytes=queue)
+    with TensorStore.open("/t", fmt, namespace="m", options=options) as store:
+        settle(store)
+        tokens, pages = list(range(16)), torch.zeros((8, SIZE), dtype=torch.int8)
+        assert store.put_batch(tokens, pages[:6]) == 6
+        settle(store)
+        hits()
+        assert store.put_batch(tokens, pages[:4]) == 0
+        settle(store)
+        assert len(hits()) == 4
+        assert store.probe(tokens) == 12
+        assert store.put_batch(tokens, pages) == 2
+        settle(store)
+        assert len(hits()) == 6
 
 
 def test_another_prompt_stored_by_the_same_thread_is_another_request(world, spying):
