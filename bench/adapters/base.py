@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
-__all__ = ["Engine", "Opener", "Side"]
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.scratch import sync_tree
+
+__all__ = ["Engine", "Opener", "RowsEngine", "Side", "sync_side"]
 
 Keys: TypeAlias = Sequence[bytes]
 """32-byte digests."""
@@ -31,6 +36,15 @@ class Side(Protocol):
         """Let go of the directory."""
 
 
+def sync_side(inside: Any, home: Path) -> None:
+    """Make a side durable: ours by its store; files one by one, which engines leave out."""
+    holding = getattr(inside, "holding", None)
+    if holding is not None:
+        holding.store.sync()
+    else:
+        sync_tree(home)
+
+
 Opener: TypeAlias = Callable[[Path, int], Side]
 """Opens a side in a directory, with a capacity in bytes."""
 
@@ -52,3 +66,24 @@ class Engine:
     def same(self, first: int, n: int) -> bool:
         """Whether these pages were read byte for byte."""
         raise NotImplementedError
+
+
+class RowsEngine(Engine):
+    """An engine whose memory is an array of pages: those to store, then as many to read into."""
+
+    pages: int
+    memory: NDArray[np.uint8]
+
+    def fill(self, pages: int, memory: NDArray[np.uint8]) -> None:
+        """Use this memory, and put made-up bytes into its first half."""
+        self.pages, self.memory = pages, memory
+        memory[:pages] = np.random.default_rng(1).integers(0, 256, memory[:pages].shape, np.uint8)
+
+    def clear(self) -> None:
+        """See the base class."""
+        self.memory[self.pages :] = 0
+
+    def same(self, first: int, n: int) -> bool:
+        """See the base class."""
+        at = self.pages + first
+        return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))

@@ -8,11 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import FSL2Adapter, FSL2AdapterConfig
 
-from bench.adapters.base import Engine, Side
-from bench.scratch import aligned_bytes, sync_tree
+from bench.adapters.base import RowsEngine, Side, sync_side
+from bench.scratch import aligned_bytes
 from bench.stock.lmcache import L2Backend, LocalDisk, Plugin
 from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
 
@@ -43,18 +42,14 @@ class _Objects:
     def sync(self) -> None:
         """Ours by its store; files one by one, which LMCache leaves out."""
         inside = getattr(self._backend, "adapter", None) or self._backend.disk
-        holding = getattr(inside, "holding", None)
-        if holding is not None:
-            holding.store.sync()
-        else:
-            sync_tree(self._home)
+        sync_side(inside, self._home)
 
     def close(self) -> None:
         """Its own."""
         self._backend.close()
 
 
-class _Server(Engine):
+class _Server(RowsEngine):
     """L2 adapters over one array of rows."""
 
     name: ClassVar[str] = "lmcache"
@@ -62,9 +57,7 @@ class _Server(Engine):
     def __init__(self, page_bytes: int, pages: int) -> None:
         logging.getLogger("lmcache").setLevel(logging.ERROR)
         self.title = f"LMCache {version('lmcache')}, its server"
-        self.pages = pages
-        self.memory = aligned_bytes(2 * pages * page_bytes).reshape(2 * pages, page_bytes)
-        self.memory[:pages] = np.random.default_rng(1).integers(0, 256, (pages, page_bytes), np.uint8)
+        self.fill(pages, aligned_bytes(2 * pages * page_bytes).reshape(2 * pages, page_bytes))
         self.sides = {"lsmkv": self._lsmkv, "LMCache fs": self._fs}
 
     def _lsmkv(self, home: Path, capacity: int) -> Side:
@@ -73,15 +66,6 @@ class _Server(Engine):
     def _fs(self, home: Path, capacity: int) -> Side:
         del capacity
         return _Objects(self, L2Backend(FSL2Adapter(FSL2AdapterConfig(str(home)))), home)
-
-    def clear(self) -> None:
-        """See the base class."""
-        self.memory[self.pages :] = 0
-
-    def same(self, first: int, n: int) -> bool:
-        """See the base class."""
-        at = self.pages + first
-        return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
 
 
 class _InProcess(_Server):

@@ -7,10 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from bench.adapters.base import Engine, Side
-from bench.scratch import sync_tree
+from bench.adapters.base import RowsEngine, Side, sync_side
 from bench.stock.vllm import TierBackend, fs_tier, lsmkv_tier
 
 __all__ = ["ENGINES"]
@@ -37,27 +34,22 @@ class _Tier:
 
     def sync(self) -> None:
         """Ours by its store; files one by one, which vLLM leaves out."""
-        holding = getattr(self._backend.tier, "holding", None)
-        if holding is not None:
-            holding.store.sync()
-        else:
-            sync_tree(self._home)
+        sync_side(self._backend.tier, self._home)
 
     def close(self) -> None:
         """The tier's shutdown."""
         self._backend.close()
 
 
-class _Vllm(Engine):
+class _Vllm(RowsEngine):
     """One primary tier, shared by all sides."""
 
     name: ClassVar[str] = "vllm"
 
     def __init__(self, page_bytes: int, pages: int) -> None:
         self.title = f"vLLM {version('vllm')}"
-        self.pages, self.page_bytes = pages, page_bytes
-        self.memory = TierBackend(page_bytes, 2 * pages).memory
-        self.memory[:pages] = np.random.default_rng(1).integers(0, 256, (pages, page_bytes), np.uint8)
+        self.page_bytes = page_bytes
+        self.fill(pages, TierBackend(page_bytes, 2 * pages).memory)
         self.sides = {"lsmkv": self._lsmkv, "vLLM fs tier": self._fs}
 
     def _lsmkv(self, home: Path, capacity: int) -> Side:
@@ -66,15 +58,6 @@ class _Vllm(Engine):
     def _fs(self, home: Path, capacity: int) -> Side:
         del capacity
         return _Tier(fs_tier(home, self.page_bytes, memory=self.memory), self.pages, home)
-
-    def clear(self) -> None:
-        """See the base class."""
-        self.memory[self.pages :] = 0
-
-    def same(self, first: int, n: int) -> bool:
-        """See the base class."""
-        at = self.pages + first
-        return bool(np.array_equal(self.memory[first : first + n], self.memory[at : at + n]))
 
 
 ENGINES = (_Vllm,)

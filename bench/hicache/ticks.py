@@ -11,14 +11,13 @@ import multiprocessing
 import shutil
 import statistics
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.index.ticks import lateness
+from bench.index.ticks import during, lateness, paced
 
 __all__ = ["SUBJECTS", "run"]
 
@@ -82,7 +81,7 @@ def child(subject: str, path: str, window_s: float, pipe: Any) -> None:  # a con
     stop, found = threading.Event(), []
     ticker = threading.Thread(target=lateness, args=(stop, found))
     if subject == "no load":
-        _during(window_s, stop, [ticker])
+        during(window_s, stop, [ticker])
         pipe.send(_told(found))
         return
     from tests.real.hicache.world import controller, host_pool  # noqa: PLC0415  # only in SGLang's own environment
@@ -93,8 +92,8 @@ def child(subject: str, path: str, window_s: float, pipe: Any) -> None:  # a con
         while load.number < 2 * filled:  # reclaiming is under way before the first tick
             load.back_up()
         load.prefetched = load.backed_up = 0
-        threads = [ticker, *(threading.Thread(target=_paced, args=(stop, work)) for work in (load.back_up, load.prefetch))]
-        _during(window_s, stop, threads)
+        threads = [ticker, *(threading.Thread(target=paced, args=(stop, work, PACE_S)) for work in (load.back_up, load.prefetch))]
+        during(window_s, stop, threads)
         told = _told(found) | {"backed_up_pages": load.backed_up, "prefetched_pages": load.prefetched}
         if subject == "lsmkv":
             told["recycled_segments"] = made.storage_backend.holding.store.stats().recycled_segments
@@ -132,25 +131,6 @@ class _Without:
 
     def __exit__(self, *error: object) -> None:
         self._made.__exit__(*error)
-
-
-def _during(window_s: float, stop: threading.Event, threads: list[threading.Thread]) -> None:
-    """Run the threads for so long."""
-    for thread in threads:
-        thread.start()
-    stop.wait(window_s)
-    stop.set()
-    for thread in threads:
-        thread.join()
-
-
-def _paced(stop: threading.Event, work: Callable[[], object]) -> None:
-    """Do it at the pace, until the event is set."""
-    due = time.perf_counter()
-    while not stop.is_set():
-        work()
-        due += PACE_S
-        stop.wait(max(due - time.perf_counter(), 0))
 
 
 def _told(found: list[float]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import itertools
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ from bench.session import Session
 
 Batches: TypeAlias = list[list[tuple[bytes, bytes]]]
 
-__all__ = ["TICK_S", "child", "done_since", "drive", "lateness", "run_ticks"]
+__all__ = ["TICK_S", "child", "done_since", "drive", "during", "lateness", "paced", "run_ticks"]
 
 TICK_S = 0.005
 
@@ -59,6 +60,25 @@ def lateness(until: threading.Event, found: list[float]) -> None:
         if wait > 0:
             sleep(wait)
         found.append(now() - due)
+
+
+def during(window_s: float, stop: threading.Event, threads: list[threading.Thread]) -> None:
+    """Run the threads for so long: until the event is set, which ends them."""
+    for thread in threads:
+        thread.start()
+    stop.wait(window_s)
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def paced(stop: threading.Event, work: Callable[[], object], every_s: float) -> None:
+    """Do it every so often, until the event is set."""
+    due = time.perf_counter()
+    while not stop.is_set():
+        work()
+        due += every_s
+        stop.wait(max(due - time.perf_counter(), 0))
 
 
 def drive(peer: IndexPeer | None, batches: Batches, pace: float, until: threading.Event) -> int:

@@ -36,8 +36,8 @@ _WINDOW_S = 8.0
 _ROUNDS = 3
 _LEAST_RECLAIMED = 2
 _MOST_MISSED = 0.05
-_PATIENCE = 5
-"""Windows that a busy one may last until so much was reclaimed."""
+_PATIENCE = 20
+"""Windows that a busy one may last until so much was reclaimed: a reader that never waits leaves a writer little."""
 
 
 def child(path: str, window_s: float, capacity_bytes: int) -> dict[str, float]:

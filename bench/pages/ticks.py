@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from bench.child import ask
 from bench.harness import Row
-from bench.index.ticks import lateness
+from bench.index.ticks import during, lateness, paced
 from bench.session import Session
 from lsmkv_tensor import Namespace, PageStore, StoreOptions
 
@@ -54,15 +53,10 @@ def child(subject: str, path: str, window_s: float) -> dict[str, float]:
         before = store.stats()
         threads = [
             ticker,
-            threading.Thread(target=_paced, args=(stop, lambda: ns.put_many(_keys(next(number)), pages))),
-            threading.Thread(target=_paced, args=(stop, _reading(ns, number))),
+            threading.Thread(target=paced, args=(stop, lambda: ns.put_many(_keys(next(number)), pages), _PUTS_S)),
+            threading.Thread(target=paced, args=(stop, _reading(ns, number), _PUTS_S)),
         ]
-        for thread in threads:
-            thread.start()
-        stop.wait(window_s)
-        stop.set()
-        for thread in threads:
-            thread.join()
+        during(window_s, stop, threads)
         after = store.stats()
     if after.recycled_segments == before.recycled_segments:
         msg = f"no segment was reclaimed within {window_s:g} s: not the load that is meant"
@@ -93,15 +87,6 @@ def _reading(ns: Namespace, number: itertools.count[int]) -> Callable[[], object
         return ns.get_into(keys, out)
 
     return read
-
-
-def _paced(stop: threading.Event, work: Callable[[], object]) -> None:
-    """Do it at the pace, until the event is set."""
-    due = time.perf_counter()
-    while not stop.is_set():
-        work()
-        due += _PUTS_S
-        stop.wait(max(due - time.perf_counter(), 0))
 
 
 def _told(found: list[float]) -> dict[str, float]:

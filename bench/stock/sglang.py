@@ -14,9 +14,7 @@ from tests.real.hicache import cpu  # noqa: F401 - SGLang is importable without 
 
 # isort: split
 
-from sglang.srt.mem_cache.device_pool_info import KVBufferLayout, KVBuffers, MHABufferInfo
 from sglang.srt.mem_cache.hicache_storage import HiCacheStorageConfig
-from sglang.srt.mem_cache.pool_host.mha import MHATokenToKVPoolHost
 from sglang.srt.mem_cache.storage.backend_factory import StorageBackendFactory
 
 from lsmkv.env.posix import PosixFileSystem
@@ -25,6 +23,7 @@ from lsmkv_tensor.adapters.sglang import LsmkvHiCache
 from lsmkv_tensor.testing.conformance import Backend, NotApplicableError, Subject
 from lsmkv_tensor.testing.conformance.own import hanging_segments
 from lsmkv_tensor.testing.conformance.protocol import Pages
+from tests.real.hicache import world
 
 __all__ = ["HiCacheFileSubject", "LsmkvHiCacheSubject", "file_backend", "host_pool", "lsmkv_backend"]
 
@@ -76,36 +75,7 @@ def lsmkv_backend(
 def host_pool(page_bytes: int, pages: int, layout: str = "page_first") -> Any:
     """A host pool of SGLang's: 16 tokens a page, 8 heads of 128 elements, as many layers as it takes."""
     layers = page_bytes // (2 * PAGE_TOKENS * HEADS * WIDTH * 2)
-    buffers = [[torch.zeros(64, HEADS, WIDTH, dtype=torch.bfloat16) for _ in range(layers)] for _ in range(2)]
-    pointers = [torch.tensor([t.data_ptr() for t in side], dtype=torch.uint64) for side in buffers]
-    info = MHABufferInfo(
-        buffers=KVBuffers(
-            k=tuple(buffers[0]),
-            v=tuple(buffers[1]),
-            k_data_ptrs=pointers[0],
-            v_data_ptrs=pointers[1],
-            layout=next(iter(KVBufferLayout)),
-        ),
-        page_size=PAGE_TOKENS,
-        head_num=HEADS,
-        head_dim=WIDTH,
-        v_head_dim=WIDTH,
-        dtype=torch.bfloat16,
-        device=torch.device("cpu"),
-    )
-    return MHATokenToKVPoolHost(
-        info,
-        1.0,
-        0,
-        PAGE_TOKENS,
-        layout,
-        pin_memory=False,
-        device="cpu",
-        device_capacity_tokens=64,
-        start_layer=0,
-        end_layer=layers,
-        host_token_capacity=pages * PAGE_TOKENS,
-    )
+    return world.host_pool(layout, pages, layers=layers, heads=HEADS, width=WIDTH, page_size=PAGE_TOKENS)
 
 
 class _Flat:

@@ -25,6 +25,9 @@ __all__ = ["PART_BYTES", "Deliverer", "Hurried", "gather", "read_by", "scatter"]
 PART_BYTES = 8 << 20
 """Bytes of pages read at a time: what came before a part that hangs is delivered, the part itself is not."""
 
+SHORT_BYTES = 256 << 10
+"""A span that is copied without letting go of the interpreter: some 25 us."""
+
 
 class Deliverer(Protocol):
     """What reads pages: :class:`lsmkv_tensor.vlog.reader.PageReader`, or one that also asks others."""
@@ -143,12 +146,17 @@ def scatter(page: memoryview, spans: Sequence[memoryview]) -> None:
 
 
 def gather(spans: Sequence[memoryview], into: U8) -> None:
-    """Copy spans end to end (NumPy lets go of the GIL meanwhile)."""
-    at = 0
+    """Copy spans end to end.
+
+    NumPy lets go of the GIL for each copy and waits up to 5 ms for it beside a busy thread: short spans keep it.
+    """
+    at, bytes_into = 0, memoryview(into)
     for span in spans:
-        if len(span):
+        if len(span) > SHORT_BYTES:
             into[at : at + len(span)] = np.frombuffer(span, np.uint8)
-            at += len(span)
+        elif len(span):
+            bytes_into[at : at + len(span)] = span.cast("B")
+        at += len(span)
 
 
 def _nothing() -> None:

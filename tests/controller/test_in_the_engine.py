@@ -131,17 +131,24 @@ def test_a_policy_that_it_cannot_steer_is_left_alone_and_told(open_db):
             db.set_policy(Tiered(4))
 
 
+def with_a_merge_that_waits(db, fs):
+    """What the controller says once the merge that it wants has found the disk full."""
+    fill(db, 6_000)
+    fs.add(FailOp("pwritev", path="*.sst", errno=errno.ENOSPC, times=1))
+    with pytest.raises(IOFailedError):
+        read_a_lot(db, 15)
+    told = db.stats().controller
+    assert told is not None
+    assert told.waiting == 1
+    return told
+
+
 @pytest.mark.parametrize("mode", ["advise", "off"])
 def test_a_merge_that_waits_is_given_up_when_the_controller_may_not_act_any_more(open_db, memory_fs, mode):
     fs = FaultFileSystem(memory_fs)
     with open_db(fs=fs, policy=Tiered(4)) as db:
-        fill(db, 6_000)
-        fs.add(FailOp("pwritev", path="*.sst", errno=errno.ENOSPC, times=1))
-        with pytest.raises(IOFailedError):
-            read_a_lot(db, 15)
-        told, before = db.stats().controller, runs(db)
-        assert told is not None
-        assert told.waiting == 1
+        with_a_merge_that_waits(db, fs)
+        before = runs(db)
         assert db.pending() is not None
         db.set_options(controller=lsmkv.Adaptive(mode=mode))
         assert db.pending() is None
@@ -169,13 +176,7 @@ def test_a_merge_that_waits_is_given_up_when_it_was_decided_for_something_else(o
     """All tables of a FIFO store became one: the next that it drops would have been everything."""
     fs = FaultFileSystem(memory_fs)
     with open_db(fs=fs, policy=Tiered(4)) as db:
-        fill(db, 6_000)
-        fs.add(FailOp("pwritev", path="*.sst", errno=errno.ENOSPC, times=1))
-        with pytest.raises(IOFailedError):
-            read_a_lot(db, 15)
-        told, before = db.stats().controller, runs(db)
-        assert told is not None
-        assert told.waiting == 1
+        told, before = with_a_merge_that_waits(db, fs), runs(db)
         change(db)
         assert db.pending() is None
         db.settle()

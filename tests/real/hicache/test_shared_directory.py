@@ -7,9 +7,10 @@ import random
 
 import pytest
 import torch
-from sglang.srt.mem_cache.hicache_storage import HiCacheFile, HiCacheStorageConfig
+from sglang.srt.mem_cache.hicache_storage import HiCacheFile
 
 from bench.sharing import EachItsOwn
+from bench.stock.sglang import storage_config
 
 PAGE = 64
 FILES = 40
@@ -20,20 +21,7 @@ def key(i):
 
 
 def server(path):
-    config = HiCacheStorageConfig(
-        tp_rank=0,
-        tp_size=1,
-        pp_rank=0,
-        pp_size=1,
-        attn_cp_rank=0,
-        attn_cp_size=1,
-        is_mla_model=False,
-        enable_storage_metrics=False,
-        is_page_first_layout=False,
-        model_name="m",
-        extra_config={"max_size": FILES // 2 * PAGE},
-    )
-    return HiCacheFile(config, file_path=str(path))
+    return HiCacheFile(storage_config({"max_size": FILES // 2 * PAGE}), file_path=str(path))
 
 
 def prompts(seed):
