@@ -19,7 +19,7 @@ __all__ = ["aligned_bytes", "drop_from_cache", "resident_bytes", "scratch_dir", 
 @contextlib.contextmanager
 def scratch_dir(parent: str | None) -> Iterator[Path]:
     """A fresh directory below ``parent`` (None: the system's temporary directory), removed on the way out, whatever happens."""
-    path = Path(tempfile.mkdtemp(prefix="lsmkv-bench-", dir=parent))
+    path = Path(tempfile.mkdtemp(prefix="lsmkv-bench-", dir=parent)).absolute()  # engines take no other
     try:
         yield path
     finally:

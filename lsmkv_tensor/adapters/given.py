@@ -9,29 +9,43 @@ from typing import Any
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 
-__all__ = ["check_counts", "check_seconds", "store_options", "whole"]
+__all__ = ["SETTINGS", "check_counts", "check_path", "check_seconds", "seams_in", "store_options", "whole"]
 
 _SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
-_FIELDS = frozenset(f.name for f in fields(StoreOptions)) - _SEAMS - {"capacity_bytes"}
+SETTINGS = frozenset(f.name for f in fields(StoreOptions)) - _SEAMS
+"""Fields of StoreOptions that a configuration can set."""
 
 
 def store_options(owner: str, given: Mapping[str, Any], *, capacity_bytes: int, io_timeout_s: float | None) -> StoreOptions:
     """The options of a store; ``io_timeout_s`` unless it is given.
 
-    InvalidArgumentError naming ``owner`` and a key that is no field, or what StoreOptions refuses. The seams are taken too, for
-    tests.
+    InvalidArgumentError naming ``owner`` and a key that is no field, or what StoreOptions refuses. Seams are taken, too.
     """
-    unknown = sorted(set(given) - _FIELDS - _SEAMS)
+    settings = SETTINGS - {"capacity_bytes"}
+    unknown = sorted(set(given) - settings - seams_in(given))
     if unknown:
-        msg = f"{owner} has no setting {unknown[0]!r}; besides its own there are {', '.join(sorted(_FIELDS))}"
+        msg = f"{owner} has no setting {unknown[0]!r}; besides its own there are {', '.join(sorted(settings))}"
         raise InvalidArgumentError(msg)
     values = {key: whole(value) for key, value in given.items()}
     return StoreOptions(**{"io_timeout_s": io_timeout_s, **values, "capacity_bytes": whole(capacity_bytes)})
 
 
+def seams_in(given: Mapping[str, Any]) -> frozenset[str]:
+    """The keys that hold an object of a test: file system, clock. A configuration file can hold none."""
+    return frozenset(key for key in _SEAMS & set(given) if not isinstance(given[key], str | int | float | list | dict))
+
+
 def whole(value: Any) -> Any:  # noqa: ANN401  # whatever a configuration holds
     """A value of a configuration: 1e12 is a whole number, whatever JSON and YAML make of it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def check_path(owner: str, path: object) -> str:
+    """``path``, which must begin with "/": what a relative one means depends on where each process was started."""
+    if not isinstance(path, str) or not path.startswith("/"):
+        msg = f'{owner}: path = {path!r}: must be the directory of the cache, from "/" on'
+        raise InvalidArgumentError(msg)
+    return path
 
 
 def check_counts(owner: str, **values: object) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from lsmkv.env.clock import SystemClock
-from lsmkv_tensor.adapters.given import check_counts, check_seconds, store_options, whole
+from lsmkv_tensor.adapters.given import check_counts, check_path, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
@@ -102,6 +102,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         if not isinstance(revision, str | None):
             msg = f"LsmkvTier: revision = {revision!r}: must be a text"
             raise InvalidArgumentError(msg)
+        check_path("LsmkvTier", path)
         chosen = store_options("LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S)
         self._clock = chosen.clock or SystemClock()
         self._memory = _Memory(primary_kv_view)

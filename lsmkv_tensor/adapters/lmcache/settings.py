@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from lsmkv_tensor.adapters.given import check_counts, check_seconds, whole
+from lsmkv_tensor.adapters.given import SETTINGS, check_counts, check_path, check_seconds, seams_in, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict, Holding
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -15,8 +15,6 @@ __all__ = ["LmcacheSettings", "read_settings"]
 
 IO_TIMEOUT_S = 30.0
 """A transfer that takes longer is a miss: a disk that hangs must not keep a request for ever."""
-_SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
-_STORE_OPTIONS = frozenset(f.name for f in fields(StoreOptions)) - _SEAMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +55,22 @@ def read_settings(given: object, where: str, member: str) -> LmcacheSettings:
     if not isinstance(given, Mapping):
         _refuse(f'{where} must be an object such as {{"path": "/nvme/kv", "capacity_bytes": 1000000000000}}, not {given!r}')
     own = {f.name for f in fields(LmcacheSettings)} - {"options"}
-    unknown = sorted(set(given) - own - _STORE_OPTIONS - _SEAMS)
+    unknown = sorted(set(given) - own - SETTINGS - seams_in(given))
     if unknown:
-        _refuse(f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(sorted(own | _STORE_OPTIONS))}")
+        _refuse(f"{where} has the unknown key {unknown[0]!r}; there are {', '.join(sorted(own | SETTINGS))}")
     for key in ("path", "capacity_bytes"):
         if key not in given:
             _refuse(f'{where}: {key} is missing; add for example "path": "/nvme/kv", "capacity_bytes": 1000000000000')
     config: dict[str, Any] = {"member": member} | {key: given[key] for key in own & set(given)}
     _check(config, where)
-    options = {"io_timeout_s": IO_TIMEOUT_S} | {key: whole(given[key]) for key in (_STORE_OPTIONS | _SEAMS) & set(given)}
+    options = {"io_timeout_s": IO_TIMEOUT_S} | {key: whole(given[key]) for key in (SETTINGS | seams_in(given)) & set(given)}
     return LmcacheSettings(**config, options=StoreOptions(**options))
 
 
 def _check(config: Mapping[str, Any], where: str) -> None:
     """Refuse values that cannot be meant."""
-    for name, optional in (("path", False), ("member", False), ("revision", True), ("codec", False)):
+    check_path(where, config["path"])
+    for name, optional in (("member", False), ("revision", True), ("codec", False)):
         value = config.get(name, "raw")
         if not (isinstance(value, str) and value) and not (optional and value is None):
             _refuse(f"{where}: {name} = {value!r}: must be a text")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
-from lsmkv_tensor.adapters.given import whole
+from lsmkv_tensor.adapters.given import SETTINGS, check_path, check_seconds, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -18,8 +18,6 @@ __all__ = ["SglangConfig", "StorageConfig", "member_name", "read_config"]
 
 StorageConfig: TypeAlias = Any
 """SGLang's ``HiCacheStorageConfig``."""
-
-_STORE_OPTIONS = frozenset(f.name for f in fields(StoreOptions)) - {"fs", "clock", "rng", "scheduler"}
 
 IO_TIMEOUT_S = 4.0
 """SGLang gives its storage threads 10 s to end, and prefetching 1 s and a little."""
@@ -59,12 +57,10 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
             'add "lsmkv": {"path": "/nvme/kv", "capacity_bytes": 1000000000000}'
         )
     own = {f.name for f in fields(SglangConfig)} - {"options"}
-    unknown = sorted(set(given) - own - _STORE_OPTIONS)
+    unknown = sorted(set(given) - own - SETTINGS)
     if unknown:
-        _refuse(f'"lsmkv" has the unknown key {unknown[0]!r}; there are {", ".join(sorted(own | _STORE_OPTIONS))}')
-    path = given.get("path")
-    if not isinstance(path, str) or not path.startswith("/"):
-        _refuse(f'"lsmkv": path = {path!r}: must be the directory of the cache, from "/" on')
+        _refuse(f'"lsmkv" has the unknown key {unknown[0]!r}; there are {", ".join(sorted(own | SETTINGS))}')
+    check_path('"lsmkv"', given.get("path"))
     config: dict[str, Any] = {key: given[key] for key in own & set(given)}
     for name, kinds in (("member", (str, type(None))), ("revision", (str, type(None))), ("codec", (str,))):
         if not isinstance(config.get(name, "-"), kinds) or config.get(name) == "":
@@ -75,11 +71,9 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
         )
     if config.get("on_conflict", "wait") not in CONFLICTS:
         _refuse(f'"lsmkv": on_conflict = {config["on_conflict"]!r}: must be one of {", ".join(CONFLICTS)}')
-    wait = config.get("conflict_wait_s", 0)
-    if isinstance(wait, bool) or not isinstance(wait, int | float) or not 0 <= wait < float("inf"):
-        _refuse(f'"lsmkv": conflict_wait_s = {wait!r}: must be a number of seconds of at least 0')
+    check_seconds('"lsmkv"', conflict_wait_s=config.get("conflict_wait_s", 0))
     options: dict[str, Any] = {"io_timeout_s": IO_TIMEOUT_S, "put_queue_bytes": QUEUE_BYTES}
-    options |= {key: whole(given[key]) for key in _STORE_OPTIONS & set(given)} | dict(seams)
+    options |= {key: whole(given[key]) for key in SETTINGS & set(given)} | dict(seams)
     found = StoreOptions(**options)
     timeout = found.io_timeout_s
     if timeout is not None and not LEAST_TIMEOUT_S <= timeout <= MOST_TIMEOUT_S:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from lsmkv_tensor.adapters.given import check_counts, check_seconds, store_options, whole
+from lsmkv_tensor.adapters.given import check_counts, check_path, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -47,8 +47,7 @@ def read_settings(given: Mapping[str, Any]) -> ConnectorSettings:
     for name in ("path", "max_bytes"):
         if name not in given:
             _refuse(f'{name} is missing: add "kv_connector_extra_config": {{"path": "/nvme/kv", "max_bytes": 1000000000000}}')
-    if not isinstance(given["path"], str) or not given["path"]:
-        _refuse(f"path = {given['path']!r}: must be the directory of the cache")
+    check_path(OWNER, given["path"])
     if not isinstance(found.get("revision", ""), str | None):
         _refuse(f"revision = {found['revision']!r}: must be a text")
     if found.get("on_conflict", "wait") not in CONFLICTS:
