@@ -1,8 +1,8 @@
 """Giving a merge to the store's helper process (:mod:`lsmkv.maintain.helper`), and taking in what comes back.
 
 Beside a reader that never lets go of the interpreter lock a merge here waits five milliseconds for each piece of its work; there
-it does not. Nothing depends on the process: whatever goes wrong with it (it cannot be started, dies, fails), its outputs are
-withdrawn and the merge is done here, as without it. Files are created here, and an edit names them here, after they are synced.
+it does not. Nothing depends on the process: whatever goes wrong with it (it cannot be started, dies, fails, hangs), its outputs
+are withdrawn and the merge is done here, as without it. Files are created here, and named in an edit here, once they are synced.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lsmkv.errors import ClosedError, LsmError
 from lsmkv.live.core import Core
 from lsmkv.live.tables import table_path
 from lsmkv.maintain.build import withdraw
-from lsmkv.maintain.helper import READY, TABLE, Done, Failed, Job
+from lsmkv.maintain.helper import ALIVE, READY, TABLE, Done, Failed, Job
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["merge_apart"]
@@ -26,6 +26,13 @@ LOOK_S = 0.05
 
 START_S = 10.0
 """Seconds in which a process must be ready: a merge waits for it, and writers may wait for the merge."""
+
+SILENCE_S = 30.0
+"""Seconds in which a process that merges says something (it does so every two), or counts as stopped: less than what writers
+wait for a merge before they get a BusyError (``Options.stall_timeout_s``), so that they get none on its account."""
+
+PAUSE_S = 1.0
+"""Most seconds from one look to the next that count: after more, this process did not run either."""
 
 
 def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[TableMeta] | None:
@@ -103,20 +110,31 @@ def _seeds(core: Core, merged: Sequence[TableMeta]) -> tuple[int, int] | None:
 
 def _await(core: Core, process: HelperProcess) -> None:
     """Wait until a process is ready. EOFError: it is not in time, or is none of ours. ClosedError: the store is closing."""
-    if _said(core, process, core.clock.monotonic() + START_S) != READY:
+    if _said(core, process, START_S) != READY:
         raise EOFError
 
 
-def _said(core: Core, process: HelperProcess, until_s: float | None = None) -> object:
-    """The next thing that the process says. EOFError, ClosedError as :func:`_await`; _HereError: it must not go on there."""
+def _said(core: Core, process: HelperProcess, silence_s: float = SILENCE_S) -> object:
+    """The next thing that the process says, signs of life apart.
+
+    EOFError: it is gone, or was silent for too long. ClosedError: the store is closing. _HereError: it must not go on there.
+    """
+    silent_s, before_s = 0.0, core.clock.monotonic()
     while not core.stopping:
         if core.options.background_bytes_per_s is not None:  # since it began: it does not know of limits
             raise _HereError
         try:
-            return process.channel.receive(LOOK_S)
+            said = process.channel.receive(LOOK_S)
         except TimeoutError as error:
-            if until_s is not None and core.clock.monotonic() > until_s:
+            now_s = core.clock.monotonic()
+            silent_s += min(now_s - before_s, PAUSE_S)
+            before_s = now_s
+            if silent_s > silence_s:
                 raise EOFError from error
+            continue
+        if said != ALIVE:
+            return said
+        silent_s, before_s = 0.0, core.clock.monotonic()
     raise ClosedError(core.path)
 
 

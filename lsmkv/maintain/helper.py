@@ -16,6 +16,7 @@ from typing import Literal
 
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import Counters, WorkCounters, WorkCounts
+from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.helper import Channel, Memory
 from lsmkv.env.posix import PosixFile, PosixFileSystem
 from lsmkv.live.tables import table_path
@@ -29,13 +30,19 @@ from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.scan import everything
 from lsmkv.version.shape import TableMeta
 
-__all__ = ["READY", "TABLE", "Done", "Failed", "Job", "main"]
+__all__ = ["ALIVE", "READY", "TABLE", "Done", "Failed", "Job", "Signs", "main"]
 
 READY = "ready"
 """Said once, when jobs are welcome."""
 
 TABLE = "table"
 """Said for each output: a number and then an open file are waited for."""
+
+ALIVE = "alive"
+"""Said now and then during a merge: it goes on."""
+
+SIGN_S = 2.0
+"""Seconds from one such word to the next: each takes the interpreter of the store's process for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,23 @@ class Failed:
     """It did not work out, for a reason that the store will meet itself when it does the merge."""
 
     why: str
+
+
+class Signs:
+    """What tells the store that a merge goes on: who is silent for long is taken for stopped, and killed."""
+
+    def __init__(self, channel: Channel, clock: Clock) -> None:
+        """A merge begins."""
+        self._channel = channel
+        self._clock = clock
+        self._said_s = clock.monotonic()
+
+    def give(self) -> None:
+        """Say so, unless it was said a moment ago. OSError if nobody is there."""
+        now_s = self._clock.monotonic()
+        if now_s - self._said_s >= SIGN_S:
+            self._said_s = now_s
+            self._channel.send(ALIVE)
 
 
 def main(descriptor: int, memory: int) -> None:
@@ -142,6 +166,7 @@ class _Site:
 def merged(job: Job, channel: Channel, memory: Memory) -> Done:
     """Carry a job out. LsmError, OSError as the store would have them; EOFError when it is gone."""
     fs, counts, opens = _GivenFiles(), WorkCounters(), WorkCounters()
+    signs = Signs(channel, SystemClock())
     site = _Site(fs, job.path, Options(block_bytes=job.block_bytes, compression=job.compression), channel)
     plan = Plan(
         level=job.level,
@@ -152,11 +177,15 @@ def merged(job: Job, channel: Channel, memory: Memory) -> Done:
         work=None,
     )
     runs = [_run(fs, job, tables, counts, opens) for tables in job.inputs]
-    kept: Iterator[Part] = (
-        (visible(part, job.snapshots, bottom=job.bottom), bool(job.snapshots)) for part in merge_streams(runs, job.slice_bytes)
-    )
-    tables = write_tables(site, kept, plan, lambda _: None, None)
-    return Done(tuple(tables), counts.counts(), opens.counts(), tuple(_finders(fs, job, tables, memory)))
+    tables = write_tables(site, _kept(job, merge_streams(runs, job.slice_bytes), signs), plan, lambda _: None, None)
+    return Done(tuple(tables), counts.counts(), opens.counts(), tuple(_finders(fs, job, tables, memory, signs)))
+
+
+def _kept(job: Job, parts: Iterator[Columns], signs: Signs) -> Iterator[Part]:
+    """What somebody may still read."""
+    for part in parts:
+        signs.give()
+        yield visible(part, job.snapshots, bottom=job.bottom), bool(job.snapshots)
 
 
 def _run(fs: PosixFileSystem, job: Job, tables: tuple[int, ...], counts: WorkCounters, opens: WorkCounters) -> Iterator[Columns]:
@@ -177,7 +206,7 @@ def _opened(fs: PosixFileSystem, job: Job, number: int) -> TableReader:
     return TableReader(fs, table_path(job.path, number), number, None, Counters())
 
 
-def _finders(fs: PosixFileSystem, job: Job, tables: list[TableMeta], memory: Memory) -> Iterator[PackedFinder]:
+def _finders(fs: PosixFileSystem, job: Job, tables: list[TableMeta], memory: Memory, signs: Signs) -> Iterator[PackedFinder]:
     """Finders of the outputs that can have one."""
     at = 0
     for table in tables if job.finders is not None else ():
@@ -189,6 +218,7 @@ def _finders(fs: PosixFileSystem, job: Job, tables: list[TableMeta], memory: Mem
             maker = FinderMaker(reader.file, each, *job.finders)
             with suppress(UnfitError):
                 while finder is None:
+                    signs.give()
                     finder = maker.advance(reader.counters)
         reader.close()
         if finder is not None:
