@@ -79,20 +79,30 @@ class StallGate:
         found = self.reason()
         if found is None:
             return
-        name, why = found
-        self.count[name] += 1
         start, failures = self._clock.monotonic(), dict(self._failures)
+        while found is not None:
+            found = self._while(*found, start, failures)
+
+    def _while(self, name: str, why: str, start: float, failures: dict[str, tuple[int, LsmError]]) -> tuple[str, str] | None:
+        """Wait as long as the same thing stands in the way, which gets the time; what stands there then. Errors as :meth:`wait`.
+
+        ``failures``: those when the writer began to wait, at ``start``.
+        """
+        since = self._clock.monotonic()
+        found: tuple[str, str] | None = (name, why)
+        self.count[name] += 1
         try:
-            while found is not None:
+            while found is not None and found[0] == name:
                 self._once(found[1], start)
                 found = self.reason()
                 kind = ROOM_BY[found[0]] if found is not None else ""
                 if self._failures.get(kind) != failures.get(kind):
                     raise self._failures[kind][1]
         finally:
-            seconds = self._clock.monotonic() - start
+            seconds = self._clock.monotonic() - since
             self.seconds[name] += seconds
             self._core.note("stall", {"reason": name, "why": why, "seconds": round(seconds, 6)})
+        return found
 
     def _once(self, sentence: str, start: float) -> None:
         """Let background work happen once: here when the scheduler is manual, else by waiting for it."""
@@ -107,8 +117,9 @@ class StallGate:
         with self.changed:
             if self.reason() is not None:
                 self.changed.wait(POLL_S)
-        if self.reason() is not None and self._clock.monotonic() - start > self._core.options.stall_timeout_s:
-            raise BusyError(sentence)
+        waited_s, allowed_s = self._clock.monotonic() - start, self._core.options.stall_timeout_s
+        if waited_s > allowed_s and (found := self.reason()) is not None:
+            raise BusyError(f"{found[1]}; a write waited {waited_s:.3g} s, more than Options.stall_timeout_s ({allowed_s:g})")
 
     def progress(self) -> None:
         """Background work installed something: let waiters look again."""

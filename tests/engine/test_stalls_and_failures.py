@@ -6,6 +6,7 @@ import pytest
 
 import lsmkv
 from lsmkv.errors import NoSpaceError
+from lsmkv.testing import ManualClock
 from lsmkv.write.stall import StallGate
 
 FULL = NoSpaceError("write table", "/db/000001.sst", OSError(28, "No space left on device"))
@@ -86,3 +87,46 @@ def test_a_poisoned_store_fails_whoever_waits(waiting_flush):
 
     with pytest.raises(lsmkv.PoisonedError):
         gate_of(waiting_flush, work).wait()
+
+
+@pytest.fixture
+def both(open_db):
+    """A store in whose way a full memtable stands, and behind that a full level 0."""
+    clock = ManualClock()
+    with open_db(max_immutables=1, level0_runs=2, level0_stop_runs=3, stall_timeout_s=10.0, clock=clock) as db:
+        for n in range(2):
+            db.put(b"a", b"%d" % n)
+            db.flush()
+        db.put(b"a", b"2")
+        db._committer.rotate()
+        yield db, clock
+
+
+def test_the_time_of_a_wait_counts_for_what_was_in_the_way_then(both):
+    """Bug: all of it counted for what stood first; a full level 0 behind a memtable passed for slow flushes."""
+    db, clock = both
+
+    def work(_gate):
+        clock.advance(next(seconds))
+        db.step()
+
+    seconds = iter((1.0, 4.0))
+    gate = gate_of(db, work)
+    gate.wait()
+    assert gate.count == {"memtables": 1, "level0": 1}
+    assert gate.seconds == {"memtables": 1.0, "level0": 4.0}
+
+
+def test_who_gives_up_says_for_what_and_how_long_it_waited(both):
+    db, clock = both
+
+    def work(_gate):
+        clock.advance(6.0)
+        if not flushed:
+            flushed.append(db.step())
+
+    flushed = []
+    gate = gate_of(db, work)
+    with pytest.raises(lsmkv.BusyError, match=r"level 0 holds 3 runs \(limit 3\).*waited 12 s.*stall_timeout_s"):
+        gate.wait()
+    assert gate.seconds == {"memtables": 6.0, "level0": 6.0}
