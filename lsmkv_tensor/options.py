@@ -73,9 +73,9 @@ class StoreOptions:
     """Share of the capacity kept for the index and its compaction temporaries. None: ``capacity/32``, at least 2 MiB. When
     the index would outgrow it, pages are evicted."""
     direct_io: Literal["auto", "always", "off"] = "auto"
-    """"auto": write segments with O_DIRECT where the file system accepts it, buffered otherwise, and read through the page cache.
-    "always": read with O_DIRECT, too: the page cache holds nothing of the pages, and each read comes from the device. "off":
-    neither."""
+    """"auto": write segments with O_DIRECT where the file system accepts it, buffered otherwise. What the page cache does not
+    hold is read past it the first time, and through it the second (docs/valuelog.md). "always": read with O_DIRECT, too: the
+    page cache holds nothing of the pages, and each read comes from the device. "off": neither."""
     keep_cached: bool = True
     """False: what was read, or written and synced, through the page cache is dropped from it, so that a container's memory limit
     does not pay for it."""

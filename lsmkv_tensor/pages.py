@@ -246,7 +246,7 @@ class PageStore(Standing):
                 lost_pages=c.lost,
                 read_errors=c.read_errors,
                 late_pages=self._services.late_pages,
-                hanging_reads=self._services.attempts.left,
+                hanging_reads=self._services.hanging_reads,
                 put_pages=c.put_pages,
                 put_bytes=c.put_bytes,
                 put_stored_bytes=c.put_stored_bytes,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Literal, TypeVar
 
 from lsmkv.env.clock import Clock, SystemClock
+from lsmkv.env.posix import PosixFileSystem
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, LsmError, NoSpaceError, PoisonedError
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.runtime.attempts import AttemptPool
@@ -27,6 +28,7 @@ from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.sharing.siblings import Siblings
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.hurried import gather
+from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.staging import KEEP_BYTES, StagingPool
 
 __all__ = ["CLOSE_WAIT_S", "Services"]
@@ -51,6 +53,7 @@ class Services:
         self.attempts = AttemptPool(self.options.clock)
         self.workers = Workers(self.options.scheduler)
         self.staging = StagingPool(max(KEEP_BYTES, self.options.put_queue_bytes))
+        self.queues = ReadQueues(self.options.fs or PosixFileSystem())
         self.breaker = Breaker(self.clock, self.options.breaker_failures)
         self.disk_breakers = DiskBreakers(self.clock, self.options.breaker_failures)
         self.puts = self._start_puts()
@@ -63,6 +66,11 @@ class Services:
         self.times = CallTimes(("ask", "read", "write"))
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
+
+    @property
+    def hanging_reads(self) -> int:
+        """Reads whose callers have left and that have not ended."""
+        return self.attempts.left + self.queues.left
 
     def until(self, deadline_s: float | None) -> float | None:
         """The moment by which a call must be back: ``deadline_s`` from now, else the store's ``io_timeout_s``; None: never.
@@ -203,8 +211,8 @@ class Services:
         if breaker.poisoned or poison is not None:
             reasons.append(f"puts are declined until the store is reopened: {poison or breaker.error}")
         reasons += [f"one of several disks is left alone: {error}" for error in self.disk_breakers.errors().values()]
-        if self.attempts.left:
-            reasons.append(f"{self.attempts.left} reads hang")
+        if hanging := self.hanging_reads:
+            reasons.append(f"{hanging} reads hang")
         if self.puts is not None and self.puts.full:
             reasons.append("the queue of puts is full: more is stored than the disk takes")
         state: State = "closed" if closed else "failing" if breaker.open else "degraded" if reasons else "ok"
@@ -275,6 +283,7 @@ class Services:
         """End every thread that can be ended; the store's calls have left."""
         self.workers.stop()
         self.attempts.stop(CLOSE_WAIT_S)
+        self.queues.close()
         self.crew.stop()
         if self.siblings is not None:
             self.siblings.close()
@@ -289,6 +298,7 @@ class Services:
         if self.puts is not None:
             self.puts.forked()
         self.attempts.forked()
+        self.queues.forked()
         self.crew.forked()
         self.staging.forked()
         if self.siblings is not None:

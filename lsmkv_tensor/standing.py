@@ -102,7 +102,7 @@ class Standing:
         self._log.counters.lost = self._space.load()
         self._log.side_by_side = services.crew.run
         breakers = services.disk_breakers if len(files.disks.homes) > 1 and services.breaker.enabled else None
-        self._reader = PageReader(self._log, files, services.crew, breakers)
+        self._reader = PageReader(self._log, files, services.crew, services.queues, breakers)
         self._collector = Collector(self._log, files)
         self._log.make_room = self._collector.make_room
         self._log.on_corrupt = lambda key: services.waterfall.fates.note([key], "corrupt")
@@ -162,7 +162,7 @@ class Standing:
         error = try_disk(parts.fs, join(self.path, "vlog"))
         if error is not None or not services.breaker.poisoned:
             return error
-        if services.attempts.left or not self._gate.pause(PAUSE_S):
+        if services.hanging_reads or not self._gate.pause(PAUSE_S):
             return BusyError("reads that have not ended keep the store from being reopened")
         before = self._log, self._terms, self._keeper
         try:

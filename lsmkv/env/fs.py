@@ -18,11 +18,15 @@ from numpy.typing import NDArray
 __all__ = [
     "IOV_MAX",
     "Advice",
+    "Begin",
     "Buffer",
     "CachedReads",
+    "Ended",
     "File",
     "FileLock",
     "FileSystem",
+    "QueuedReads",
+    "ReadQueue",
     "make_durable_dir",
     "read_exact",
     "write_all",
@@ -103,6 +107,52 @@ class CachedReads(Protocol):
 
     def fetch(self, offset: int, size: int) -> None:
         """Have these bytes in the page cache: waits for the device, and copies them nowhere."""
+        ...
+
+    def holds(self, offset: int, size: int) -> bool | None:
+        """Whether the page cache holds all of these bytes, without having it read any; None if that cannot be told."""
+        ...
+
+
+Begin: TypeAlias = tuple[int, File, memoryview, int]
+"""A read to begin: the caller's number for it, a direct file, the memory to fill (aligned as its device wants it), the offset."""
+
+Ended: TypeAlias = tuple[int, int]
+"""A read that has ended: its number, and how many bytes it brought; below 0 it failed, and that is the negative errno."""
+
+
+class ReadQueue(Protocol):
+    """Reads under way, of one thread at a time: begun without waiting for the device, and waited for only so long."""
+
+    @property
+    def waiting(self) -> int:
+        """Reads that have not ended; their memory is the device's until they have."""
+        ...
+
+    def begin(self, reads: Sequence[Begin]) -> int:
+        """Begin these reads, as far as there is room; how many of the first. OSError if it takes none of this kind."""
+        ...
+
+    def ended(self, least: int, seconds: float | None) -> list[Ended]:
+        """The reads that have ended since; waits for so many, and so long at most. It may come back sooner, with fewer."""
+        ...
+
+    def close(self) -> None:
+        """Give it back; reads still under way go on, and nobody is told of them."""
+        ...
+
+
+@runtime_checkable
+class QueuedReads(Protocol):
+    """What a file system may offer besides: queues of reads, and files that heed :data:`lsmkv.env.hurry.HURRY`."""
+
+    @property
+    def heeds_hurry(self) -> bool:
+        """Whether opening and ``pread`` raise BlockingIOError at once, instead of waiting, in a thread that hurries."""
+        ...
+
+    def read_queue(self, depth: int) -> ReadQueue | None:
+        """A queue for at most so many reads at a time; None if there is none to be had."""
         ...
 
 

@@ -15,7 +15,9 @@ import os
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from lsmkv.env.fs import Advice, Buffer, FileLock
+from lsmkv.env.aio import cached_bytes, open_queue
+from lsmkv.env.fs import Advice, Buffer, FileLock, ReadQueue
+from lsmkv.env.hurry import HURRY
 from lsmkv.env.lock import lock_file
 
 __all__ = ["PosixFile", "PosixFileSystem"]
@@ -63,7 +65,13 @@ class PosixFile:
         return self._fd
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``. I/O: 1 read."""
+        """Up to ``size`` bytes from ``offset``; in a hurry from memory or BlockingIOError. I/O: 1 read."""
+        if HURRY.on:
+            own = bytearray(size)
+            done = self.preadv_cached([own], offset)
+            if done < size:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), self.path)
+            return bytes(own)
         return os.pread(self._fd, size, offset)
 
     def preadv(self, buffers: Sequence[Buffer], offset: int) -> int:
@@ -99,6 +107,11 @@ class PosixFile:
                 size -= done
         finally:
             os.close(null)
+
+    def holds(self, offset: int, size: int) -> bool | None:
+        """Whether the page cache holds all of these bytes; None if the kernel (before 6.5) does not tell. I/O: 1 cachestat."""
+        found = cached_bytes(self._fd, offset, size)
+        return None if found is None else found >= size
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> int:
         """Write the buffers at ``offset``; bytes written. I/O: 1 gathered write."""
@@ -163,8 +176,22 @@ class PosixFileSystem:
         """Whether another process finds the same bytes under the same names. A subclass must say so: it may change them."""
         return type(self) is PosixFileSystem
 
+    @property
+    def heeds_hurry(self) -> bool:
+        """Whether its files do; a subclass whose files do not says so."""
+        return bool(_NOWAIT)
+
+    def read_queue(self, depth: int) -> ReadQueue | None:
+        """A queue of direct reads of its files; None where the system has none. I/O: 1 io_setup."""
+        return open_queue(depth)
+
     def open(self, path: str, mode: Literal["r", "rw", "create"] = "r", *, direct: bool = False) -> PosixFile:
-        """Open a file. ``direct`` bypasses the page cache; OSError (EINVAL) where the file system refuses that. I/O: 1 open."""
+        """Open a file. ``direct`` bypasses the page cache; OSError (EINVAL) where the file system refuses that. I/O: 1 open.
+
+        Names may have to be read from the device: BlockingIOError in a hurry.
+        """
+        if HURRY.on:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
         flags = _FLAGS[mode]
         if direct:
             if not _DIRECT:

@@ -11,8 +11,9 @@
 
 Operations are called by the names of the methods: ``open rename unlink link mkdir listdir exists isdir stat sync_dir
 free_bytes lock`` of the file system (``stat`` is its ``size``) and ``pread preadv pwritev sync truncate allocate size close``
-of files. Paths are shell patterns, matched against the whole path and against its last part; a rename or link matches by
-either of its paths. Calls are counted per rule from the moment it is added.
+of files, ``pread_cached preadv_cached fetch holds`` of those with a page cache, and ``queued`` for a read in a queue, which asks
+the rules when it begins. Paths are shell patterns, matched against the whole path and against its last part; a rename or link
+matches by either of its paths. Calls are counted per rule from the moment it is added.
 
 A ``sync`` that fails on a disk in memory loses what it should have written, as Linux does: readers still see it, the next sync
 succeeds, and a power cut takes it away. What was synced before stays.
@@ -27,11 +28,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal, TypeAlias
 
-from lsmkv.env.fs import Advice, Buffer, CachedReads, File, FileLock, FileSystem
+from lsmkv.env.fs import Advice, Buffer, CachedReads, File, FileLock, FileSystem, QueuedReads, ReadQueue
+from lsmkv.env.hurry import HURRY
 from lsmkv.env.rng import Rng, seeded
 from lsmkv.env.sync import Event, RLock
 from lsmkv.testing.memfile import MemoryFile
 from lsmkv.testing.memtree import os_error
+from lsmkv.testing.queues import EmulatedQueue, Fate
 
 __all__ = ["FailOp", "FaultFileSystem", "FlipByte", "Hang", "Rule", "ShortWrite"]
 
@@ -126,8 +129,7 @@ class FaultFileSystem:
 
     def strike(self, op: str, *paths: str) -> list[Rule]:
         """Ask the rules before an operation: waits and raises as they say; the ones that change its data come back."""
-        with self._lock:
-            struck = [armed.rule for armed in self._rules if armed.strikes(op, paths, self._rng)]
+        struck = self._struck(op, *paths)
         for rule in struck:
             if isinstance(rule, Hang):
                 rule.reached.set()
@@ -137,9 +139,43 @@ class FaultFileSystem:
                 raise os_error(rule.errno, paths[0])
         return [rule for rule in struck if isinstance(rule, ShortWrite | FlipByte)]
 
+    def _struck(self, op: str, *paths: str) -> list[Rule]:
+        """The rules that strike an operation."""
+        with self._lock:
+            return [armed.rule for armed in self._rules if armed.strikes(op, paths, self._rng)]
+
+    @property
+    def heeds_hurry(self) -> bool:
+        """See :class:`lsmkv.env.fs.QueuedReads`."""
+        return isinstance(self.inner, QueuedReads) and self.inner.heeds_hurry
+
+    def read_queue(self, depth: int) -> ReadQueue | None:
+        """See :class:`lsmkv.env.fs.QueuedReads`: an emulated one if the inner file system has any."""
+        inner = self.inner.read_queue(1) if isinstance(self.inner, QueuedReads) else None
+        if inner is None:
+            return None
+        inner.close()
+        return EmulatedQueue(depth, self._fate)
+
+    def _fate(self, file: File) -> Fate:
+        """What the rules say of a read that begins in a queue."""
+        rules = self._struck("queued", file.path)
+        hangs = [rule for rule in rules if isinstance(rule, Hang)]
+        for rule in hangs:
+            rule.reached.set()
+        fails = [rule.errno for rule in rules if isinstance(rule, FailOp)]
+        assert isinstance(file, _FaultFile)
+        return Fate(
+            file.inner,
+            [rule.event for rule in hangs],
+            fails[0] if fails else 0,
+            lambda memory, done, offset: _flip(rules, [memory], done, offset),
+        )
+
     def open(self, path: str, mode: Literal["r", "rw", "create"] = "r", *, direct: bool = False) -> File:
         """See :class:`lsmkv.env.fs.FileSystem`."""
-        self.strike("open", path)
+        if not (HURRY.on and self.heeds_hurry):  # nothing is opened then
+            self.strike("open", path)
         return _FaultFile(self, self.inner.open(path, mode, direct=direct))
 
     def rename(self, src: str, dst: str) -> None:
@@ -198,6 +234,10 @@ class FaultFileSystem:
         return self.inner.lock(path)
 
 
+_READS = ("pread", "preadv", "pread_cached", "preadv_cached", "queued")
+"""What a rule for ``read`` strikes."""
+
+
 class _Armed:
     """A rule and how often it was asked and struck."""
 
@@ -211,7 +251,7 @@ class _Armed:
     def strikes(self, op: str, paths: Sequence[str], rng: Rng) -> bool:
         """Count a call if it matches; whether the rule strikes it."""
         rule = self.rule
-        if rule.op != op and not (rule.op == "read" and op in ("pread", "preadv", "preadv_cached")):
+        if rule.op != op and not (rule.op == "read" and op in _READS):
             return False
         if not any(fnmatchcase(path, rule.path) or fnmatchcase(posixpath.basename(path), rule.path) for path in paths):
             return False
@@ -237,7 +277,7 @@ class _FaultFile:
 
     def pread(self, size: int, offset: int) -> bytes:
         """See :class:`lsmkv.env.fs.File`."""
-        rules = self._faults.strike("pread", self.path)
+        rules = self._faults.strike("pread_cached" if HURRY.on and self._faults.heeds_hurry else "pread", self.path)
         data = self._inner.pread(size, offset)
         if not rules:
             return data
@@ -254,6 +294,11 @@ class _FaultFile:
         return done
 
     @property
+    def inner(self) -> File:
+        """The file without rules."""
+        return self._inner
+
+    @property
     def tells_cached(self) -> bool:
         """See :class:`lsmkv.env.fs.CachedReads`."""
         return isinstance(self._inner, CachedReads) and self._inner.tells_cached
@@ -265,6 +310,11 @@ class _FaultFile:
         if rules:
             _flip(rules, [memoryview(b).cast("B") for b in buffers if memoryview(b).nbytes], done, offset)
         return done
+
+    def holds(self, offset: int, size: int) -> bool | None:
+        """See :class:`lsmkv.env.fs.CachedReads`."""
+        self._faults.strike("holds", self.path)
+        return self._inner.holds(offset, size) if isinstance(self._inner, CachedReads) else None
 
     def fetch(self, offset: int, size: int) -> None:
         """See :class:`lsmkv.env.fs.CachedReads`."""

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lsmkv.env.fs import IOV_MAX, Advice, Buffer
+from lsmkv.env.hurry import HURRY
 from lsmkv.env.sync import RLock
 from lsmkv.testing.memdata import BLOCK_BYTES, MemoryData
 from lsmkv.testing.memtree import os_error
@@ -41,11 +42,19 @@ class MemoryFile:
         data.opens += 1
 
     def pread(self, size: int, offset: int) -> bytes:
-        """Up to ``size`` bytes from ``offset``; never from a direct file, as the memory returned is not aligned."""
-        data = self._begin("pread")
+        """Up to ``size`` bytes from ``offset``; never from a direct file, as the memory returned is not aligned.
+
+        With a page cache they are in it then; in a hurry they must be.
+        """
+        hurried = self._page_cache and HURRY.on
+        data = self._begin("pread_cached" if hurried else "pread")
         if self.direct:
             raise os_error(errno.EINVAL, self.path)
         with self._guard:
+            if hurried and not self._in_cache(data, offset, size):
+                raise os_error(errno.EAGAIN, self.path)
+            if self._page_cache:
+                data.cached.update(range(offset // BLOCK_BYTES, -(-(offset + size) // BLOCK_BYTES)))
             return bytes(data.data[offset : offset + size])
 
     def preadv(self, buffers: Sequence[Buffer], offset: int) -> int:
@@ -84,6 +93,17 @@ class MemoryFile:
                 if short:
                     break
         return at - offset
+
+    def holds(self, offset: int, size: int) -> bool | None:
+        """Whether :meth:`preadv_cached` would find all of these bytes."""
+        data = self._begin("holds")
+        with self._guard:
+            return self._in_cache(data, offset, size)
+
+    @staticmethod
+    def _in_cache(data: MemoryData, offset: int, size: int) -> bool:
+        """Whether the bytes that there are of these were fetched since they were last let go of."""
+        return data.cached.issuperset(range(offset // BLOCK_BYTES, -(-min(offset + size, len(data.data)) // BLOCK_BYTES)))
 
     def fetch(self, offset: int, size: int) -> None:
         """Have :meth:`preadv_cached` find these bytes."""

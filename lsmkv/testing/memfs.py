@@ -21,12 +21,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Literal
 
+from lsmkv.env.hurry import HURRY
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import RLock
 from lsmkv.errors import LockedError
 from lsmkv.testing.memdata import BLOCK_BYTES, Blocks, MemoryData
 from lsmkv.testing.memfile import MemoryFile
 from lsmkv.testing.memtree import Directory, Tree, os_error
+from lsmkv.testing.queues import EmulatedQueue
 
 __all__ = ["MemoryFileSystem", "MemoryLock"]
 
@@ -53,7 +55,9 @@ class MemoryFileSystem:
     Args:
         capacity_bytes: size of the disk in bytes, rounded down to blocks of 4096; None: endless.
         direct: whether files may be opened for direct I/O (if not: OSError EINVAL, as many file systems answer).
-        page_cache: whether files tell what was fetched into memory (:class:`lsmkv.env.fs.CachedReads`); nothing is at first.
+        page_cache: whether files tell what was fetched into memory (:class:`lsmkv.env.fs.CachedReads`), and heed who hurries;
+            nothing is there at first.
+        queues: whether it has queues of reads (:class:`lsmkv.env.fs.QueuedReads`).
 
     Attributes:
         ops: how often each operation was called, by name.
@@ -61,7 +65,9 @@ class MemoryFileSystem:
             :meth:`power_off` or :meth:`crash`.
     """
 
-    def __init__(self, *, capacity_bytes: int | None = None, direct: bool = True, page_cache: bool = False) -> None:
+    def __init__(
+        self, *, capacity_bytes: int | None = None, direct: bool = True, page_cache: bool = False, queues: bool = False
+    ) -> None:
         self.ops: Counter[str] = Counter()
         self.on_op: Callable[[str, str], None] | None = None
         self._disk = Blocks(None if capacity_bytes is None else capacity_bytes // BLOCK_BYTES)
@@ -70,6 +76,7 @@ class MemoryFileSystem:
         self._guard = RLock()
         self._direct = direct
         self._page_cache = page_cache
+        self._queues = queues
         self._off = False
 
     # -- what only a disk in memory can do
@@ -86,7 +93,7 @@ class MemoryFileSystem:
         """
         with self._guard:
             self.power_off()
-            left = MemoryFileSystem(direct=self._direct, page_cache=self._page_cache)
+            left = MemoryFileSystem(direct=self._direct, page_cache=self._page_cache, queues=self._queues)
             left._disk.capacity = self._disk.capacity
             left._tree = self._tree.after_crash(left._disk, rng)
             return left
@@ -109,6 +116,8 @@ class MemoryFileSystem:
 
     def open(self, path: str, mode: Literal["r", "rw", "create"] = "r", *, direct: bool = False) -> MemoryFile:
         """See :class:`lsmkv.env.fs.FileSystem`."""
+        if self._page_cache and HURRY.on:
+            raise os_error(errno.EAGAIN, path)
         self._enter("open", path)
         with self._guard:
             if mode == "create":
@@ -124,6 +133,15 @@ class MemoryFileSystem:
             return MemoryFile(
                 path, data, mode=mode, direct=direct, guard=self._guard, enter=self._enter, page_cache=self._page_cache
             )
+
+    @property
+    def heeds_hurry(self) -> bool:
+        """See :class:`lsmkv.env.fs.QueuedReads`."""
+        return self._page_cache
+
+    def read_queue(self, depth: int) -> EmulatedQueue | None:
+        """See :class:`lsmkv.env.fs.QueuedReads`."""
+        return EmulatedQueue(depth) if self._queues else None
 
     def rename(self, src: str, dst: str) -> None:
         """See :class:`lsmkv.env.fs.FileSystem`. Directories only replace empty ones."""

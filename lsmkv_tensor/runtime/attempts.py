@@ -64,6 +64,11 @@ class AttemptPool:
         """Attempts that their owners left and that have not ended."""
         return self._left
 
+    @property
+    def ticks(self) -> bool:
+        """Whether its clock is the machine's: then moments of it can be waited for."""
+        return self._ticks
+
     def until(self, seconds: float) -> float:
         """The moment ``seconds`` from now, as :meth:`results` takes it."""
         return self._clock.monotonic() + seconds

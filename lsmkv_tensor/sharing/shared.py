@@ -12,6 +12,7 @@ from lsmkv_tensor.retention.touches import READ
 from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.fetching import SharedFetcher
 from lsmkv_tensor.sharing.siblings import Siblings
+from lsmkv_tensor.vlog.atonce import Found, When
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
 
@@ -56,6 +57,10 @@ class SiblingReader:
     def prefetch(self, keys: Sequence[bytes]) -> None:
         """Have the kernel read these pages ahead. I/O: as :meth:`Siblings.prefetch`."""
         self._siblings.prefetch(self._text, keys)
+
+    def at_once(self, keys: Sequence[bytes], _targets: Sequence[Sequence[memoryview]], _when: When) -> Found:
+        """Nothing: siblings are asked by threads that may be left."""
+        return Found([None] * len(keys), [])
 
     def fetcher(self, page_bytes: int) -> SharedFetcher:
         """What brings pages of siblings in time without a copy."""
@@ -113,9 +118,14 @@ class Everywhere:
 
         I/O: as PageReader.get_into, then as :meth:`Siblings.get_into` for what is not here.
         """
-        delivered = self.deliver(keys, targets)
+        delivered = self._with_siblings(self._reader.read(keys, targets), keys, targets)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
+
+    def at_once(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], when: When) -> Found:
+        """What the caller's own thread finds by a deadline; what is not here may be at a sibling."""
+        verdicts, copied = self._reader.at_once(keys, targets, when)
+        return Found([verdict or None for verdict in verdicts], copied)
 
     def fetcher(self, page_bytes: int) -> SharedFetcher | None:
         """What brings its own pages and those of siblings in time without a copy; None where its own cannot be brought so."""
@@ -127,7 +137,12 @@ class Everywhere:
 
     def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`get_into`, without counting: what is delivered here may come too late for its caller."""
-        delivered = self._reader.deliver(keys, targets)
+        return self._with_siblings(self._reader.deliver(keys, targets), keys, targets)
+
+    def _with_siblings(
+        self, delivered: list[bool], keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]
+    ) -> list[bool]:  # fmt: skip
+        """What was delivered here, and what siblings deliver of the rest."""
         missing = [i for i, here in enumerate(delivered) if not here]
         if missing:
             wanted = [keys[i][4:] for i in missing]

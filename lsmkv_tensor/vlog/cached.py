@@ -26,7 +26,7 @@ from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.pieces import Piece, Trouble, Want, advise, cut, read_piece
 
-__all__ = ["LEAST_BYTES", "Fetched", "Fetcher", "Fetches", "Held", "bring", "take"]
+__all__ = ["LEAST_BYTES", "PARALLEL_BYTES", "Cached", "Fetched", "Fetcher", "Fetches", "Held", "bring", "take"]
 
 LEAST_BYTES = 32 << 10
 """Bytes of a page from which on a copy saved is worth looking at each page by itself."""
@@ -125,7 +125,7 @@ def take(fetched: Fetched, targets: Sequence[Sequence[memoryview]], crew: Crew) 
     nbytes = 0
     for file, piece, _ in fetched.pieces:
         mine = [want._replace(spans=targets[want.position]) for want in piece]
-        parts.append(partial(read_piece, _Cached(file), mine))
+        parts.append(partial(read_piece, Cached(file), mine))
         for want in piece:
             verdicts[want.position] = True
             nbytes += want.place.length
@@ -148,7 +148,7 @@ def bring(file: CachedReads, hinted: Readable, members: Sequence[Want]) -> None:
         file.fetch(first.offset, last.offset + last.length - first.offset)
 
 
-class _Cached:
+class Cached:
     """A file as the page cache has it: what is not there has no bytes."""
 
     def __init__(self, file: CachedReads) -> None:

@@ -7,22 +7,24 @@ past it; writes bypass it where the file system lets them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable
+from contextlib import suppress
 from itertools import count
 from posixpath import join
 from typing import NamedTuple
 
-from lsmkv.env.fs import CachedReads, File, FileSystem
+from lsmkv.env.fs import CachedReads, File, FileSystem, QueuedReads
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.errors import IOFailedError, io_failed
 from lsmkv_tensor.vlog.direct import DirectReads, PassingReads, Readable
 from lsmkv_tensor.vlog.disks import DISK_SHIFT, Disks
 from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["MAX_OPEN", "IoModes", "SegmentFiles"]
+__all__ = ["MAX_OPEN", "IoModes", "Opened", "SegmentFiles"]
 
-MAX_OPEN = 256
-"""Segment files held open for reading; the least recently used is let go (it closes when its last reader drops it)."""
+MAX_OPEN = 128
+"""Segment files held open for reading; the least recently used is let go (it closes when its last reader drops it). Each is open
+twice where it is also read past the page cache."""
 
 _SUFFIX = ".seg"
 
@@ -43,6 +45,17 @@ class IoModes(NamedTuple):
         return cls(works and direct_io != "off", works and direct_io == "always", keep_cached)
 
 
+class Opened(NamedTuple):
+    """A segment that is open for reading."""
+
+    file: Readable
+    """The way it is read by whoever has time."""
+    cached: CachedReads | None
+    """The same file for reads that never wait for the device; None if its file system has none, or it is not to be cached."""
+    direct: File | None
+    """For aligned reads past the page cache; None if they are not wanted, or not to be had."""
+
+
 class SegmentFiles:
     """Files ``{number:06d}.seg`` of ``segment_bytes`` each, on one disk or several."""
 
@@ -52,7 +65,7 @@ class SegmentFiles:
         self._staging = StagingPool()
         self.disks = disks
         self.segment_bytes = segment_bytes
-        self._readers: OrderedDict[int, Readable] = OrderedDict()
+        self._readers: OrderedDict[int, Opened] = OrderedDict()
         self._lock = Lock()
         self._tells_cached = True
         self._writer: tuple[int, File] | None = None
@@ -175,18 +188,42 @@ class SegmentFiles:
             return 1 << 62
 
     def reader(self, number: int) -> Readable:
-        """The file to read a segment from. OSError if it cannot be opened. I/O: at most one open."""
+        """The file to read a segment from. OSError if it cannot be opened. I/O: at most two opens."""
+        found = self.peek(number)
+        return (self._open(number) if found is None else found).file
+
+    def peek(self, number: int) -> Opened | None:
+        """A segment, if it is open. I/O: none."""
         with self._lock:
-            file = self._readers.get(number)
-            if file is not None:
+            found = self._readers.get(number)
+            if found is not None:
                 self._readers.move_to_end(number)
-                return file
-        file = self._open_reader(self.path(number))
+            return found
+
+    def opened(self, numbers: Iterable[int]) -> dict[int, Opened]:
+        """Segments, opened if they are not; those that cannot be opened are left out. I/O: at most two opens each."""
+        found: dict[int, Opened] = {}
+        for number in numbers:
+            with suppress(OSError):  # whoever reads it in earnest will tell of it
+                found[number] = self.peek(number) or self._open(number)
+        return found
+
+    def _open(self, number: int) -> Opened:
+        """Open a segment, and have it found. OSError."""
+        path = self.path(number)
+        file = self._open_reader(path)
+        cached = None
+        if self._modes.keep_cached and not self._modes.direct_reads and isinstance(file, CachedReads):
+            cached = file if file.tells_cached else None
+        direct: File | None = None
+        if self._modes.direct_writes and isinstance(self._fs, QueuedReads):
+            with suppress(OSError):
+                direct = self._fs.open(path, "r", direct=True)
         with self._lock:
-            file = self._readers.setdefault(number, file)
+            opened = self._readers.setdefault(number, Opened(file, cached, direct))
             while len(self._readers) > MAX_OPEN:
                 self._readers.popitem(last=False)
-        return file
+        return opened
 
     @property
     def may_tell_cached(self) -> bool:
@@ -198,11 +235,10 @@ class SegmentFiles:
 
         Errors, I/O: as :meth:`reader`.
         """
-        file = self.reader(number)
-        if isinstance(file, CachedReads) and file.tells_cached:
-            return file
-        self._tells_cached = False
-        return None
+        opened = self.peek(number) or self._open(number)
+        if opened.cached is None:
+            self._tells_cached = False
+        return opened.cached
 
     def _open_reader(self, path: str) -> Readable:
         """A segment opened the way it is to be read."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from lsmkv.base.columns import U8
 from lsmkv_tensor.runtime.attempts import AttemptPool
+from lsmkv_tensor.vlog.atonce import ByDeadline, Found, When
 from lsmkv_tensor.vlog.cached import LEAST_BYTES, Fetches
 from lsmkv_tensor.vlog.staging import StagingPool
 
@@ -38,6 +39,10 @@ class Deliverer(Protocol):
 
     def count(self, delivered: Sequence[bool], page_bytes: int) -> None:
         """Count what came in time."""
+        ...
+
+    def at_once(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], when: When) -> Found:
+        """What its caller's own thread finds without waiting too long for the device."""
         ...
 
     def fetcher(self, page_bytes: int) -> Fetches | None:
@@ -72,6 +77,24 @@ def read_by(
     """
     if not keys:
         return _NONE
+    size = sum(map(len, targets[0]))
+    verdicts, copied = reader.at_once(keys, targets, ByDeadline(pool, until))
+    left = [i for i, verdict in enumerate(verdicts) if verdict is None]
+    reader.count([bool(verdict) for verdict in verdicts if verdict is not None], size)
+    delivered = [bool(verdict) for verdict in verdicts]
+    if not left:
+        return Hurried(delivered, [], copied)
+    rest = _by_others(reader, pool, staging, [keys[i] for i in left], [targets[i] for i in left], until)
+    for i, flag in zip(left, rest.delivered, strict=True):
+        delivered[i] = flag
+    return Hurried(delivered, [left[i] for i in rest.late], copied + [left[i] for i in rest.copied])
+
+
+def _by_others(
+    reader: Deliverer, pool: AttemptPool, staging: StagingPool, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]],
+    until: float,
+) -> Hurried:  # fmt: skip
+    """Pages that are brought by threads that may be left."""
     size = sum(map(len, targets[0]))
     fetcher = reader.fetcher(size) if size >= LEAST_BYTES else None
     if fetcher is None:

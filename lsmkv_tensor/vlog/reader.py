@@ -21,6 +21,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import RAW, decode, is_known
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
+from lsmkv_tensor.vlog.atonce import AtOnce, Found, NoDeadline, When
 from lsmkv_tensor.vlog.cached import Fetcher
 from lsmkv_tensor.vlog.direct import Readable
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
@@ -28,6 +29,7 @@ from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.pieces import HINT_BYTES, Trouble, Verdict, Want, advise, cut, read_piece
+from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.straight import lines_of, parts_of, read_part
 
 __all__ = ["PageReader", "read_pages"]
@@ -44,16 +46,27 @@ ATTEMPTS = 4
 """Looks at a page whose place keeps changing before it is called a miss."""
 
 
+_NO_DEADLINE = NoDeadline()
+
+
 class PageReader:
     """Delivers pages of one store. Any number of threads."""
 
-    def __init__(self, log: ValueLog, files: SegmentFiles, crew: Crew, breakers: DiskBreakers | None = None) -> None:
+    def __init__(
+        self,
+        log: ValueLog,
+        files: SegmentFiles,
+        crew: Crew,
+        queues: ReadQueues,
+        breakers: DiskBreakers | None = None,
+    ) -> None:
         """``breakers``: of several disks; None: there is one, and its failures are the store's."""
         self._breakers = breakers
         self._log = log
         self._files = files
         self._crew = crew
         self._fetcher = Fetcher(lambda keys: log.valid(log.db.get_many(keys)), files, crew, self._left_alone)
+        self._at_once = AtOnce(log, files, crew, self._left_alone, queues)
         self._count_lock = Lock()
 
     def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
@@ -63,9 +76,13 @@ class PageReader:
 
         I/O: one batched index lookup; one read per piece of neighbouring pages.
         """
-        delivered = self.deliver(keys, targets)
+        delivered = self.read(keys, targets)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
+
+    def at_once(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], when: When) -> Found:
+        """What the caller's own thread finds by a deadline (:mod:`lsmkv_tensor.vlog.atonce`)."""
+        return self._at_once.by(keys, targets, when)
 
     def fetcher(self, _: int) -> Fetcher | None:
         """What brings pages, of whatever size, in time without a copy; None where that cannot be. I/O: none."""
@@ -74,10 +91,29 @@ class PageReader:
     knows_all = True
     """A page that its index does not know is nowhere."""
 
-    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
-        """As :meth:`get_into`, without counting hits and misses: what is delivered here may come too late for its caller."""
-        delivered = [False] * len(keys)
+    def read(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """As :meth:`get_into`, without counting hits and misses."""
         values = self._log.db.get_many(keys)
+        if not self._at_once.able:
+            return self._deliver(keys, values, targets)
+        verdicts = self._at_once.read(keys, values, targets, _NO_DEADLINE).verdicts
+        delivered = [bool(verdict) for verdict in verdicts]
+        if None in verdicts:
+            left = [i for i, verdict in enumerate(verdicts) if verdict is None]
+            rest = self._deliver([keys[i] for i in left], [values[i] for i in left], [targets[i] for i in left])
+            for i, flag in zip(left, rest, strict=True):
+                delivered[i] = flag
+        return delivered
+
+    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+        """As :meth:`read`, of pages that were not to be had at once; what is delivered here may come too late for its caller."""
+        return self._deliver(keys, self._log.db.get_many(keys), targets)
+
+    def _deliver(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], targets: Sequence[Sequence[memoryview]]
+    ) -> list[bool]:
+        """Pages with these index values, as the kernel reads files."""
+        delivered = [False] * len(keys)
         positions = self._straight(keys, values, targets, delivered)
         places = self._log.valid([values[i] for i in positions]) if positions else []
         gone_at: dict[int, Place] = {}

@@ -19,7 +19,9 @@ KEEP_BYTES = 64 << 20
 class StagingPool:
     """Aligned buffers by size. Any thread may call anything."""
 
-    def __init__(self, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(self, keep_bytes: int = KEEP_BYTES, *, huge: bool = False) -> None:
+        """``huge``: as of :class:`~lsmkv_tensor.vlog.bounce.AlignedBuffer`."""
+        self._huge = huge
         self._lock = Lock()
         self._free: dict[int, list[AlignedBuffer]] = {}
         self._keep = keep_bytes
@@ -35,7 +37,7 @@ class StagingPool:
             if free:
                 self.kept_bytes -= size
                 return free.pop()
-        return AlignedBuffer(size)
+        return AlignedBuffer(size, huge=self._huge)
 
     def give(self, buffer: AlignedBuffer) -> None:
         """Take a buffer back that nobody looks at any more."""

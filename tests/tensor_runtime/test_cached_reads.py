@@ -30,6 +30,11 @@ class CachingWorld(FaultyWorld):
         sizes = {"segment_bytes": SEGMENT, "capacity_bytes": INDEX + 8192 + 6 * SEGMENT}
         return super().options(**(sizes | changes))
 
+    def let_go(self):
+        """Empty the page cache."""
+        for data in self.fs.inner._tree.files("/"):
+            data.cached.clear()
+
     def get(self, ns, ids, **when):
         """What came in time, and which pages were copied; every byte of them is compared."""
         ids, copied = list(ids), set()
@@ -99,6 +104,7 @@ def test_what_the_page_cache_let_go_of_is_copied(world):
     world.fs.add(FailOp("preadv_cached", errno=errno.EIO))
     assert world.get(ns, range(6), deadline_s=5)[:2] == (set(range(6)), set(range(6)))
     world.fs.clear()
+    world.let_go()
     world.fs.add(FailOp("fetch"))
     assert world.get(ns, range(6), deadline_s=5)[:2] == (set(range(6)), set(range(6)))
     assert world.store.stats().read_errors == 0

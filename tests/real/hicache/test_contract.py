@@ -131,16 +131,19 @@ def test_a_second_server_on_one_path_starts_and_reads(make):
 
 
 def test_pages_go_straight_into_the_host_pool(make):
-    """One copy into the queue of puts; none on the way back, where the page cache can be asked."""
+    """One copy into the queue of puts; on the way back one the first time, and none where the page cache can be asked."""
     pool = host_pool("page_first", pages=64, seed=1, layers=16, heads=4, width=64, page_size=16)
     backend = make.lsmkv(pool)
     assert all(backend.batch_set_v1(keys(range(32)), slots(range(32), 16)))
     assert backend.meter.copied_pages == 32
     backend.holding.store.sync()
-    assert all(backend.batch_get_v1(keys(range(32)), slots(range(32, 64), 16)))
-    assert torch.equal(pool.get_data_page(32 * 16), pool.get_data_page(0))
+    for _ in range(3):
+        before = backend.meter.copied_pages
+        pool.get_data_page(32 * 16).zero_()
+        assert all(backend.batch_get_v1(keys(range(32)), slots(range(32, 64), 16)))
+        assert torch.equal(pool.get_data_page(32 * 16), pool.get_data_page(0))
     if backend.holding.store._files.may_tell_cached:
-        assert backend.meter.copied_pages == 32
+        assert backend.meter.copied_pages == before
     assert backend.meter.errors == {}
 
 

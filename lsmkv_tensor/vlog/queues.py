@@ -1,0 +1,137 @@
+"""Queues of reads, lent to one call at a time, and which places were read past the page cache lately.
+
+A call that leaves at its deadline leaves its queue too, with the memory that the device may still write to. Neither is used by
+anybody until the last of its reads has ended; then the next call that looks has both. How many may have been left is bounded.
+"""
+
+from __future__ import annotations
+
+from lsmkv.env.fs import FileSystem, QueuedReads, ReadQueue
+from lsmkv.env.sync import Lock
+from lsmkv_tensor.vlog.bounce import AlignedBuffer
+from lsmkv_tensor.vlog.staging import StagingPool
+
+__all__ = ["DEPTH", "MAX_LEFT", "FirstReads", "ReadQueues"]
+
+DEPTH = 16
+"""Reads of a call under way at a time."""
+
+MAX_QUEUES = 16
+"""Queues kept while nobody uses them."""
+
+KEEP_BYTES = 16 << 20
+"""Memory kept while nobody uses it."""
+
+MAX_LEFT = 8
+"""Calls whose reads go on after they left, beyond which none begins any."""
+
+GRANULE = 16
+"""A place is so many bits of an offset: 64 KiB."""
+
+
+class ReadQueues:
+    """The queues of one store. Any thread may call anything."""
+
+    def __init__(self, fs: FileSystem) -> None:
+        self._fs = fs if isinstance(fs, QueuedReads) else None
+        self.staging = StagingPool(KEEP_BYTES, huge=True)
+        """Memory that reads land in."""
+        self._lock = Lock()
+        self._idle: list[ReadQueue] = []
+        self._hanging: list[tuple[ReadQueue, AlignedBuffer]] = []
+
+    @property
+    def left(self) -> int:
+        """Calls that left and whose reads have not ended."""
+        if self._hanging:
+            self._reap()
+        return len(self._hanging)
+
+    @property
+    def usable(self) -> bool:
+        """Whether there were queues to be had so far."""
+        return self._fs is not None
+
+    @property
+    def heeds_hurry(self) -> bool:
+        """Whether a thread in a hurry gets an answer at once, whatever the device does."""
+        return self._fs is not None and self._fs.heeds_hurry
+
+    def take(self) -> ReadQueue | None:
+        """A queue; :meth:`give` it back or :meth:`leave` it. None: there is none, or too many were left."""
+        if self._fs is None or self.left >= MAX_LEFT:
+            return None
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        queue = self._fs.read_queue(DEPTH)
+        if queue is None and not self._hanging:
+            self._fs = None
+        return queue
+
+    def give(self, queue: ReadQueue) -> None:
+        """Take back a queue whose reads have ended."""
+        with self._lock:
+            if len(self._idle) < MAX_QUEUES:
+                self._idle.append(queue)
+                return
+        queue.close()
+
+    def leave(self, queue: ReadQueue, memory: AlignedBuffer) -> None:
+        """Its caller goes, with reads under way that write to this memory."""
+        with self._lock:
+            self._hanging.append((queue, memory))
+
+    def _reap(self) -> None:
+        """Take back what has ended since."""
+        with self._lock:
+            hanging, self._hanging = self._hanging, []
+            ended: list[tuple[ReadQueue, AlignedBuffer]] = []
+            for queue, memory in hanging:
+                queue.ended(0, 0.0)
+                (self._hanging if queue.waiting else ended).append((queue, memory))
+        for queue, memory in ended:
+            self.staging.give(memory)
+            self.give(queue)
+
+    def close(self) -> None:
+        """Let go of every queue; reads under way end whenever the disk lets them, in memory that is nobody's then."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for queue in idle:
+            queue.close()
+
+    def forked(self) -> None:
+        """In a forked child: the queues are the parent's. Takes no lock."""
+        self._lock = Lock()
+        self._fs = None
+        self._idle, self._hanging = [], []
+        self.staging.forked()
+
+
+class FirstReads:
+    """Which reads are the first of their place, as far as is remembered: a bit for 64 KiB of each segment.
+
+    What is read once is most often not read again before it has left every cache, and read fastest past the page cache. What is
+    read again may be read a third time, so the second read leaves it there; when it has gone from there it begins anew.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, int]] = {}  # segment -> generation, bits
+
+    def due(self, segment: int, generation: int, offset: int, size: int, *, begin_anew: bool) -> bool:
+        """Whether this is the first read of a place that the page cache does not hold; it is noted.
+
+        ``begin_anew``: after the second read the next is a first one again.
+        """
+        first = offset >> GRANULE
+        mask = ((1 << ((offset + size - 1 >> GRANULE) - first + 1)) - 1) << first
+        known, bits = self._seen.get(segment, (generation, 0))
+        if known != generation:
+            bits = 0
+        if (bits & mask).bit_count() * 2 <= mask.bit_count():  # neighbours share a place with it
+            self._seen[segment] = generation, bits | mask
+            return True
+        if begin_anew:
+            self._seen[segment] = generation, bits & ~mask
+        return False

@@ -1,0 +1,262 @@
+"""Pages that no cache holds are read past the page cache, in a queue that the caller may leave; every byte of them is checked."""
+
+from __future__ import annotations
+
+import errno
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
+from lsmkv_tensor.vlog import past, queues
+from tests.tensor_pages.conftest import INDEX
+from tests.tensor_runtime.conftest import Call, FaultyWorld
+
+SIZE = 70_000
+SEGMENT = 2 << 20
+CANARY = 0xA5
+
+
+class QueueingWorld(FaultyWorld):
+    """A world whose disk has a page cache that can be asked, and queues of reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.fs = FaultFileSystem(MemoryFileSystem(page_cache=True, queues=True))
+
+    def options(self, **changes):
+        sizes = {"segment_bytes": SEGMENT, "capacity_bytes": INDEX + 8192 + 6 * SEGMENT}
+        return super().options(**(sizes | changes))
+
+    def filled(self, ids, size=SIZE, **options):
+        ns = self.open(**options).namespace({"m": 1}, size)
+        self.put(ns, ids)
+        return ns
+
+    def get(self, ns, ids, size=SIZE, **when):
+        """What came, which pages came through memory of the store, and the caller's memory; every byte is compared."""
+        ids, copied = list(ids), set()
+        out = np.full((len(ids), size), CANARY, np.uint8)
+        flags = ns.get_into(self.keys(ids), out, copied=copied, **when)
+        for at, flag in enumerate(flags):
+            if flag:
+                assert out[at].tobytes() == self.page(ids[at], size)
+        return {i for i, flag in zip(ids, flags, strict=True) if flag}, {ids[at] for at in copied}, out
+
+    def let_go(self):
+        """Empty the page cache."""
+        for data in self.fs.inner._tree.files("/"):
+            data.cached.clear()
+
+    def begun(self, call):
+        """How many reads a call begins in queues."""
+        rule = self.fs.add(FlipByte(1 << 60, path="*.seg"))
+        queued = self.fs.add(Hang("queued", path="*.seg"))
+        queued.event.set()
+        call()
+        self.fs.remove(rule)
+        hits = self.fs.hits(queued)
+        self.fs.remove(queued)
+        return hits
+
+
+@pytest.fixture
+def world():
+    found = QueueingWorld()
+    yield found
+    found.fs.clear()
+    found.store.close()
+
+
+def test_pages_that_no_cache_holds_are_read_past_it_and_leave_nothing_there(world):
+    ns = world.filled(range(9))
+    assert world.begun(lambda: world.get(ns, [*range(9), 20], deadline_s=5)) == 2
+    assert not any(data.cached for data in world.fs.inner._tree.files("/vlog"))
+    stats = world.store.stats()
+    assert (stats.hits, stats.misses, stats.late_pages, stats.read_bytes, stats.hanging_reads) == (9, 1, 0, 9 * SIZE, 0)
+    memory = world.store._services.queues.staging
+    assert memory.lent_bytes == 0
+
+
+def test_no_thread_is_called(world):
+    ns = world.filled(range(9))
+    world.get(ns, range(9), deadline_s=5)
+    assert world.store._services.attempts._threads <= 1  # it opened the segment
+    world.store._services.attempts.stop(60)
+    assert world.get(ns, range(3), deadline_s=5)[0] == set()  # read lately: a thread would be called
+    assert world.get(ns, range(5, 9), deadline_s=5)[0] == set()
+    world.let_go()
+    assert world.get(ns, range(3), deadline_s=5)[0] == {0, 1, 2}  # as if for the first time
+
+
+def test_the_second_read_of_a_place_leaves_it_in_the_page_cache_and_the_third_is_from_there(world):
+    ns = world.filled(range(8))
+    calls = [world.begun(lambda: world.get(ns, range(8), deadline_s=5)) for _ in range(4)]
+    assert calls == [2, 0, 0, 0]
+    assert world.get(ns, range(8), deadline_s=5)[1] == set()
+    world.let_go()
+    assert [world.begun(lambda: world.get(ns, range(8), deadline_s=5)) for _ in range(3)] == [2, 0, 0]
+
+
+def test_without_a_deadline_too(world):
+    ns = world.filled(range(9))
+    assert world.begun(lambda: world.get(ns, range(9))) == 2
+    assert world.begun(lambda: world.get(ns, range(9))) == 0
+
+
+@pytest.mark.parametrize("deadline", [None, 5])
+@pytest.mark.parametrize("size", [5000, SIZE])
+def test_small_pages_are_in_the_page_cache_after_two_reads_too(world, size, deadline):
+    """The thread that read them the second time took that for a first read."""
+    ns = world.filled([1], size)
+    assert [world.begun(lambda: world.get(ns, [1], size, deadline_s=deadline)) for _ in range(2)] == [1, 0]
+
+
+@pytest.mark.parametrize("size", [3 * past.SLOT_BYTES + 777, past.SLOT_BYTES, 5000, 1])
+def test_pages_of_any_size_and_spans_of_any_size(world, size):
+    ns = world.filled(range(2), size, segment_bytes=8 << 20, capacity_bytes=INDEX + 8192 + (24 << 20))
+    assert world.begun(lambda: world.get(ns, range(2), size, deadline_s=5)) >= 1
+    world.store.close()
+    ns = world.open(segment_bytes=8 << 20, capacity_bytes=INDEX + 8192 + (24 << 20)).namespace({"m": 1}, size)
+    parts = [[bytearray(size // 3), bytearray(0), bytearray(size - size // 3)] for _ in range(2)]
+    assert ns.get_into(world.keys(range(2)), parts, 5) == [True] * 2
+    assert [b"".join(page) for page in parts] == world.pages(range(2), size)
+
+
+def test_a_read_that_hangs_is_late_and_its_memory_is_nobodys_until_it_ends(world):
+    ns = world.filled(range(20))
+    rule = world.fs.add(Hang("queued", path="*.seg", nth=2, times=1))
+    call = Call(lambda: world.get(ns, range(20), deadline_s=9))
+    assert rule.reached.wait(60)
+    world.clock.advance(10)
+    got, copied, out = call.result()
+    assert got == copied == set(range(7))  # the first read brought so many
+    assert (out[7:] == CANARY).all()
+    stats, memory = world.store.stats(), world.store._services.queues.staging
+    assert (stats.hits, stats.late_pages, stats.hanging_reads) == (7, 13, 1)
+    held = memory.lent_bytes
+    assert held
+    assert world.store.health().reasons == ("1 reads hang",)
+    world.let_go()
+    assert world.get(ns, range(20), deadline_s=900)[0] == set(range(20))
+    assert memory.lent_bytes == held
+    rule.event.set()
+    assert world.store.stats().hanging_reads == 0
+    assert memory.lent_bytes == 0
+    assert (out[7:] == CANARY).all()
+
+
+def test_calls_that_were_left_are_bounded(world):
+    ns = world.filled(range(2))
+    rules = []
+    for _ in range(queues.MAX_LEFT):
+        world.fs.clear()
+        world.let_go()
+        world.store._reader._at_once._first = queues.FirstReads()
+        rules.append(world.fs.add(Hang("queued", path="*.seg", times=1)))
+        call = Call(lambda: world.get(ns, range(2), deadline_s=9))
+        assert rules[-1].reached.wait(60)
+        world.clock.advance(10)
+        assert call.result()[0] == set()
+    world.fs.clear()
+    world.store._reader._at_once._first = queues.FirstReads()
+    assert world.begun(lambda: world.get(ns, range(2))) == 0
+    for rule in rules:
+        rule.event.set()
+    assert world.store.stats().hanging_reads == 0
+
+
+def test_reads_that_fail_are_made_in_another_way(world):
+    ns = world.filled(range(9))
+    world.fs.add(FailOp("queued", errno=errno.EAGAIN, path="*.seg"))
+    assert world.get(ns, range(9), deadline_s=5)[0] == set(range(9))
+    assert world.store.stats().read_errors == 0
+
+
+def test_a_page_that_is_wrong_on_the_disk_is_a_miss(world):
+    ns = world.filled(range(9))
+    place = world.store._log.current_places(ns.index_keys(world.keys([2])))[0]
+    world.fs.add(FlipByte(place.offset + 100, path="*.seg", times=1))
+    assert world.get(ns, range(9), deadline_s=5)[0] == set(range(9))
+    world.fs.clear()
+    world.let_go()
+    world.fs.add(FlipByte(place.offset + 100, path="*.seg"))
+    assert world.get(ns, range(9), deadline_s=5)[0] == {0, 1, *range(3, 9)}
+    assert (world.store.stats().corrupt_pages, world.store.stats().misses) == (1, 1)
+
+
+def test_a_large_page_of_which_a_part_is_wrong_is_a_miss(world):
+    size = 3 * past.SLOT_BYTES
+    ns = world.filled([1], size, segment_bytes=8 << 20, capacity_bytes=INDEX + 8192 + (24 << 20))
+    place = world.store._log.current_places(ns.index_keys(world.keys([1])))[0]
+    world.fs.add(FlipByte(place.offset + past.SLOT_BYTES + 5, path="*.seg"))
+    assert world.get(ns, [1], size, deadline_s=5)[0] == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "begun"),
+    [({"direct_io": "off"}, [0, 0]), ({"direct_io": "always"}, [2, 2]), ({"keep_cached": False}, [2, 2])],
+)
+def test_what_the_store_was_told_of_the_page_cache(world, options, begun):
+    ns = world.filled(range(9), **options)
+    assert [world.begun(lambda: world.get(ns, range(9), deadline_s=5)) for _ in range(2)] == begun
+
+
+def test_an_index_in_memory_is_asked_by_the_caller_and_one_that_hangs_by_a_thread(world):
+    ns = world.filled(range(4))
+    world.store.close()
+    ns = world.open(block_cache_bytes=0).namespace({"m": 1}, SIZE)
+    assert world.get(ns, range(2), deadline_s=9)[0] == {0, 1}
+    world.let_go()
+    rule = world.fs.add(Hang("pread", path="*.sst"))
+    call = Call(lambda: world.get(ns, range(4), deadline_s=9))
+    assert rule.reached.wait(60)
+    world.clock.advance(10)
+    assert call.result()[0] == set()
+    rule.event.set()
+    assert world.store._services.attempts.stop(60) == 0
+    world.fs.remove(rule)
+    world.let_go()
+    world.fs.add(FailOp("pread", path="*.sst"))
+    assert world.get(ns, range(4), deadline_s=9)[0] == set()
+
+
+def test_a_first_read_is_one_until_most_of_its_place_was_read():
+    first = queues.FirstReads()
+    page = 1 << queues.GRANULE
+    assert first.due(1, 1, page // 2, 4 * page, begin_anew=True)
+    assert first.due(1, 1, page // 2 + 4 * page, 4 * page, begin_anew=True)  # its neighbour
+    assert first.due(2, 1, page // 2, 4 * page, begin_anew=True)
+    assert not first.due(1, 1, page // 2, 4 * page, begin_anew=False)
+    assert not first.due(1, 1, page // 2, 4 * page, begin_anew=True)
+    assert first.due(1, 1, page // 2, 4 * page, begin_anew=True)
+    assert first.due(1, 2, page // 2, 4 * page, begin_anew=True)  # another generation
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 11), unique=True, min_size=1, max_size=12), min_size=1, max_size=4),
+    st.sets(st.integers(0, 200)),
+    st.sampled_from([None, 5]),
+    st.integers(1, 6),
+)
+def test_whatever_the_page_cache_holds_the_same_pages_come(calls, gone, deadline, slots):
+    """Blocks of the page cache go between calls and within them, and reads are of few pages or many."""
+    world = QueueingWorld()
+    ns = world.filled(range(8))
+    inner = world.fs.inner
+
+    def forget(op, path):
+        if op in ("preadv_cached", "preadv") and path.endswith(".seg"):
+            inner._tree.file(path).cached.difference_update(gone)
+
+    inner.on_op = forget
+    slot_bytes, past.SLOT_BYTES = past.SLOT_BYTES, slots * 20480
+    try:
+        for ids in calls:
+            assert world.get(ns, ids, deadline_s=deadline)[0] == {i for i in ids if i < 8}
+    finally:
+        past.SLOT_BYTES = slot_bytes
+        inner.on_op = None
+        world.store.close()
