@@ -56,6 +56,7 @@ class Reading(ABC):
         """The values of many keys, None where absent; much cheaper a key than ``get``, above all for neighbours.
 
         Single gets keep rows of a block instead of the block; for more than a few neighbours in it that block is read again.
+        Neighbours whose blocks are not all cached are read with one call, cached ones with the others.
 
         I/O: each block that may hold one of the keys at most once; none for keys in memory; none for cached blocks.
         """

@@ -41,7 +41,7 @@ def find_many(
     I/O: each block that may hold one of the keys is read once per run.
     """
     covers = state.ranges.covers(keys, seq) if state.ranges is not None else None
-    found = _in_memory(state, keys, seq, covers)
+    found = _in_memory(state, keys, seq, covers) if state.imms or state.mem.newest else None
     if covers is not None:
         found = settle_covered(state, tables, keys, seq, covers, found)
     elif found is None and seq == MAX_SEQ and (found := _side_by_side(state, tables, keys, longest)) is not None:
@@ -60,8 +60,6 @@ def find_many(
 def _in_memory(state: ReadState, keys: Sequence[bytes], seq: int, covers: Sequence[int] | None) -> list[Value] | None:
     """What the memtables say of each key, newest first, False where nothing; None if they hold none of them."""
     found: list[Value] | None = None
-    if not state.imms and not state.mem.newest:
-        return found
     for mem in (state.mem, *(imm.mem for imm in state.imms)):
         if not mem.newest:
             continue
@@ -87,7 +85,10 @@ def _side_by_side(state: ReadState, tables: TableCache, keys: Sequence[bytes], l
     i = bisect_left(run.lasts, keys[-1])
     if i == len(run.lasts) or run.firsts[i] > keys[0] or (longest or max(map(len, keys))) > len(keys[0]):
         return None
-    return neighbours(tables.get(run.numbers[i]), keys)
+    reader = run.readers[i]
+    if reader is None or tables.crowded:
+        reader = run.readers[i] = tables.get(run.numbers[i])
+    return neighbours(reader, keys)
 
 
 def _in_tables(state: ReadState, tables: TableCache, keys: Sequence[bytes], seq: int, bare: bool) -> list[Value]:

@@ -32,9 +32,10 @@ GROW_EVERY = 64
 LOOK_EVERY = 4
 """Of the blocks that neighbours miss, one in so many is held while there is room: to ask costs a part of what it saves."""
 
-HOLD_EVERY = 32
+HOLD_EVERY = 256
 """... and one in so many may be held in a full cache: making a block and
-evicting for it costs ten times what it saves the next batch, unless that had to ask the disk."""
+evicting for it costs ten times what it saves the next batch, unless that had to ask the disk. (One in 32 was a tenth of a
+batch of 128 values of 256 bytes.)"""
 
 
 Look: TypeAlias = tuple[bytes, Layout | None, int, Block | None]

@@ -28,6 +28,9 @@ WORTH = 3
 """A shared prefix is split off if it is at least one WORTH-th of the block's first key: less saves few bytes, and
 putting keys together again is a quarter of a scan's work."""
 
+WORTH_OF_BLOCK = 8
+"""... and if that saves at least one WORTH_OF_BLOCK-th of keys and values: beside values of 256 bytes it saves a twentieth."""
+
 
 def cut(columns: Columns, block_bytes: int) -> list[int]:
     """Where blocks begin and end: 0, then every end of a full block (what follows the last one is not full yet).
@@ -60,7 +63,7 @@ def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
     starts = np.array(bounds[:-1])
     tags = _tag_parts(columns.tags[: bounds[-1]], bounds, starts)
     flags = _flags(columns, bounds, starts)
-    prefixes = _prefixes(keys, bounds)
+    prefixes = _prefixes(keys, values, bounds)
     raw_values = memoryview(np.ascontiguousarray(values.data))
     for b, (start, stop) in enumerate(pairwise(bounds)):
         low, tag_width, tag_part = tags[b]
@@ -116,20 +119,28 @@ def _tag_widths(spread: NDArray[np.uint64]) -> list[int]:
     return widths.tolist()
 
 
-def _prefixes(keys: ByteColumn, bounds: list[int]) -> list[int]:
+def _prefixes(keys: ByteColumn, values: ByteColumn, bounds: list[int]) -> list[int]:
     """Length of the prefix to store once for each block: what all its keys share, if that is worth it, else 0.
 
     First and last key decide: they are sorted.
     """
+    at = np.array(bounds)
+    shared, first = _shared(keys, bounds)
+    sizes = np.diff(keys.offsets[at] + values.offsets[at])
+    worth = (shared * WORTH >= first) & (shared * np.diff(at) * WORTH_OF_BLOCK >= sizes)
+    found: list[int] = np.where(worth, shared, 0).tolist()
+    return found
+
+
+def _shared(keys: ByteColumn, bounds: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64] | int]:
+    """How many bytes the first and the last key of each block begin with alike, and the length of the first."""
     if keys.width > 0:
         rows = keys.span().reshape(len(keys), keys.width)
         differ = rows[bounds[:-1]] != rows[np.array(bounds[1:]) - 1]
-        shared = np.where(differ.any(axis=1), differ.argmax(axis=1), keys.width)
-        found: list[int] = np.where(shared * WORTH >= keys.width, shared, 0).tolist()
-        return found
+        return np.where(differ.any(axis=1), differ.argmax(axis=1), keys.width), keys.width
     firsts = [keys[a] for a in bounds[:-1]]
     skips = [common_prefix(first, keys[b - 1]) for first, b in zip(firsts, bounds[1:], strict=True)]
-    return [skip if skip * WORTH >= len(first) else 0 for first, skip in zip(firsts, skips, strict=True)]
+    return np.array(skips, np.int64), np.array(list(map(len, firsts)), np.int64)
 
 
 def _key_parts(keys: ByteColumn, start: int, stop: int, skip: int) -> tuple[bytes, int, bytes, bytes]:

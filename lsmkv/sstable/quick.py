@@ -104,9 +104,10 @@ def values_of(payload: bytes, layout: Layout, joined: bytes, row: int, start: in
     return cutter(each, n)(payload, values + row * each) if each else (b"",) * n
 
 
-def joined_rows(payload: bytes, layout: Layout, row: int, n: int) -> bytes:
-    """The keys of ``n`` rows from ``row`` on, end to end."""
+def joined_rows(payload: bytes, layout: Layout, row: int, n: int, start: int = 0) -> bytes:
+    """The keys of ``n`` rows from ``row`` on, end to end. The block begins at byte ``start``."""
     low, _, width, _, skip = layout
+    low += start
     at = low + row * width
     if not skip or not n:
         return payload[at : at + n * width]

@@ -29,6 +29,7 @@ from lsmkv.sstable.layout import (
     open_frame,
     parse_footer,
 )
+from lsmkv.sstable.patterns import Kinds
 from lsmkv.sstable.quick import Layout, Value, value_in
 from lsmkv.version.shape import TableMeta
 
@@ -113,6 +114,8 @@ class TableFile:
         """Of the frames that were checked and are used as they are, the digest of all of each; 0: of the others."""
         self.layouts: list[Layout | None] = [None] * len(self.fences)
         """Where things are in the frames that were checked and are used as they are."""
+        self.kinds = Kinds(len(self.fences))
+        """The same for many blocks at once."""
         self._largest_block = 2 * self.properties.block_bytes + LARGEST_ENTRY
 
     def _read(self, start: int, stop: int) -> bytes:
@@ -219,6 +222,8 @@ class TableFile:
         if block.payload is data:
             self.layouts[index] = block.layout
             self.sums[index] = xxh3_64_intdigest(data)
+            if block.layout is not None and not (index and block.key(0) == self.fences[index - 1]):
+                self.kinds.know(index, block.layout)
 
     def from_payload(self, index: int, payload: bytes, start: int) -> Block:
         """The block that :meth:`frame` gave the payload and its start of."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lsmkv.base.counters import Counters
 from lsmkv.cache.blockcache import BlockCache
 from lsmkv.errors import CorruptionError
+from lsmkv.sstable.patterns import MOST_BLOCKS, MOST_ROWS, NARROW, Kinds
 from lsmkv.sstable.reader import TableReader
 from lsmkv.sstable.straight import answer
 from lsmkv.sstable.values import neighbours
@@ -21,6 +22,9 @@ KEYS = sorted({random.Random(i).randbytes(6) for i in range(400)})
 """Without a common prefix, so that blocks can be alike."""
 
 VALUES = {key: b"value" + key for key in KEYS}
+
+GROUPED = [b"group %02d/" % (i // 16) + key for i, key in enumerate(KEYS)]
+"""With a prefix that is kept apart in blocks that lie inside a group, if values are short."""
 
 ROUND_TRIPS = settings(max_examples=300, deadline=None)
 
@@ -87,9 +91,15 @@ def twisted(keys: list[bytes], how: str, at: int, other: bytes) -> list[bytes]:
     st.lists(st.sampled_from(KEYS), max_size=8),
     st.sampled_from([None, 0, 4096, 1 << 20]),
     st.booleans(),
+    st.booleans(),
+    st.sampled_from([1, NARROW, NARROW + 1, 256]),
 )
-def test_any_batch_is_answered_as_key_by_key_or_not_at_all(tables, first, n, how, where, other, block_bytes, again, room, odd):
-    newest = {key: (7 + i % 2, VALUES[key]) for i, key in enumerate(KEYS)}
+def test_any_batch_is_answered_as_key_by_key_or_not_at_all(
+    tables, first, n, how, where, other, block_bytes, again, room, odd, grouped, value_bytes
+):
+    names = GROUPED if grouped else KEYS
+    other, again = names[KEYS.index(other)], [names[KEYS.index(key)] for key in again]
+    newest = {key: (7 + i % 2, (key * 64)[-value_bytes:]) for i, key in enumerate(names)}
     if odd:  # a value of another width
         newest[other] = (7, b"odd")
     entries = sorted(
@@ -97,7 +107,7 @@ def test_any_batch_is_answered_as_key_by_key_or_not_at_all(tables, first, n, how
     )
     fs, _ = tables.build(entries, block_bytes=block_bytes)
     table = known(tables, fs, None if room is None else BlockCache(room))
-    keys = twisted(KEYS[first : first + n], how, int(where * n), other)
+    keys = twisted(names[first : first + n], how, int(where * n), other)
     want = [newest[key][1] if key in newest else False for key in keys]
     for _ in range(3):
         if max(map(len, keys)) <= len(keys[0]):
@@ -154,3 +164,82 @@ def test_keys_that_lie_between_the_keys_are_absent(tables):
     table = known(tables, fs)
     assert straight(table, keys[4:30]) == [b"v" + key for key in keys[4:30]]
     assert straight(table, [bytes((2 * i + 1, 2 * i + 2)) for i in range(4, 30)]) is None  # the same bytes, end to end
+
+
+@pytest.mark.parametrize("value_bytes", [20, 256])
+@pytest.mark.parametrize("names", [KEYS, GROUPED])
+def test_most_batches_are_answered_so_whatever_keys_and_values_are_like(tables, names, value_bytes):
+    values = {key: (key * 64)[:value_bytes] for key in names}
+    fs, _ = tables.build([(key, 1, values[key]) for key in names], block_bytes=1024)
+    table = known(tables, fs)
+    assert None not in table.file.layouts
+    kept_apart = any(layout[4] for layout in table.file.layouts if layout is not None)
+    assert kept_apart == (names is GROUPED and value_bytes == 20)  # a prefix, where that saves much
+    for first in range(len(names) - 100):
+        for n in (3, 60, 100):
+            keys = names[first : first + n]
+            assert straight(table, keys) == [values[key] for key in keys]
+    assert table.counters.unfiltered_reads == 0
+
+
+def test_blocks_that_are_held_are_read_with_those_between_them(tables):
+    fs, _ = tables.build([(key, 1, VALUES[key]) for key in KEYS], block_bytes=512)
+    table = known(tables, fs, BlockCache(1 << 20))
+    keys = KEYS[40:140]
+    held = [b for b, fence in enumerate(table.fences) if keys[0] <= fence < keys[-1]][::2]
+    for block in held:
+        table.hold_block(block, table.file.frame(block)[0], 16)
+    kept = list(table.cached)
+    before = table.counters.block_reads - table.counters.joined_reads
+    assert neighbours(table, keys) == [VALUES[key] for key in keys]
+    assert table.counters.block_reads - table.counters.joined_reads == before + 1
+    assert all(table.cached[block] is kept[block] for block in held)
+    while None in table.cached[held[0] : held[-1] + 3]:  # while there is room, more of them are held each time
+        assert neighbours(table, keys) == [VALUES[key] for key in keys]
+    before = table.counters.block_reads
+    assert neighbours(table, keys) == [VALUES[key] for key in keys]
+    assert table.counters.block_reads == before
+
+
+LAYOUT = (100, 100 + 6 * 8, 8, 20, 0)
+"""Six rows, keys of 8 bytes, values of 20."""
+
+
+def of(*layouts: tuple[int, int, int, int, int] | None) -> Kinds:
+    """What is known of blocks with these layouts; None: not checked yet."""
+    kinds = Kinds(len(layouts))
+    for index, layout in enumerate(layouts):
+        if layout is not None:
+            kinds.know(index, layout)
+    return kinds
+
+
+def test_blocks_whose_entries_differ_in_width_form_no_pattern():
+    assert of(LAYOUT, LAYOUT).patterns(0, 2, 8) is not None
+    assert of(LAYOUT, LAYOUT).patterns(0, 2, 9) is None
+    assert of(LAYOUT, None).patterns(0, 2, 8) is None
+    assert of(LAYOUT, (100, 154, 9, 20, 0)).patterns(0, 2, 8) is None
+    assert of(LAYOUT, (100, 148, 8, 21, 0)).patterns(0, 2, 8) is None
+    assert of((100, 148, 8, 0, 0)).patterns(0, 1, 8) is None  # no values
+    assert of((100, 148, 6, 20, 2), LAYOUT).patterns(0, 2, 8) is not None
+
+
+def test_patterns_are_bounded():
+    (first, second) = of(*[LAYOUT] * (MOST_BLOCKS + 3)).patterns(0, MOST_BLOCKS + 3, 8) or ()
+    assert (first.blocks, second.blocks) == (MOST_BLOCKS, 3)
+    assert of((100, 100 + 8 * (MOST_ROWS + 1), 8, 20, 0)).patterns(0, 1, 8) is None
+    many = [(100 + i, 148 + i, 8, 20, 0) for i in range(600)]
+    kinds = of(*many)
+    known = [i for i in range(600) if kinds.patterns(i, i + 1, 8)]
+    assert known == list(range(255)), "a number of a layout is one byte"
+    for i in range(250):
+        for j in range(i + 1, min(i + 5, 255)):
+            (pattern,) = kinds.patterns(i, j, 8) or ()
+            assert pattern.frames[-1].stop == sum(values_at + 6 * 20 for _, values_at, *_ in many[i:j])
+
+
+def test_a_block_that_is_known_now_joins_the_pattern():
+    kinds = of(LAYOUT, None, LAYOUT)
+    assert kinds.patterns(0, 3, 8) is None
+    kinds.know(1, LAYOUT)
+    assert kinds.patterns(0, 3, 8) is not None
