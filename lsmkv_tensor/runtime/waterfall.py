@@ -109,6 +109,10 @@ class Fates:
         self._lock = Lock()
 
 
+_NONE: Counter[Cause] = Counter()
+"""Nothing was lost."""
+
+
 class Waterfall:
     """The account of one store. Any thread may call anything."""
 
@@ -155,10 +159,12 @@ class Waterfall:
         self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int, defer: Defer = at_once
     ) -> None:
         """Pages were asked for; ``why`` says what the call itself knows of some that it did not deliver."""
+        if all(flags):
+            self._count("get", len(flags), _NONE, tokens)
+            return
         lost: Counter[Cause] = Counter(why[i] for i, flag in enumerate(flags) if not flag and i in why)
-        if not all(flags):
-            open_ = [key for i, (key, flag) in enumerate(zip(keys, flags, strict=True)) if not flag and i not in why]
-            self._at_once("get", open_, [self.fates.of(key) for key in open_], tokens, defer, lost)
+        open_ = [key for i, (key, flag) in enumerate(zip(keys, flags, strict=True)) if not flag and i not in why]
+        self._at_once("get", open_, [self.fates.of(key) for key in open_], tokens, defer, lost)
         self._count("get", sum(flags), lost, tokens)
 
     def settle(self, losses: Iterable[Loss], *, lagged: bool) -> None:
