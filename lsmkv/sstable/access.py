@@ -38,6 +38,10 @@ evicting for it costs ten times what it saves the next batch, unless that had to
 batch of 128 values of 256 bytes.)"""
 
 
+ASK_EVERY = 8
+"""Of the blocks that scans and probes miss, a full cache is asked about one in so many: to ask takes as long as to check one."""
+
+
 Look: TypeAlias = tuple[bytes, Layout | None, int, Block | None]
 """A checked block as it is in memory: its payload, where things are in it (None: only a Block can tell), where it starts in the
 payload if there is no Block of it yet, and the Block if there is one."""
@@ -86,6 +90,8 @@ class TableAccess:
         """Keys found in a row in blocks that were not cached, up to :data:`SURE`."""
         self.near_left = LOOK_EVERY
         """When batches of neighbours have missed so many more blocks, the cache is asked about the last of them."""
+        self.look_left = 0
+        """When scans have missed so many more blocks in a full cache, it is asked about one."""
         self.row_reads = 0
         """Rows read from the file one by one; every :data:`GROW_EVERY`-th time the whole column is read and held instead."""
 
@@ -122,9 +128,18 @@ class TableAccess:
         payload, layout, at, size = self.file.frame(index)
         counters.block_reads += 1
         counters.block_bytes += size
-        if self.block_tray.wants_block(index, size):
+        self.look_left -= 1
+        if self.look_left <= 0 and self.wants_look(index, size):
             block = self.hold_block(index, payload, at)
         return payload, layout, at, block
+
+    def wants_look(self, index: int, charge: int) -> bool:
+        """Whether to hold a block that a scan or a probe missed, and when to ask again: at once while there is room."""
+        tray = self.block_tray
+        if tray.room(charge):
+            return True
+        self.look_left = ASK_EVERY
+        return tray.wants_block(index, charge)
 
     def wants_near(self, index: int, charge: int) -> bool:
         """Whether to hold a block that a batch of neighbours missed, and when to ask again: soon while there is room."""

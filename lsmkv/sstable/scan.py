@@ -14,7 +14,7 @@ from lsmkv.base.counters import WorkCounters
 from lsmkv.sstable.access import TableAccess
 from lsmkv.sstable.block import Block
 from lsmkv.sstable.decode import Hidden, Pair, to_columns, visible_pairs
-from lsmkv.sstable.quick import pairs_from, row_in, rows_of
+from lsmkv.sstable.quick import pairs_from, row_in
 
 __all__ = ["backward", "everything", "forward"]
 
@@ -45,21 +45,32 @@ def forward(
     while index < table.blocks:
         last = stop is not None and table.fences[index] >= stop
         payload, layout, at, block = table.look(index, table.scans)
-        plain = layout is not None and seq is None and hidden is None and not last
-        low = -1 if layout is None or not plain else 0 if start is None else row_in(payload, layout, start)
-        if layout is not None and low >= 0:  # nothing to leave out, nothing twice: keys and values as they lie
-            block, high = None, rows_of(layout)
-        else:
-            block = block or table.file.from_payload(index, payload, at)
-            low, high = _extent(block, start, stop if last else None)
+        if layout is not None and not last and seq is None and hidden is None:  # plain: nothing to leave out, nothing twice
+            low = 0 if start is None else row_in(payload, layout, start)
+            if low >= 0:
+                start = None
+                keys_at, values_at, width, _, _ = layout
+                high = (values_at - keys_at) // width
+                while low < high:
+                    end = low + left if left < high - low else high
+                    pairs = pairs_from(payload, layout, low, end)
+                    if pairs[0][0] == emitted:
+                        del pairs[0]
+                    if pairs:
+                        yield pairs
+                        emitted = pairs[-1][0]
+                    left -= end - low
+                    if left <= 0:
+                        size = left = 2 * size
+                    low = end
+                index += 1
+                continue
+        block = block or table.file.from_payload(index, payload, at)
+        low, high = _extent(block, start, stop if last else None)
         start = None
         while low < high:
-            end = high if block is not None and block.repeats else min(low + left, high)
-            if block is not None:
-                pairs = visible_pairs(block, low, end, seq, hidden)
-            else:
-                assert layout is not None
-                pairs = pairs_from(payload, layout, low, end)
+            end = high if block.repeats else min(low + left, high)
+            pairs = visible_pairs(block, low, end, seq, hidden)
             if pairs and pairs[0][0] == emitted:
                 del pairs[0]
             if pairs:
