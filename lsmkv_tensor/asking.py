@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
-from lsmkv_tensor.retention.touches import ASK, STORE
+from lsmkv_tensor.knowing import Knowing
+from lsmkv_tensor.retention.touches import ALONE, ASK, STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.waterfall import Cause, Defer, at_once
 from lsmkv_tensor.services import Services
@@ -42,14 +43,17 @@ class Asking:
     _everywhere: Everywhere | None
     _prefix: bytes
     _tokens: int
+    _knowing: Knowing
 
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages are stored, here or at a sibling, or accepted and waiting to be written (not those if ``queued`` is False).
 
         None is if that is not known within the store's ``io_timeout_s``.
 
-        I/O: index blocks, most often cached; a look at siblings on a miss.
+        I/O: index blocks, most often cached; a look at siblings on a miss. None where :meth:`known` says True.
         """
+        if self.known(keys):
+            return np.ones(len(keys), np.bool_)
         index_keys = self.index_keys(keys)
 
         def known() -> NDArray[np.bool_]:
@@ -58,6 +62,10 @@ class Asking:
             return np.zeros(len(keys), np.bool_) if found is None else found
 
         return self._shielded("ask", known, lambda: np.zeros(len(keys), np.bool_))
+
+    def known(self, keys: Sequence[PageKey]) -> bool:
+        """Whether all of these pages are known to be stored, without asking a disk; False: :meth:`contains` knows. I/O: none."""
+        return len(self._knowing.leading(keys)) == len(keys) > 0
 
     def contains_own(self, keys: Sequence[PageKey]) -> NDArray[np.bool_]:
         """Which pages are stored here, whatever waits and whatever siblings hold. I/O: index blocks, most often cached."""
@@ -91,12 +99,20 @@ class Asking:
 
         I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
         """
+        if deadline_s is None and not prefetch:
+            began = self.services.clock.monotonic()
+            first = self._knowing.leading(keys)
+            if len(first) == len(keys) > 0:
+                self.asked(first, began)
+                return len(keys)
+        else:
+            first = ()
         until = self.services.until(deadline_s)
         attempts, fall = self.services.attempts, self.services.waterfall
 
         def ask() -> int:
             """What is asked, on whichever thread."""
-            found = self._asked_prefix(keys)
+            found = self._asked_prefix(keys, len(first))
             if prefetch and found:
                 self._source.prefetch(self.index_keys(keys[:found]))
             return found
@@ -121,6 +137,16 @@ class Asking:
             self._defer,
         )
         return found
+
+    def asked(self, pages: Sequence[bytes], began_s: float, *, alone: bool = False) -> None:
+        """These pages were asked for and are here (28-byte keys, in prefix order): whoever keeps account of that is told.
+
+        ``began_s``: the store's monotonic time at which the call began. ``alone``: its thread asks for many requests, for each
+        once. The sequence is kept. I/O: none.
+        """
+        self._log.touch(ASK, pages, self._prefix, ALONE if alone else None)
+        self.services.waterfall.whole(len(pages), self._tokens)
+        self.services.times.note("ask", self.services.clock.monotonic() - began_s)
 
     # helpers
 
@@ -186,7 +212,10 @@ class Asking:
         that siblings are told of.
         """
         waiting = self.services.puts.holds(index_keys) if queued and self.services.puts is not None else None
+        losses = self._knowing.losses
         stored = self._log.contains(index_keys)
+        if not putting and stored.any():
+            self._knowing.learn([key[4:] for key, flag in zip(index_keys, stored.tolist(), strict=True) if flag], losses)
         if putting and self._log.space.untried and stored.any():
             self._reader.proven([key for key, flag in zip(index_keys, stored.tolist(), strict=True) if flag])
             stored = self._log.contains(index_keys)
@@ -195,20 +224,22 @@ class Asking:
             return there
         return self._everywhere.add_siblings(index_keys, there, putting=putting, touch=touch)
 
-    def _asked_prefix(self, keys: Sequence[PageKey]) -> int:
+    def _asked_prefix(self, keys: Sequence[PageKey], known: int) -> int:
         """As :meth:`_stored_prefix`; retention hears of it."""
-        known = self._stored_prefix(keys)
+        known = self._stored_prefix(keys, known)
         self._log.touch(ASK, page_keys(keys[:known]), self._prefix)
         if self._log.gatekeeper is not None and not self._log.gatekeeper.open:
             self._log.gatekeeper.sighted(self._prefix, page_keys(keys[known:]))
         return known
 
-    def _stored_prefix(self, keys: Sequence[PageKey]) -> int:
-        """How many pages from the first on are here, or at a sibling, without a gap."""
-        known = 0
+    def _stored_prefix(self, keys: Sequence[PageKey], known: int) -> int:
+        """How many pages from the first on are here, or at a sibling, without a gap; the first ``known`` are known to be here."""
         puts = self.services.puts
         if (puts is None or puts.holds(()) is None) and not self._log.may_expire(self._prefix):
-            known = self._log.db.count_leading(PageKeys(keys), prefix=self._prefix)
+            losses, before = self._knowing.losses, known
+            known += self._log.db.count_leading(PageKeys(keys[known:]), prefix=self._prefix)
+            if known > before:
+                self._knowing.learn(keys[before:known], losses)
             if self._everywhere is None or known == len(keys):
                 return known
         return leading(lambda part: self._there(self.index_keys(keys[part]), touch=ASK), len(keys), known)

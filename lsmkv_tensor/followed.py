@@ -166,6 +166,10 @@ class FollowedNamespace(Described):
             found = self.services.attempts.one(lambda: self._reader.contains(page_keys(keys)), until)
             return np.zeros(len(keys), np.bool_) if found is None else found
 
+    def known(self, keys: Sequence[PageKey]) -> bool:  # noqa: ARG002 - as a store's namespace has it
+        """False: what others hold is known by asking them. I/O: none."""
+        return False
+
     def contains_prefix(self, keys: Sequence[PageKey], deadline_s: float | None = None, *, prefetch: bool = False) -> int:
         """How many pages from the first on somebody holds, without a gap; 0 if that is not known by the deadline.
 

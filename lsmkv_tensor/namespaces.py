@@ -17,7 +17,9 @@ from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey
+from lsmkv_tensor.knowing import Knowing
 from lsmkv_tensor.passage import Passage, telling
+from lsmkv_tensor.pinned import Pinned
 from lsmkv_tensor.registry import Described, NamespaceInfo
 from lsmkv_tensor.retention.notify import EvictCallback, Notifier
 from lsmkv_tensor.retention.terms import checked_ttl
@@ -44,7 +46,7 @@ ENCODE_BYTES = 1 << 20
 """Bytes of pages that one thread encodes at a time."""
 
 
-class Namespace(Passage, SmallRecords, Asking, Described):
+class Namespace(Passage, SmallRecords, Asking, Pinned, Described):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -70,6 +72,7 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         self._source = reader if self._everywhere is None else self._everywhere
         self._notifier = notifier
         self._prefix = info.number.to_bytes(4, "big")
+        self._knowing = Knowing(log, gate, self.services.breaker, self._prefix)
         self._tokens = tokens_of(info.fields)
         self._records = number_key(RECORDS, info.number)
 
@@ -207,6 +210,8 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         if isinstance(found, str):
             self.services.waterfall.refused("get", len(keys), found, self._tokens)
             return [False] * len(keys)
+        if not all(found):
+            self._knowing.doubt(index_keys, found)
         self.services.waterfall.pages(index_keys, found, why, self._tokens, self._defer)
         return found
 
@@ -252,25 +257,6 @@ class Namespace(Passage, SmallRecords, Asking, Described):
             self.services.waterfall.fates.note(index_keys, "dropped")
             return self._log.delete(index_keys, [self._records + key for key in records])
 
-    def pin(self, keys: Sequence[PageKey]) -> list[bool]:
-        """Keep pages from being evicted until :meth:`unpin` (once for each time) or the store's close; which are pinned.
-
-        False: the page is absent, or half of the store is pinned already. A pinned page can be deleted, and ends at its time.
-
-        I/O: none; soon after opening a scan of the index.
-        """
-        index_keys = self.index_keys(keys)
-        with self._gate:
-            first = list(dict.fromkeys(index_keys))
-            flags = dict(zip(first, self._log.pin_pages(first), strict=True))
-        return [flags[key] for key in index_keys]
-
-    def unpin(self, keys: Sequence[PageKey]) -> None:
-        """Undo one :meth:`pin` of each of these pages; one that is not pinned (or gone) is passed over."""
-        index_keys = list(dict.fromkeys(self.index_keys(keys)))
-        with self._gate:
-            self._log.unpin_pages(index_keys)
-
     def on_evict(self, callback: EvictCallback) -> None:
         """Call ``callback(keys, sizes)`` whenever pages of this namespace were evicted to make room (not on delete).
 
@@ -284,6 +270,7 @@ class Namespace(Passage, SmallRecords, Asking, Described):
         """Work on these from now on: the store was reopened, no call is inside."""
         self._log = log
         self._reader = reader
+        self._knowing = Knowing(log, self._gate, self.services.breaker, self._prefix, self._knowing)
         self._everywhere = Everywhere.of(self.info, log, reader, self.services.siblings)
         self._source = reader if self._everywhere is None else self._everywhere
 

@@ -85,6 +85,9 @@ class StoreOptions:
     block_cache_bytes: int = 16 << 20
     """Bytes of index blocks kept in memory; half as many again may be taken by what finds keys that lie anywhere (hash columns).
     16 MiB: with it, what a million pages take in memory stays below 150 bytes each."""
+    known_pages: int = 32_768
+    """Pages that are known to be stored, at most: a lookup of these alone reads nothing, and needs no other thread that could be
+    left. About 100 bytes each, 330 where keys are given as text. Beyond that the index is asked. 0: it is asked for each."""
 
     # seams
     fs: FileSystem | None = None
@@ -100,6 +103,7 @@ class StoreOptions:
         """Refuse what cannot work, naming the field."""
         _integer("capacity_bytes", self.capacity_bytes, 1)
         _integer("block_cache_bytes", self.block_cache_bytes, 0)
+        _integer("known_pages", self.known_pages, 0)
         _integer("put_queue_bytes", self.put_queue_bytes, 0)
         _integer("put_queue_pages", self.put_queue_pages, 1)
         if self.gc_bytes_per_s is not None:

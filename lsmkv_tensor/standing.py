@@ -19,6 +19,7 @@ from lsmkv_tensor.registry import Registry
 from lsmkv_tensor.retention import keepsake
 from lsmkv_tensor.retention.gatekeeper import Gatekeeper
 from lsmkv_tensor.retention.keeper import Keeper
+from lsmkv_tensor.retention.known import KnownPages
 from lsmkv_tensor.retention.names import load_eviction
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.protocol import Admission
@@ -90,6 +91,7 @@ class Standing:
         policy = load_eviction(services.options.eviction)(quota.page_bytes)
         self._terms = Terms(db, services.clock, services.options.idle_after_s)
         self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
+        self._keeper.known = KnownPages(services.options.known_pages)
         if earlier is not None:
             self._keeper.take_over(earlier)
         else:

@@ -17,7 +17,7 @@ whoever asks meanwhile is told that nothing is held.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -27,7 +27,7 @@ from lsmkv_tensor.adapters.intime import InTime
 from lsmkv_tensor.adapters.jobs import Jobs
 from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
-from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.namespaces import Namespace, PageKey
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.sharing import Sharing
@@ -56,6 +56,10 @@ class View:
 
     reader: Namespace | FollowedNamespace | None
     writer: Namespace | None
+
+    def knows(self, keys: Sequence[PageKey]) -> bool:
+        """Whether all of these pages are known to be there, without asking a disk. I/O: none."""
+        return self.reader is not None and self.reader.known(keys)
 
 
 @dataclass(slots=True)

@@ -21,11 +21,12 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from lsmkv.env.clock import SystemClock
 from lsmkv_tensor.adapters.jobs import Jobs, Kind
 from lsmkv_tensor.adapters.lmcache.identity import namespace_fields, read_fields
 from lsmkv_tensor.adapters.lmcache.lanes import Lane
 from lsmkv_tensor.adapters.lmcache.listing import listed
-from lsmkv_tensor.adapters.lmcache.moving import Mover
+from lsmkv_tensor.adapters.lmcache.moving import Mover, Unpins, unpin_all
 from lsmkv_tensor.adapters.lmcache.parts import Parts, lmcache_parts
 from lsmkv_tensor.adapters.lmcache.settings import read_settings
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
@@ -82,7 +83,8 @@ class L2Pages:
                 self._tell_listeners,
             )
             self._tally = Tally()
-            self._mover = Mover(self.holding, self._shelves, self._teller, self._tally, self._notify_keys_accessed)
+            clock = settings.options.clock or SystemClock()
+            self._mover = Mover(self.holding, self._shelves, self._teller, self._tally, self._notify_keys_accessed, clock)
             self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
             self._tasks = count()
             self._stores: Lane[Any] = Lane(parts.notifier())
@@ -140,12 +142,27 @@ class L2Pages:
     # asking and loading
 
     def submit_lookup_and_lock_task(self, keys: list[Key], group_layout_descs: Mapping[int, Any]) -> int:
-        """Which objects are there; those are locked. I/O: in the background, as ``Namespace.contains``."""
+        """Which objects are there; those are locked. I/O: in the background, as ``Namespace.contains``.
+
+        What needs no asking is told and locked before this returns.
+        """
         keys, descs, bitmap = list(keys), dict(group_layout_descs or {}), self._parts.bitmap
+        flags = self._tally.guarded("a lookup", lambda: self._mover.lookup_at_once(keys, descs), lambda: [False] * len(keys))
+        rest = [i for i, flag in enumerate(flags) if not flag]
+        if not rest:
+            task = next(self._tasks)
+            self._lookups.finish(task, bitmap(flags))
+            return task
         asked: list[tuple[Shelf, list[bytes]]] = []
-        ask = lambda: bitmap(self._mover.lookup(keys, descs, asked))  # noqa: E731  # one line says it
+
+        def ask() -> Any:  # noqa: ANN401  # LMCache's Bitmap
+            """Those that are not known to be there."""
+            for i, flag in zip(rest, self._mover.lookup([keys[i] for i in rest], descs, asked), strict=True):
+                flags[i] = flag
+            return bitmap(flags)
+
         touch = lambda: self._mover.touch(asked)  # noqa: E731  # LMCache need not wait for that
-        return self._submit("load", self._lookups, len(keys), ask, lambda: bitmap([False] * len(keys)), touch)
+        return self._submit("load", self._lookups, len(keys), ask, lambda: bitmap(flags), touch)
 
     def query_lookup_and_lock_result(self, task_id: int) -> Any:  # noqa: ANN401  # LMCache's Bitmap
         """The result of a lookup task, once; None before its end. I/O: none."""
@@ -153,10 +170,9 @@ class L2Pages:
 
     def submit_unlock(self, keys: list[Key]) -> None:
         """Undo one lock of each. I/O: none."""
-        keys = list(keys)
-        self._jobs.submit(
-            "load", 0, lambda: self._mover.unlock(keys), lambda error: self._tally.failed("unlocking", error)
-        )  # refused at the end: locks end there, too
+        left: Unpins = self._tally.guarded("unlocking", lambda: self._mover.unlock(keys), list)
+        if left:  # refused at the end: locks end there, too
+            self._jobs.submit("load", 0, partial(unpin_all, left), lambda error: self._tally.failed("unlocking", error))
 
     def submit_load_task(self, keys: list[Key], objects: list[Item]) -> int:
         """Load objects into the caller's memory. I/O: in the background, as ``Namespace.get_into``."""

@@ -1,12 +1,13 @@
 """What is known of an engine's keys, asked in the background: a scheduler must not wait for an index block.
 
-A key that nobody asked for before is noted, asked for together with the others of a step, and known at the next. What is known is
-kept while a request that asked for it lives; a load that failed makes it a miss, so that the request does not ask for ever.
+A key that nobody asked for before, and that is not known to be there without asking, is noted, asked for together with the others
+of a step, and known at the next. What is known is kept while a request that asked for it lives; a load that failed makes it a
+miss, so that the request does not ask for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["Verdicts"]
 
@@ -20,11 +21,13 @@ class Verdicts:
         self._asked: dict[str, set[bytes]] = {}
         self._new: list[bytes] = []
 
-    def look(self, key: bytes, request: str) -> bool | None:
-        """Whether it is there; None: not known yet."""
+    def look(self, key: bytes, request: str, at_once: Callable[[], bool]) -> bool | None:
+        """Whether it is there; None: not known yet. ``at_once`` says of a new key whether it is known to be, without asking."""
         if key not in self._known:
-            self._known[key] = None
-            self._new.append(key)
+            there = at_once()
+            self._known[key] = there or None
+            if not there:
+                self._new.append(key)
         self._askers.setdefault(key, set()).add(request)
         self._asked.setdefault(request, set()).add(key)
         return self._known[key]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -126,9 +127,10 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
     # asking
 
     def lookup(self, key: bytes, req_context: Request) -> Any:  # noqa: ANN401  # vLLM's LookupResult
-        """HIT, MISS, or RETRY at the next step. I/O: none here."""
+        """HIT, MISS, or RETRY at the next step; at once if the store knows of it. I/O: none here."""
         self._collect()
-        known = self._verdicts.look(bytes(key), req_context.req_id)
+        page = bytes(key)
+        known = self._verdicts.look(page, req_context.req_id, lambda: self._view().knows([page]))
         return _lookup_result("RETRY" if known is None else "HIT" if known else "MISS")
 
     def on_schedule_end(self, context: object = None) -> None:
@@ -356,6 +358,7 @@ def _vllm_locality(name: str | None) -> Any:  # noqa: ANN401  # vLLM's Locality
     return Locality(name)
 
 
+@cache
 def _lookup_result(name: str) -> Any:  # noqa: ANN401  # vLLM's LookupResult
     """VLLM's verdict of this name; without vLLM the name."""
     if Base is object:

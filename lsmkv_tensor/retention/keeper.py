@@ -13,7 +13,7 @@ Not safe for several threads but for :attr:`touches`: used under the commit lock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TypeAlias
@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from lsmkv import DB
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 from lsmkv_tensor.retention.hits import Hits
+from lsmkv_tensor.retention.known import KnownPages
+from lsmkv_tensor.retention.pins import Pins
 from lsmkv_tensor.retention.protocol import Eviction, Remembering
-from lsmkv_tensor.retention.residents import Residents, key_rows, parent_rows, prefixed_rows
+from lsmkv_tensor.retention.residents import Residents, expiries_in, key_rows, parent_rows, prefixed_rows, word_of
 from lsmkv_tensor.retention.touches import MAX_WAITING, Note, Touches
 from lsmkv_tensor.vlog.layout import BLOCK, INDEX_KEY_BYTES, PLACE_COLUMNS
 from lsmkv_tensor.vlog.reserved import RESERVED
@@ -46,18 +48,17 @@ RANK_PAGES = 1 << 16
 LATE_STEPS = 8
 """Steps of filling that a close does if nobody had a reason to before."""
 
-MAX_PINS = (1 << 16) - 1
-"""Pins on one page."""
-
 _LOW = np.uint64(0xFFFFFFFF)
 _NO_SLOTS = np.empty(0, np.int64)
 
 
-class Keeper:
+class Keeper(Pins):
     """Ranks the pages of one store."""
 
     def __init__(self, db: DB, policy: Eviction, pin_limit_bytes: int, idle: Callable[[int], frozenset[int]]) -> None:
         self._db = db
+        self.known = KnownPages(0)
+        """Told of all that comes and goes. Set by the store."""
         self.policy = policy
         self.table = Residents()
         self.touches = Touches()
@@ -116,9 +117,10 @@ class Keeper:
         rows, places = rows[new], places[new]
         if len(rows):
             parents = parent_rows(rows, [places["parent"].tobytes()])
-            slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
+            slots = self.table.insert(rows, places["length"], places["segment"], parents, expiries_in(places))
             self._note_births(slots, places["generation"], places["block"])
             self._count(slots, 1)
+            self.known.add(self.keys(slots), spare=True)
 
     def _note_births(self, slots: Slots, generation: NDArray[np.uint32] | int, block: NDArray[np.uint32]) -> None:
         """Remember the age of pages until the policy is told."""
@@ -156,14 +158,22 @@ class Keeper:
         except Exception:  # noqa: BLE001 - a policy of somebody else must not fail the close: ranks are lost, nothing else
             return None
 
+    def take_over(self, earlier: Keeper) -> None:
+        """Go on where the keeper of an earlier life stopped: its pins, memories and counts. Before this one is filled."""
+        assert not self.filled
+        self.remembered = earlier.memories() if earlier.filled else earlier.remembered
+        self.touches.lost = earlier.touches.lost
+        self._pins_due = earlier.pins()
+
     # what happens to pages
 
     def stored(self, keys: Sequence[bytes], places: NDArray[np.void]) -> Slots:
         """These pages (in prefix order) are in the index now; their slots. The policy is told later, of their ancestors first."""
         rows = key_rows(keys)
         parents = parent_rows(rows, [places["parent"].tobytes()])
-        slots = self.table.insert(rows, places["length"], places["segment"], parents, _expiries(places))
+        slots = self.table.insert(rows, places["length"], places["segment"], parents, expiries_in(places))
         self._count(slots, 1)
+        self.known.add(keys)
         if not self.filled:
             self._note_births(slots, places["generation"], places["block"])
             return slots
@@ -176,6 +186,7 @@ class Keeper:
         """The pages in these slots are no longer in the index."""
         if not len(slots):
             return
+        self.known.lose(self.keys(slots))
         pinned = slots[self.table.pins[slots] > 0]
         self.pinned_bytes -= int(self.sizes(pinned).sum()) if len(pinned) else 0
         self._count(slots, -1)
@@ -204,6 +215,8 @@ class Keeper:
         """:meth:`gone` for pages that may not be known yet."""
         for key in keys if self._pins_due else ():
             self._pins_due.pop(key, None)
+        if not self.filled:  # else those that are known are among the ones that are found
+            self.known.lose(keys)
         self.gone(self.find(keys), evicted=evicted)
 
     def moved(self, keys: Sequence[bytes], segment: int) -> None:
@@ -260,66 +273,6 @@ class Keeper:
         self.table.ranked[slots] = True
         self.policy.on_insert(slots, self.sizes(slots), self.table.prints(slots))
 
-    # pins
-
-    def pin(self, keys: Sequence[bytes]) -> list[bool]:
-        """Pin pages of distinct keys, in order, while the limit allows; which are pinned now (once more)."""
-        slots = self.table.find(key_rows(keys)) if keys else _NO_SLOTS
-        may = slots >= 0
-        may[may] = self.table.pins[slots[may]] < MAX_PINS
-        new = may.copy()
-        new[may] = self.table.pins[slots[may]] == 0
-        sizes = np.zeros(len(slots), np.int64)
-        sizes[new] = self.sizes(slots[new])
-        may &= ~new | (self.pinned_bytes + np.cumsum(sizes) <= self._pin_limit_bytes)
-        self._pin(slots[may])
-        flags: list[bool] = may.tolist()
-        return flags
-
-    def hold(self, keys: Sequence[bytes]) -> None:
-        """Keep these pages from going until :meth:`let_go`, once for each time."""
-        slots = self.find(keys)
-        self._pin(slots[self.table.pins[slots] < MAX_PINS])
-
-    def pins(self) -> dict[bytes, int]:
-        """How often each page is pinned, by index key; those that are not are left out."""
-        slots = self.table.slots()
-        slots = slots[self.table.pins[slots] > 0]
-        return self._pins_due | dict(zip(self.keys(slots), self.table.pins[slots].tolist(), strict=True))
-
-    def take_over(self, earlier: Keeper) -> None:
-        """Go on where the keeper of an earlier life stopped: its pins, memories and counts. Before this one is filled."""
-        assert not self.filled
-        self.remembered = earlier.memories() if earlier.filled else earlier.remembered
-        self.touches.lost = earlier.touches.lost
-        self._pins_due = earlier.pins()
-
-    def _pin_again(self, pins: Mapping[bytes, int]) -> None:
-        """Pin those of these pages that are there, so many times each."""
-        for key, count in pins.items():
-            slots = self.find([key])
-            self._pin(slots)
-            self.table.pins[slots] = count
-
-    def let_go(self, keys: Sequence[bytes]) -> None:
-        """Undo :meth:`hold`, or a pin. A page that was deleted meanwhile is passed over. I/O: :meth:`fill`, after a reopening."""
-        if self._pins_due:
-            self.fill()
-        slots = self.find(keys)
-        self._unpin(slots[self.table.pins[slots] > 0])
-
-    def _pin(self, slots: Slots) -> None:
-        """Count a pin more on each page."""
-        new = slots[self.table.pins[slots] == 0]
-        self.pinned_bytes += int(self.sizes(new).sum())
-        self.table.pins[slots] += 1
-
-    def _unpin(self, slots: Slots) -> None:
-        """Count a pin less on each page."""
-        self.table.pins[slots] -= 1
-        free = slots[self.table.pins[slots] == 0]
-        self.pinned_bytes -= int(self.sizes(free).sum())
-
     # who goes first
 
     def coldest(self, nbytes: int, now_minutes: int) -> Slots:
@@ -336,7 +289,7 @@ class Keeper:
     def coldest_of(self, space: int, nbytes: int, now_minutes: int) -> Slots:
         """:meth:`coldest` among the pages of one namespace. Looks through all pages: ask for many at a time."""
         ranked = self.coldest(self.used_bytes, now_minutes)
-        own: Slots = ranked[(self.table.keys[ranked, 0] & _LOW) == _word(space)]
+        own: Slots = ranked[(self.table.keys[ranked, 0] & _LOW) == word_of(space)]
         first: Slots = own[: int(np.searchsorted(np.cumsum(self.sizes(own)), nbytes)) + 1]
         return first
 
@@ -345,7 +298,7 @@ class Keeper:
         table = self.table
         expiries = table.expiries[: table.top]
         over: Slots = np.flatnonzero((expiries > 0) & (expiries <= now_minutes) & (table.lengths[: table.top] > 0))
-        words = [_word(space) for space in self._idle(now_minutes)]
+        words = [word_of(space) for space in self._idle(now_minutes)]
         if any(self._by_space.get(word) for word in words):
             slots = table.slots()
             idle = slots[np.isin(table.keys[slots, 0] & _LOW, np.array(words, np.uint64))]
@@ -377,7 +330,7 @@ class Keeper:
 
     def space_bytes(self, space: int) -> int:
         """Bytes of the pages of one namespace, padding included."""
-        return self._by_space.get(_word(space), 0)
+        return self._by_space.get(word_of(space), 0)
 
     def _count(self, slots: Slots, sign: int) -> None:
         """Add pages to the sums, or take them off."""
@@ -386,14 +339,3 @@ class Keeper:
         words = self.table.keys[slots, 0] & _LOW
         for word in (words[:1] if (words == words[0]).all() else np.unique(words)).tolist():
             self._by_space[word] = self._by_space.get(word, 0) + sign * int(sizes[words == word].sum())
-
-
-def _expiries(places: NDArray[np.void]) -> NDArray[np.uint32]:
-    """The expiries in index values."""
-    kinds: NDArray[np.uint32] = places["kind"]
-    return kinds >> np.uint32(8)
-
-
-def _word(space: int) -> int:
-    """A namespace number as the low half of the first word of its keys."""
-    return int.from_bytes(space.to_bytes(4, "big"), "little")

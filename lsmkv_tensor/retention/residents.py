@@ -25,7 +25,17 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.vlog.layout import INDEX_KEY_BYTES, NO_PARENT
 
-__all__ = ["NONE", "KeyRows", "Residents", "key_rows", "parent_rows", "prefixed_rows", "prints_of"]
+__all__ = [
+    "NONE",
+    "KeyRows",
+    "Residents",
+    "expiries_in",
+    "key_rows",
+    "parent_rows",
+    "prefixed_rows",
+    "prints_of",
+    "word_of",
+]
 
 KeyRows: TypeAlias = NDArray[np.uint64]
 """Index keys as four little-endian 64-bit words each: shape [n, 4]."""
@@ -69,6 +79,17 @@ def parent_rows(keys: KeyRows, parents: Sequence[bytes]) -> KeyRows:
     some = rows.any(axis=1)
     rows[some, :4] = prefixes[some, :4]
     return rows.view(np.uint64)
+
+
+def expiries_in(places: NDArray[np.void]) -> NDArray[np.uint32]:
+    """The expiries in index values."""
+    kinds: NDArray[np.uint32] = places["kind"]
+    return kinds >> np.uint32(8)
+
+
+def word_of(space: int) -> int:
+    """A namespace number as the low half of the first word of its keys."""
+    return int.from_bytes(space.to_bytes(4, "big"), "little")
 
 
 def prints_of(rows: KeyRows) -> NDArray[np.uint64]:
@@ -116,6 +137,8 @@ class Residents:
 
     def find(self, rows: KeyRows) -> NDArray[np.int64]:
         """The slot of each key, NONE where there is no page."""
+        if len(rows) == 1:
+            return np.array([self._find_one(rows[0].tolist())])
         found = np.full(len(rows), NONE, np.int64)
         if not self.count:
             return found
@@ -135,6 +158,17 @@ class Residents:
             open_, at = open_[on], at[on] + len(window)
             window = _FAR
         return found
+
+    def _find_one(self, row: list[int]) -> int:
+        """:meth:`find` of one key, element by element: ten times as fast as by arrays of one."""
+        tag = _tag_of(row)
+        mask = len(self._table) - 1
+        at = (tag * int(_SPREAD) & 0xFFFFFFFF) >> 33 - len(self._table).bit_length()
+        while (slot := int(self._table[at])) != _EMPTY:
+            if slot >= 0 and self.keys[slot].tolist() == row:
+                return slot
+            at = (at + 1) & mask
+        return NONE
 
     @property
     def top(self) -> int:
@@ -329,6 +363,6 @@ def _tags(rows: KeyRows) -> NDArray[np.uint32]:
     return np.maximum(prints_of(rows).astype(np.uint32), np.uint32(1))
 
 
-def _tag_of(row: NDArray[np.uint64]) -> int:
+def _tag_of(row: NDArray[np.uint64] | list[int]) -> int:
     """The tag of one key."""
     return (int(row[3]) ^ ((int(row[0]) & 0xFFFFFFFF) * int(_MIX))) & 0xFFFFFFFF or 1

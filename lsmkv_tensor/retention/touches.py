@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.runtime.callers import caller_id
 
-__all__ = ["ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches"]
+__all__ = ["ALONE", "ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches"]
 
 ASK, READ, STORE = 0, 1, 2
 """Kinds of calls, in the order of a request."""
+
+ALONE = 0
+"""In the place of a thread: this call is a request of its own, whatever its thread calls next."""
 
 MAX_WAITING = 1 << 16
 """Keys that wait at most."""
@@ -126,6 +129,8 @@ class Touches:
 
     def request(self, thread: int) -> Request:
         """The present request of a thread."""
+        if thread == ALONE:
+            return Request()
         found = self._requests.get(thread)
         if found is None:
             if len(self._requests) >= MAX_THREADS:

@@ -30,6 +30,11 @@ class StoreGate(CallGate):
         """Whether no call is let in any more."""
         return not self._open
 
+    @property
+    def lets_in(self) -> bool:
+        """Whether a call would be let in at once, as far as can be seen without waiting."""
+        return self._open and not self._paused and self.broken is None
+
     def __enter__(self) -> None:
         """Count a call in, after a pause if there is one (a call from inside another does not wait for itself)."""
         with self._state:

@@ -138,7 +138,7 @@ class Waterfall:
         asked only where one was lost.
         """
         if known == pages:
-            self._count("ask", pages, Counter(), tokens)
+            self.whole(pages, tokens)
             return
         first = keys(known, known + 1)
         fate = self.fates.of(first[0])
@@ -154,6 +154,12 @@ class Waterfall:
         ]
         self._at_once("ask", rest, causes, tokens, defer, lost)
         self._count("ask", known, lost, tokens)
+
+    def whole(self, pages: int, tokens: int) -> None:
+        """A prefix of so many pages, of so many tokens each, was asked for, and all of it is there."""
+        with self._lock:
+            self._asked["ask"] += pages * tokens
+            self._hits["ask"] += pages * tokens
 
     def pages(
         self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int, defer: Defer = at_once

@@ -21,6 +21,7 @@ from lsmkv_tensor.retention.terms import Terms
 from lsmkv_tensor.vlog.counters import Counters
 from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.liveness import Change, Liveness
+from lsmkv_tensor.vlog.pinning import Pinning
 from lsmkv_tensor.vlog.reserved import owner_of
 from lsmkv_tensor.vlog.segment import Segment
 from lsmkv_tensor.vlog.space import DELETE_BATCH, Space
@@ -50,7 +51,7 @@ def _in_order(work: Sequence[Callable[[], None]]) -> None:
         part()
 
 
-class Changes:
+class Changes(Pinning):
     """Pages by 32-byte index key. ``lock`` orders all changes; readers never take it except to drop what is corrupt."""
 
     def __init__(self, db: DB, space: Space, liveness: Liveness, writer: FrameWriter, keeper: Keeper, terms: Terms) -> None:
@@ -333,17 +334,6 @@ class Changes:
                 self.space.sync_segment(segment)
 
         self.side_by_side([data, self.db.sync])
-
-    def pin_pages(self, keys: Sequence[bytes]) -> list[bool]:
-        """Pin pages of distinct keys; which are pinned. I/O: a scan of the index if the keeper is not yet filled."""
-        with self.lock:
-            self.keeper.fill()
-            return self.keeper.pin(keys)
-
-    def unpin_pages(self, keys: Sequence[bytes]) -> None:
-        """Undo one pin on each of these pages that has one."""
-        with self.lock:
-            self.keeper.let_go(keys)
 
     def take_evicted(self) -> list[tuple[bytes, int]]:
         """(index key, bytes) of pages evicted since the last call; the list is handed over once."""

@@ -119,7 +119,7 @@ def test_a_load_keeps_each_page_that_is_whole(machine):
 
 
 def test_verdicts_come_a_step_later_and_a_failed_load_is_a_miss_while_its_request_lives(machine):
-    tier = machine.start()
+    tier = machine.start(known_pages=0)
     machine.store(tier, [0, 1])
     first, then = machine.look(tier, [0, 1, 2])
     assert (first, then) == (["RETRY"] * 3, ["HIT", "HIT", "MISS"])
@@ -130,6 +130,31 @@ def test_verdicts_come_a_step_later_and_a_failed_load_is_a_miss_while_its_reques
     assert len(tier._verdicts) == 0
     machine.store(tier, [1])
     assert machine.look(tier, [1], "another")[1] == ["HIT"]
+
+
+def test_what_is_known_to_be_there_is_a_hit_at_once(machine):
+    tier = machine.start()
+    machine.store(tier, [0, 1])
+    assert machine.look(tier, [0, 1, 2]) == (["HIT", "HIT", "RETRY"], ["HIT", "HIT", "MISS"])
+    tier._view().writer.delete_many([key(1)])
+    machine.load(tier, [0, 1])
+    machine.store(tier, [1])
+    assert machine.look(tier, [0, 1])[0] == ["HIT", "HIT"]
+    tier._view().writer.delete_many([key(1)])
+    tier.on_request_finished(Request("r"))
+    assert machine.look(tier, [1], "another") == (["RETRY"], ["MISS"])
+
+
+def test_a_failed_load_is_a_miss_for_its_request_whatever_is_known(machine):
+    tier = machine.start()
+    machine.store(tier, [0])
+    assert machine.look(tier, [0])[0] == ["HIT"]
+    machine.fs.add(FailOp("preadv"))
+    machine.load(tier, [0])
+    machine.fs.clear()
+    assert machine.look(tier, [0])[0] == ["MISS"]
+    tier.on_request_finished(Request("r"))
+    assert machine.look(tier, [0], "another")[1] == ["HIT"]
 
 
 def test_what_was_a_miss_and_is_stored_is_a_hit(machine):
@@ -302,22 +327,27 @@ def test_the_end_is_bounded_drops_what_waits_and_does_not_wait_for_what_hangs():
     assert jobs.finished() == ["done"]
 
 
+def unknown():
+    """Nothing is known without asking."""
+    return False
+
+
 def test_verdicts_of_keys_nobody_wants_any_more_are_forgotten_when_they_come():
     verdicts = Verdicts()
-    assert verdicts.look(b"k", "r") is None
+    assert verdicts.look(b"k", "r", unknown) is None
     assert verdicts.take() == [b"k"]
     verdicts.finished("r")
-    assert verdicts.look(b"k", "s") is None
+    assert verdicts.look(b"k", "s", unknown) is None
     assert verdicts.take() == []
     verdicts.learn([b"k"], [True])
-    assert verdicts.look(b"k", "s") is True
+    assert verdicts.look(b"k", "s", unknown) is True
     verdicts.finished("s")
     assert len(verdicts) == 0
 
 
 def test_what_a_failed_load_leaves_behind_ends_with_its_requests():
     verdicts = Verdicts()
-    verdicts.look(b"k", "r")
+    verdicts.look(b"k", "r", unknown)
     verdicts.finished("r")
     verdicts.miss([b"k"])
     verdicts.learn([b"k"], [True])
@@ -326,11 +356,11 @@ def test_what_a_failed_load_leaves_behind_ends_with_its_requests():
 
 def test_what_was_stored_while_it_was_asked_for_is_there():
     verdicts = Verdicts()
-    verdicts.look(b"k", "r")
+    verdicts.look(b"k", "r", unknown)
     verdicts.take()
     verdicts.stored([b"k"])
     verdicts.learn([b"k"], [False])
-    assert verdicts.look(b"k", "r") is True
+    assert verdicts.look(b"k", "r", unknown) is True
 
 
 def test_two_jobs_at_once_have_a_thread_each_though_one_was_idle():

@@ -170,7 +170,7 @@ def test_an_index_that_hangs_keeps_no_put_batch_that_goes_into_the_queue(faulty)
 
 def test_the_account_of_a_probe_keeps_its_deadline_too(faulty):
     """Which pages lie behind a missing one was asked without a deadline."""
-    settings = {"io_timeout_s": 3.0, "block_cache_bytes": 0}
+    settings = {"io_timeout_s": 3.0, "block_cache_bytes": 0, "known_pages": 0}
     ns = faulty.open(**settings).namespace({"m": 1}, SIZE)
     faulty.put(ns, range(6))
     ns = faulty.reopen(**settings).namespace({"m": 1}, SIZE)

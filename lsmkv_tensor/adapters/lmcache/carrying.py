@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from lsmkv.env.clock import Clock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.lmcache.chains import Chains
-from lsmkv_tensor.adapters.lmcache.chunks import ChunkLayout, PluginParts, Worker, chunk_layout, chunk_name
+from lsmkv_tensor.adapters.lmcache.chunks import ChunkLayout, ChunkNames, PluginParts, Worker, chunk_layout, chunk_name
 from lsmkv_tensor.adapters.lmcache.locks import Locks
 from lsmkv_tensor.adapters.lmcache.moving import memory_of
 from lsmkv_tensor.adapters.lmcache.reading import Reading
@@ -48,6 +48,7 @@ class Carrier:
         self._allocator = allocator
         self._clock = clock
         self._chains = Chains()
+        self._names = ChunkNames()
         self._learnt: float | None = None
         self.locks = Locks()
 
@@ -55,11 +56,12 @@ class Carrier:
 
     def prefix(self, keys: Sequence[Key], *, pin: bool) -> int:
         """How many chunks from the first on are there; ``pin``: they are locked. I/O: as ``Namespace.contains_prefix``."""
-        names = [chunk_name(key) for key in keys]
+        names = self._names.of(keys)
         found = 0
         while found < len(keys) and (step := self._run(Worker.of(keys[found]), names[found:], pin=pin)):
             found += step
-        self._chains.note(names, [i < found for i in range(len(names))])
+        if found < len(keys):
+            self._chains.note(names, [i < found for i in range(len(names))])
         return found
 
     def unlock(self, key: Key) -> bool:

@@ -7,13 +7,14 @@ memory format, shapes and dtypes. So the last, shorter chunk of a prompt lies in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from lsmkv_tensor.keys.flat import flat_key
 
-__all__ = ["ChunkLayout", "PluginParts", "Worker", "chunk_layout", "chunk_name", "plugin_parts"]
+__all__ = ["ChunkLayout", "ChunkNames", "PluginParts", "Worker", "chunk_layout", "chunk_name", "plugin_parts"]
 
 Key: TypeAlias = Any
 """LMCache's ``CacheEngineKey``."""
@@ -88,6 +89,40 @@ def plugin_parts() -> PluginParts:
 def chunk_name(key: Key) -> bytes:
     """The 28-byte key of its page."""
     return flat_key(key.to_string())
+
+
+class ChunkNames:
+    """Page keys of LMCache's keys, remembered: making the text takes longer than all else. Any thread may call anything."""
+
+    def __init__(self, most: int = 32_768) -> None:
+        """``most``: keys that are remembered, about 350 bytes each."""
+        self._most = most
+        self._known: dict[tuple[object, ...], bytes] = {}
+
+    def of(self, keys: Sequence[Key]) -> list[bytes]:
+        """As :func:`chunk_name` of each."""
+        kinds = set(map(type, keys))
+        says = _SAYS.get(next(iter(kinds)).__name__) if len(kinds) == 1 else None
+        if says is None or any(map(_TAGS, keys)):
+            return [chunk_name(key) for key in keys]
+        what = list(map(says, keys))
+        found = list(map(self._known.get, what))
+        if None not in found:
+            return found  # type: ignore[return-value]  # as asked
+        names = [name or chunk_name(key) for name, key in zip(found, keys, strict=True)]
+        if len(self._known) + len(names) > self._most:
+            self._known.clear()
+        self._known.update(zip(what, names, strict=True))
+        return names
+
+
+_SAYS: Mapping[str, Callable[[Key], tuple[object, ...]]] = {
+    "CacheEngineKey": attrgetter("model_name", "world_size", "worker_id", "chunk_hash", "dtype"),
+    "LayerCacheEngineKey": attrgetter("model_name", "world_size", "worker_id", "chunk_hash", "dtype", "layer_id"),
+}
+"""What a key's text is made of, by its class, beside its tags."""
+_TAGS: Callable[[Key], object] = attrgetter("tags")
+"""Values of any kind: some are equal and have another text, as 1 and True. A key with tags is not remembered."""
 
 
 def chunk_layout(item: Item) -> ChunkLayout:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lsmkv.env.clock import Clock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.lmcache.chains import Chains
 from lsmkv_tensor.adapters.lmcache.identity import Identity, Layout, desc_layout, object_layout
@@ -15,9 +16,16 @@ from lsmkv_tensor.adapters.lmcache.locks import Locks
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves, page_keys, records_for
 from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Teller
+from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.spans import PageSpans
 
-__all__ = ["Mover", "memory_of"]
+__all__ = ["Mover", "Unpins", "memory_of", "unpin_all"]
+
+Unpins: TypeAlias = list[tuple[Namespace, list[bytes]]]
+"""Pages that are to be unpinned, where."""
+
+LIKELY = 2
+"""Namespaces in which objects are looked for at once: where most were found before."""
 
 Key: TypeAlias = Any
 """LMCache's ``ObjectKey``."""
@@ -29,13 +37,20 @@ class Mover:
     """What the threads do. Any thread may call anything."""
 
     def __init__(
-        self, holding: Holding, shelves: Shelves, teller: Teller, tally: Tally, accessed: Callable[[list[Key]], None]
+        self,
+        holding: Holding,
+        shelves: Shelves,
+        teller: Teller,
+        tally: Tally,
+        accessed: Callable[[list[Key]], None],
+        clock: Clock,
     ) -> None:
         """``accessed`` is told which objects were loaded."""
         self._holding = holding
         self._shelves = shelves
         self._teller = teller
         self._accessed = accessed
+        self._clock = clock
         self._chains = Chains()
         self._tally = tally
         self.locks = Locks()
@@ -105,13 +120,31 @@ class Mover:
             self._accessed(came)
         return found
 
+    def lookup_at_once(self, keys: Sequence[Key], descs: Mapping[int, Any]) -> list[bool]:
+        """Which objects are known to be there, without waiting for a disk or for anybody; they are locked. I/O: none.
+
+        Those of one rank, object group and salt together, or none of them; :meth:`lookup` finds the others. Retention knows.
+        """
+        found = [False] * len(keys)
+        for (identity, _), at in _rows(keys).items():
+            names = page_keys([keys[i] for i in at])
+            desc = descs.get(identity.group)
+            shelves = self._shelves.where(identity, None if desc is None else desc_layout(desc))
+            for shelf in sorted(shelves, key=lambda shelf: -shelf.found)[:LIKELY]:
+                writer, began = shelf.writer, self._clock.monotonic()
+                if writer is not None and writer.pin_at_once(names):
+                    self.locks.add([(shelf.number, name) for name in names], [True] * len(names))
+                    shelf.found += len(names)
+                    writer.asked(names, began, alone=True)
+                    for i in at:
+                        found[i] = True
+                    break
+        return found
+
     def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any], asked: list[tuple[Shelf, list[bytes]]]) -> list[bool]:
         """Which objects are there; each is locked. ``asked`` gains what :meth:`touch` wants. I/O: as ``Namespace.contains``."""
         found = [False] * len(keys)
-        rows: dict[tuple[Identity, str], list[int]] = {}
-        for i, key in enumerate(keys):
-            rows.setdefault((Identity.of(key), key.cache_salt), []).append(i)
-        for (identity, _), at in rows.items():
+        for (identity, _), at in _rows(keys).items():
             names = page_keys([keys[i] for i in at])
             there = [False] * len(at)
             shelves = self._asked(identity, descs.get(identity.group))
@@ -138,13 +171,15 @@ class Mover:
             if reader is not None:
                 reader.contains_prefix(names)
 
-    def unlock(self, keys: Sequence[Key]) -> None:
-        """Undo one lock of each. I/O: none."""
+    def unlock(self, keys: Sequence[Key]) -> Unpins:
+        """Undo one lock of each; the pages that are still to be unpinned, as somebody would have to be waited for. I/O: none."""
+        left: Unpins = []
         for shelf, names in self._anywhere(keys):
             unpin = [name for _, name in self.locks.remove((shelf.number, name) for name in names)]
             writer = shelf.writer
-            if unpin and writer is not None:
-                writer.unpin(unpin)
+            if unpin and writer is not None and not writer.unpin_at_once(unpin):
+                left.append((writer, unpin))
+        return left
 
     def delete(self, keys: Sequence[Key]) -> int:
         """Delete objects that are not locked; how many. I/O: as ``Namespace.delete_many``."""
@@ -198,6 +233,20 @@ class Mover:
         for i, (key, item) in enumerate(zip(keys, items, strict=True)):
             found.setdefault((Identity.of(key), object_layout(item), item.get_size()), []).append(i)
         return [(self._shelves.get(*what), at) for what, at in found.items()]
+
+
+def _rows(keys: Sequence[Key]) -> dict[tuple[Identity, str], list[int]]:
+    """The positions of objects by whose they are, and their salt."""
+    rows: dict[tuple[Identity, str], list[int]] = {}
+    for i, key in enumerate(keys):
+        rows.setdefault((Identity.of(key), key.cache_salt), []).append(i)
+    return rows
+
+
+def unpin_all(left: Unpins) -> None:
+    """Unpin what :meth:`Mover.unlock` has left. I/O: none."""
+    for writer, names in left:
+        writer.unpin(names)
 
 
 def memory_of(items: Sequence[Item], page_bytes: int) -> PageSpans:

@@ -102,6 +102,7 @@ class Shelves:
         self._read = read
         self._lock = Lock()
         self._shelves: dict[tuple[Whose, What, int], Shelf] = {}
+        self._where: dict[tuple[Whose, What | None], list[Shelf]] = {}
 
     def learn(self, infos: Iterable[NamespaceInfo]) -> None:
         """The store has these namespaces. I/O: none, they are registered."""
@@ -118,13 +119,18 @@ class Shelves:
             view = self._view(self._fields(identity, layout), page_bytes)
             with self._lock:
                 found = self._shelves.setdefault(key, Shelf(identity, layout, page_bytes, view, len(self._shelves)))
+                self._where.clear()
         return found
 
     def where(self, identity: Whose, layout: What | None) -> list[Shelf]:
         """Where objects may be that will be loaded under this layout; None: under any."""
         with self._lock:
-            known = [shelf for (whose, *_), shelf in self._shelves.items() if whose == identity]
-        return [shelf for shelf in known if layout is None or shelf.layout == layout or shelf.layout.opaque]
+            found = self._where.get((identity, layout))
+            if found is None:
+                known = [shelf for (whose, *_), shelf in self._shelves.items() if whose == identity]
+                found = [shelf for shelf in known if layout is None or shelf.layout == layout or shelf.layout.opaque]
+                self._where[identity, layout] = found
+            return list(found)
 
     def all(self) -> list[Shelf]:
         """Every one, in the order of their numbers."""

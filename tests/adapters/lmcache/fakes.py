@@ -186,6 +186,7 @@ class CacheEngineKey:
     worker_id: int
     chunk_hash: int
     dtype: str = "bfloat16"
+    tags: tuple | None = None
 
     def to_string(self):
         return f"{self.model_name}@{self.world_size}@{self.worker_id}@{self.chunk_hash:x}@{self.dtype}"
