@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import takewhile
 
-from lsmkv_tensor.keys.flat import flat_key
+from lsmkv_tensor.keys.flat import KEY_BYTES, flat_key
 from lsmkv_tensor.keys.given import PageKey, page_keys
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.breaker import Breaker
@@ -41,17 +41,35 @@ class Knowing:
     def leading(self, keys: Sequence[PageKey]) -> Sequence[bytes]:
         """The page keys of those from the first on that are known to be stored; none where nothing can be said."""
         pages = self._pages
-        if not pages or not self._gate.lets_in or self._breaker.open or self._log.may_expire(self._space):
+        if not pages or not len(keys) or isinstance(keys, str | bytes | bytearray):
+            return ()
+        if not self._gate.lets_in or self._breaker.open or self._log.may_expire(self._space):
             return ()
         try:
-            if pages.issuperset(keys):
-                return list(keys)  # type: ignore[arg-type]  # what is in the set is bytes
-            named = list(map(self.names.get, keys))
-            if pages.issuperset(named):
-                return named  # type: ignore[return-value]  # as above
+            if _is_page_key(keys[0]) and keys[0] not in pages:
+                return ()
+            there = list(map(pages.__contains__, keys))
+            known = there.index(False) if False in there else len(keys)
+            if known:
+                return list(keys[:known])  # type: ignore[arg-type]  # what is in the set is bytes
+            return self._leading_of_others(keys)
         except TypeError:  # a bytearray, which is remembered nowhere; or no key at all
             return ()
-        return () if isinstance(keys, str | bytes | bytearray) else self._one_by_one(keys)
+
+    def _leading_of_others(self, keys: Sequence[PageKey]) -> Sequence[bytes]:
+        """:meth:`leading` of keys that have to be brought to page keys; beyond those that are known, one is."""
+        pages, names = self._pages, self.names
+        if (names.get(keys[0]) or flat_key(keys[0])) not in pages:
+            return ()
+        named = list(map(names.get, keys))
+        there = list(map(pages.__contains__, named))
+        if False not in there:
+            return named  # type: ignore[return-value]  # as above
+        known = there.index(False)
+        rest = (name or flat_key(key) for key, name in zip(keys[known:], named[known:], strict=True))
+        new = list(takewhile(pages.__contains__, rest))
+        self._remember(keys[known : known + len(new)], new)
+        return [*named[:known], *new]  # type: ignore[list-item]  # as above
 
     @property
     def losses(self) -> int:
@@ -71,13 +89,6 @@ class Knowing:
         """Pages (by index key) were read, and these came: of the others nothing is known any more."""
         self._log.keeper.known.lose([key for key, flag in zip(keys, flags, strict=True) if not flag])
 
-    def _one_by_one(self, keys: Sequence[PageKey]) -> list[bytes]:
-        """As :meth:`leading`: no more of them are brought to page keys than are known, and one."""
-        names, pages = self.names, self._pages
-        found = list(takewhile(pages.__contains__, (names.get(key) or flat_key(key) for key in keys)))
-        self._remember(keys[: len(found)], found)
-        return found
-
     def _remember(self, keys: Sequence[PageKey], found: Sequence[bytes]) -> None:
         """What these keys were brought to."""
         names = self.names
@@ -85,3 +96,8 @@ class Knowing:
             names.clear()
         with suppress(TypeError):  # bytearrays
             names.update(zip(keys, found, strict=True))
+
+
+def _is_page_key(key: PageKey) -> bool:
+    """Whether a key is what it is brought to."""
+    return isinstance(key, bytes) and len(key) == KEY_BYTES

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
 
 from lsmkv.env.sync import Lock
 
@@ -18,13 +19,14 @@ __all__ = ["KnownPages"]
 
 SPACE_BYTES = 4
 """Bytes of an index key that are its namespace."""
+_SPACE = itemgetter(slice(SPACE_BYTES))
 
 
 class KnownPages:
     """What is known of one store. Any thread may call anything. No I/O."""
 
     def __init__(self, limit: int) -> None:
-        """``limit``: pages that are known at most, about 100 bytes each; 0: none ever is."""
+        """``limit``: pages that are known at most, about 125 bytes each; 0: none ever is."""
         self.limit = limit
         self._lock = Lock()
         self._spaces: dict[bytes, set[bytes]] = {}
@@ -84,5 +86,5 @@ class KnownPages:
 
 def _by_space(keys: Sequence[bytes]) -> Iterator[tuple[bytes, list[bytes]]]:
     """Index keys as page keys by namespace; a key may come up in several groups."""
-    for space, own in groupby(keys, lambda key: key[:SPACE_BYTES]):
+    for space, own in groupby(keys, _SPACE):
         yield space, [key[SPACE_BYTES:] for key in own]
