@@ -91,3 +91,50 @@ def test_when_what_is_left_is_pinned_a_put_is_declined_and_nothing_is_lost(world
         world.put(ns, [i])
     assert world.check(ns, pinned) == set(pinned)
     assert store.stats().pages == len(list(ns.keys()))
+
+
+def test_pins_without_waiting_are_all_or_none(world):
+    store = world.open()
+    ns = store.namespace({"m": 1}, 3000)
+    world.put(ns, range(4))
+    assert ns.pin_at_once(world.keys(range(4))) is False  # what is stored was not read yet: the table may lack something
+    store._log.keeper.fill()
+    assert ns.pin_at_once(world.keys(range(5))) is False
+    assert store.stats().pinned_bytes == 0
+    assert ns.pin_at_once(world.keys([0]))
+    assert ns.pin_at_once(world.keys([0, 1]))
+    assert store.stats().pinned_bytes == 2 * 4096
+    assert ns.unpin_at_once(world.keys([0, 1, 9]))
+    assert store.stats().pinned_bytes == 4096
+    assert ns.unpin_at_once(world.keys([0]))
+    assert ns.unpin_at_once(world.keys([0]))
+    assert store.stats().pinned_bytes == 0
+
+
+def test_pins_without_waiting_respect_what_may_be_pinned(world):
+    store = world.open()
+    ns = store.namespace({"m": 1}, 4000)
+    world.put(ns, range(60))
+    store._log.keeper.fill()
+    pinned = [i for i in range(60) if ns.pin_at_once(world.keys([i]))]
+    assert pinned == [i for i, flag in enumerate(ns.pin(world.keys(range(60)))) if flag]
+    assert 0 < len(pinned) < 60
+
+
+def test_nobody_waits_for_a_pin_while_somebody_changes_the_index(world):
+    store = world.open()
+    ns = store.namespace({"m": 1}, 3000)
+    world.put(ns, range(2))
+    store._log.keeper.fill()
+    with store._log.lock:
+        assert ns.pin_at_once(world.keys([0])) is False
+        assert ns.unpin_at_once(world.keys([0])) is False
+    assert ns.pin_at_once(world.keys([0]))
+
+
+def test_pages_that_may_end_are_not_pinned_without_being_asked_for(world):
+    store = world.open()
+    ns = store.namespace({"m": 1}, 3000, ttl_s=60)
+    world.put(ns, range(2))
+    store._log.keeper.fill()
+    assert ns.pin_at_once(world.keys([0])) is False

@@ -14,7 +14,9 @@ from lsmkv.testing import FailOp, Hang
 from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
 from lsmkv_tensor.errors import InvalidArgumentError
 from tests.adapters.lmcache.conftest import INDEX, SEGMENT, SHAPE, content, listed, make_key
-from tests.adapters.lmcache.fakes import FP16, UINT8, Listener, MemoryObj
+from tests.adapters.lmcache.fakes import BF16, FP16, UINT8, Listener, MemoryLayoutDesc, MemoryObj
+
+DESCS = {0: MemoryLayoutDesc([SHAPE], [BF16])}
 
 
 def keys_of(*numbers, **what):
@@ -329,3 +331,46 @@ def test_without_lmcache_it_says_what_to_install():
 def test_it_loads_without_torch_and_lmcache():
     blocked = "import sys; sys.modules.update(torch=None, lmcache=None); import lsmkv_tensor.adapters.lmcache_l2"
     subprocess.run([sys.executable, "-c", blocked], check=True)
+
+
+def test_objects_that_are_all_here_are_told_and_locked_before_the_call_returns(machine):
+    adapter, keys = machine.start(), keys_of(*range(4))
+    machine.store(adapter, keys)
+    adapter.holding.store._log.keeper.fill()
+    began = adapter._jobs._threads
+    task = adapter.submit_lookup_and_lock_task(keys, DESCS)
+    assert adapter.query_lookup_and_lock_result(task) == [True] * 4
+    assert adapter.query_lookup_and_lock_result(task) is None
+    assert adapter.report_status()["locked_pages"] == 4
+    assert adapter.report_status()["pinned_bytes"] == 4 * 8192
+    adapter.submit_unlock(keys)
+    assert adapter.report_status()["pinned_bytes"] == adapter.report_status()["locked_pages"] == 0
+    assert adapter._jobs._threads == began
+
+
+def test_a_lookup_waits_for_nobody_who_changes_the_store(machine):
+    adapter, keys = machine.start(), keys_of(*range(4))
+    machine.store(adapter, keys)
+    log = adapter.holding.store._log
+    log.keeper.fill()
+    with log.lock:
+        task = adapter.submit_lookup_and_lock_task(keys, DESCS)
+        assert adapter.query_lookup_and_lock_result(task) is None
+    adapter.wait_idle()
+    assert adapter.query_lookup_and_lock_result(task) == [True] * 4
+    with log.lock:
+        adapter.submit_unlock(keys)
+    adapter.wait_idle()
+    assert adapter.report_status()["pinned_bytes"] == 0
+
+
+def test_a_lookup_of_some_that_are_here_finds_them_and_only_them(machine):
+    adapter = machine.start()
+    first, second = keys_of(1, 2), [make_key(i, rank=2) for i in (3, 4)]
+    machine.store(adapter, [*first, *second])
+    adapter.holding.store._log.keeper.fill()
+    asked = [*first, *second, make_key(5, rank=2)]
+    assert machine.lookup(adapter, asked) == [True] * 4 + [False]
+    assert adapter.report_status()["locked_pages"] == 4
+    machine.unlock(adapter, asked)
+    assert adapter.report_status()["pinned_bytes"] == 0

@@ -14,6 +14,7 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing import FailOp, Hang
+from lsmkv_tensor.adapters.lmcache.chunks import ChunkNames, chunk_name
 from lsmkv_tensor.adapters.lmcache_plugin import LsmkvStoragePlugin, UnstableHashError
 from lsmkv_tensor.errors import InvalidArgumentError
 from tests.adapters.lmcache.conftest import SHAPE, content
@@ -248,3 +249,17 @@ def test_without_lmcache_it_says_what_to_install():
 def test_it_loads_without_torch_and_lmcache():
     blocked = "import sys; sys.modules.update(torch=None, lmcache=None); import lsmkv_tensor.adapters.lmcache_plugin"
     subprocess.run([sys.executable, "-c", blocked], check=True)
+
+
+def test_names_are_remembered_and_are_those_of_the_text():
+    names = ChunkNames(most=6)
+    layer = type("LayerCacheEngineKey", (CacheEngineKey,), {"layer_id": 0, "to_string": lambda self: f"layer {self.layer_id}"})
+    layers = [layer("m", 2, 0, 1) for _ in range(3)]
+    for i, one in enumerate(layers):
+        object.__setattr__(one, "layer_id", i)
+    tags = [CacheEngineKey("m", 2, 0, 1, tags=(("user", user),)) for user in (1, True)]
+    unknown = [type("Other", (CacheEngineKey,), {})("m", 2, 0, i) for i in range(2)]
+    calls = [keys_of(*range(4)), keys_of(*range(2, 9)), keys_of(1, worker=1), keys_of(1, model="n"), layers, tags, unknown]
+    for keys in [*calls, [*calls[0], *layers], [], *reversed(calls)]:
+        assert names.of(keys) == [chunk_name(key) for key in keys]
+    assert len(names._known) <= 6 + 1
