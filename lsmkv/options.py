@@ -78,8 +78,9 @@ class Options:
     hash_column_bytes: int = 64 << 20
     """Bytes of memory for hash columns: batches of keys that lie anywhere find their values through them, in tables that such
     batches ask often. 28 an entry, and its value while there is room. And for finders, which serve single gets: 10 an entry in
-    stores whose values fit the block cache, 15 in others if a value has 64 to 1,024 bytes; with the value if a merge made them
-    and the cache has no room. And for memtables kept while their tables are at level 0: up to half of it. 0: none of these.
+    stores whose values fit the block cache; in others, if a value has 64 to 1,024 bytes, 10 for each that the finder holds and 18
+    for each that it reads from the file, and up to a tenth of this memory for values; with all values if a merge made them and
+    the cache has no room. And for memtables kept while their tables are at level 0: up to half of it. 0: none of these.
     Changeable: at run time."""
     block_bytes: int = 4096
     """Target size of a table's block before compression. Larger: fewer fences, more bytes per point read.

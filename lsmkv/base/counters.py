@@ -124,8 +124,8 @@ class WorkCounts(Counts):
 class Counters:
     """Bumped by lookups in the tables of one level that have a filter (or have none: not ``filtered``), or by scans.
 
-    A key asked of a table adds to exactly one of ``found``, ``row_hits``, ``filter_negatives``, ``misses`` and ``too_new``, so
-    the number of keys asked needs no count of its own. See :class:`BlockCounts` for the rest.
+    A key asked of a table adds to exactly one of ``found``, ``row_hits``, ``place_reads``, ``filter_negatives``, ``misses`` and
+    ``too_new``, so the number of keys asked needs no count of its own. See :class:`BlockCounts` for the rest.
     """
 
     __slots__ = (
@@ -137,6 +137,7 @@ class Counters:
         "found",
         "joined_reads",
         "misses",
+        "place_reads",
         "row_hits",
         "row_looks",
         "too_new",
@@ -151,10 +152,14 @@ class Counters:
     joined_reads: int
     misses: int
     """Keys looked for in a block of a table that does not hold them."""
+    place_reads: int
+    """Keys found by one read of their values, which bumps ``block_bytes`` and nothing else: to be added to ``block_reads`` and to
+    ``found``."""
     row_hits: int
     """Keys found in memory on the fastest way, which bumps nothing else: to be added to ``cache_hits`` and to ``found``."""
     row_looks: int
-    """Rows that single gets looked into on a slower way, counted elsewhere, too: with ``row_hits``, how much they ask."""
+    """Rows that single gets looked into on a slower way, counted elsewhere, too: with ``row_hits`` and ``place_reads``, how much
+    they ask."""
     too_new: int
     """Keys that the table holds, but only in versions newer than the reader's snapshot."""
     unfiltered_reads: int
@@ -166,7 +171,7 @@ class Counters:
     @property
     def asked(self) -> int:
         """Keys asked of the tables."""
-        return self.found + self.row_hits + self.filter_negatives + self.misses + self.too_new
+        return self.found + self.row_hits + self.place_reads + self.filter_negatives + self.misses + self.too_new
 
     @property
     def filter_checks(self) -> int:
@@ -181,7 +186,7 @@ class Counters:
     @property
     def block_fetches(self) -> int:
         """Logical data-block accesses, the unit of the cost model."""
-        return self.block_reads + self.cache_hits + self.row_hits
+        return self.block_reads + self.place_reads + self.cache_hits + self.row_hits
 
     def clear(self) -> None:
         """Set every count to zero."""
@@ -196,7 +201,7 @@ class Counters:
     def counts(self) -> BlockCounts:
         """What it says now."""
         return BlockCounts(
-            block_reads=self.block_reads,
+            block_reads=self.block_reads + self.place_reads,
             block_bytes=self.block_bytes,
             joined_reads=self.joined_reads,
             cache_hits=self.cache_hits + self.row_hits,
@@ -205,7 +210,7 @@ class Counters:
             filter_false_positives=self.filter_false_positives,
             unfiltered_misses=0 if self.filtered else self.misses,
             unfiltered_reads=self.unfiltered_reads,
-            found=self.found + self.row_hits,
+            found=self.found + self.row_hits + self.place_reads,
         )
 
 

@@ -274,7 +274,7 @@ class Ledger:
     def single_gets(self) -> int:
         """Keys that single gets looked for in what is kept of blocks for them: how much they gain by what is kept."""
         kinds = [counters for level in self._levels for counters in (level.gets, level.bare_gets)]
-        return sum(counters.row_hits + counters.row_looks for counters in kinds)
+        return sum(counters.row_hits + counters.place_reads + counters.row_looks for counters in kinds)
 
     def account(self) -> Account:
         """What was counted since the store was opened."""
@@ -293,7 +293,9 @@ class Ledger:
 
     def operations(self) -> int:
         """Writes, scans, and lookups that no memtable answered, since opening: a few additions, where an account is many."""
-        found = sum(kind.found + kind.row_hits for level in self._levels for kind in (level.gets, level.bare_gets))
+        found = sum(
+            kind.found + kind.row_hits + kind.place_reads for level in self._levels for kind in (level.gets, level.bare_gets)
+        )
         return self.calls.absent + self.calls.scans + self.calls.entries + found
 
     def totals(self) -> Account:

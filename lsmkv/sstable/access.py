@@ -10,7 +10,7 @@ from lsmkv.base.keys import Entry
 from lsmkv.cache.blockcache import BlockCache, Tray
 from lsmkv.env.fs import FileSystem
 from lsmkv.sstable.block import Block
-from lsmkv.sstable.finder import Finder
+from lsmkv.sstable.finder import Favourites, Finder
 from lsmkv.sstable.quick import Layout
 from lsmkv.sstable.rows import RowLayout, Rows, trim
 from lsmkv.sstable.tablefile import TableFile
@@ -78,8 +78,8 @@ class TableAccess:
         self.max_seq = file.properties.meta.max_seq
         self.finder: Finder | None = None
         """Set once it is made (:mod:`lsmkv.live.finders`)."""
-        self.places: Finder | None = None
-        """As ``finder``: one that holds the places of values, not the values."""
+        self.favourites = Favourites(0)
+        """What is asked most of the values of which the finder has the places only."""
         self.placed_width = 0
         """Bytes of a value that has a place."""
         self.wish: Callable[[Any], None] | None = None

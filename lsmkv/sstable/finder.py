@@ -11,8 +11,12 @@ the rows of a block (:mod:`lsmkv.sstable.rows`) take six to eight. No key is kep
 together, match the eight bytes kept or they do not. Hashes and seals have seeds of their own in every process. A key whose tag
 is not in its bucket is not in the table, for certain.
 
-Where there is no room for the values, a record has the place of the value in the file instead: a *place finder*. A lookup then
-reads the value's own bytes, and nothing around them.
+Where there is no room for all values, some parts hold none: a record has the place of the value in the file instead, and a lookup
+reads the value's own bytes and nothing around them. Parts are by hash, so whatever is asked, the same share of it is in memory.
+Such a finder is a *place finder*; what is asked most of the values it does not hold is kept beside it (:class:`Favourites`).
+
+A lookup is written twice: :func:`lookup` says what it does, and :meth:`~lsmkv.sstable.reader.TableReader.value` does it in line,
+because a call costs 0.1 us of 1.1. What follows where a part has places is in one place, ``RowAccess.placed``.
 
 Only for tables that hold each key once, no tombstone, and values of one width.
 """
@@ -21,6 +25,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from struct import Struct
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -37,14 +42,17 @@ from lsmkv.sstable.tablefile import TableFile
 __all__ = [
     "LEAST_PLACED",
     "MOST_PLACED",
+    "PLACED_RECORD_BYTES",
     "PLACE_BYTES",
     "SEAL_BYTES",
+    "Favourites",
     "Finder",
     "FinderMaker",
     "UnfitError",
     "extra_bytes",
     "hash_of",
     "lookup",
+    "place_in",
     "suits",
 ]
 
@@ -64,8 +72,16 @@ PART_ENTRIES = 1 << 13
 BUCKET_ENTRIES = 16
 """Entries of a bucket, at least: the more, the smaller ``starts``, and the more tags that are alike."""
 
-PLACE_BYTES = 5
-"""Of an offset in a table: up to a tebibyte."""
+PLACED_PARTS_BITS, PLACED_PART_ENTRIES = 5, 1 << 5
+"""A place finder has 32 parts, if so many entries are in each: what it holds is then close to the room it has."""
+
+PLACE_BYTES = 8
+"""Of an offset in a table: ``struct`` takes eight bytes out at once, and five would need twice the time."""
+
+PLACED_RECORD_BYTES = SEAL_BYTES + PLACE_BYTES
+
+place_in = Struct("<Q").unpack_from
+"""``place_in(records, at)``: the offset there, in a tuple."""
 
 LEAST_PLACED, MOST_PLACED = 64, 1024
 """Bytes of a value that is worth a place. Of smaller ones the block cache holds many; of larger ones a block holds few, and to
@@ -74,11 +90,15 @@ read it whole costs little more."""
 EXTRA_BYTES = SEAL_BYTES + 2
 """What an entry takes beside its value: seal, tag, and its share of starts and parts."""
 
-Part: TypeAlias = "tuple[array[int], bytes, bytes]"
+FAVOURITE_BYTES = 200
+"""What a favourite takes beside key and value: two objects, rounded up, and its place in a dict."""
 
-Finder: TypeAlias = "tuple[list[Part], int, int, int, int, int]"
-"""Parts; by how many bits a hash is shifted for the part, and for the bucket; mask of the bucket; bytes of a record; seed of the
-hashes. A plain tuple: taking it apart costs a tenth of six attributes."""
+Part: TypeAlias = "tuple[array[int], bytes, bytes, int]"
+"""Starts, tags, records, bytes of a record; 0: the records have places, not values."""
+
+Finder: TypeAlias = "tuple[list[Part], int, int, int, int]"
+"""Parts; by how many bits a hash is shifted for the part, and for the bucket; mask of the bucket; seed of the hashes. A plain
+tuple: taking it apart costs a tenth of five attributes."""
 
 hash_of = xxh3_64_intdigest
 """``hash_of(key, seed)``."""
@@ -89,7 +109,7 @@ class UnfitError(Exception):
 
 
 def extra_bytes(entries: int, *, placed: bool = False) -> int:
-    """Bytes a finder of so many entries takes beside the values; all bytes of a place finder (``placed``)."""
+    """Bytes a finder of so many entries takes beside the values; ``placed``: a place finder."""
     return (EXTRA_BYTES + PLACE_BYTES * placed) * entries
 
 
@@ -106,16 +126,16 @@ def suits(file: TableFile) -> int:
 
 
 def lookup(finder: Finder, key: bytes, seal_seed: int) -> Value:
-    """The value of ``key``; False: it is not in the table; None: something looked like it and was not."""
-    parts, part_shift, shift, mask, size, seed = finder
+    """The value of ``key``; False: it is not in the table; None: something looked like it and was not, or has a place only."""
+    parts, part_shift, shift, mask, seed = finder
     h = hash_of(key, seed)
-    starts, tags, records = parts[h >> part_shift]
+    starts, tags, records, size = parts[h >> part_shift]
     bucket = h >> shift & mask
     end = starts[bucket + 1]
     row = tags.find(h & 0xFF, starts[bucket], end)
     if row < 0:
         return False
-    while row >= 0:
+    while row >= 0 and size:
         at = size * row
         value = records[at + SEAL_BYTES : at + size]
         if records.startswith(xxh3_64_digest(key + value, seal_seed), at):
@@ -127,15 +147,23 @@ def lookup(finder: Finder, key: bytes, seal_seed: int) -> Value:
 class FinderMaker:
     """Makes the finder of a table, some blocks or a part at a time. One thread at a time."""
 
-    def __init__(self, file: TableFile, each: int, seed: int, seal_seed: int, *, placed: bool = False) -> None:
-        """``placed``: a place finder is made."""
+    def __init__(self, file: TableFile, each: int, seed: int, seal_seed: int, *, room: int | None = None) -> None:
+        """``room``: a place finder is made that holds so many bytes of values at most."""
         entries = file.properties.meta.entries
+        self.placed = placed = room is not None
         bits = max(0, (entries // PART_ENTRIES).bit_length() - 1)
+        if placed:
+            bits = max(bits, min(PLACED_PARTS_BITS, (entries // PLACED_PART_ENTRIES).bit_length() - 1), 0)
         self._file = file
+        self.entries = entries
         self.each = each
-        self.placed = placed
-        self._kept = PLACE_BYTES if placed else each
-        """Bytes of a record behind the seal."""
+        self.held_bytes = 0
+        """Of the values in the parts that are finished."""
+        self._room = each * entries if room is None else room
+        self._first_bare = 1 << bits
+        """Parts from this one on have no values. Parts differ in size by chance: one more than expected may fit."""
+        if room is not None:
+            self._first_bare = min(1 << bits, (room << bits) // (each * entries) + (room > 0))
         self._seeds = seed, seal_seed
         self._part_shift = 64 - bits
         self._bucket_bits = max(0, ((entries >> bits) // BUCKET_ENTRIES).bit_length() - 1)
@@ -163,11 +191,11 @@ class FinderMaker:
         if len(self._parts) < len(self._raw):
             return None
         shift = self._part_shift - self._bucket_bits
-        return self._parts, self._part_shift, shift, (1 << self._bucket_bits) - 1, SEAL_BYTES + self._kept, self._seeds[0]
+        return self._parts, self._part_shift, shift, (1 << self._bucket_bits) - 1, self._seeds[0]
 
     def _take(self, first: int, blocks: Sequence[Block]) -> None:
         """Deal out the entries of these blocks, of which the first has this number: hash, seal and value, or place, of each."""
-        each, kept = self.each, self._kept
+        each = self.each
         keys: list[bytes] = []
         values: list[bytes] = []
         for block in blocks:
@@ -177,21 +205,27 @@ class FinderMaker:
             self._last = more[-1]
             keys += more
             values += cast("list[bytes]", block.values_list(0, block.entries))
-        n = len(keys)
         seed, seal_seed = self._seeds
         hashes = np.frombuffer(b"".join([xxh3_64_digest(key, seed) for key in keys]), ">u8").astype(np.uint64)
         seals = b"".join([xxh3_64_digest(key + value, seal_seed) for key, value in zip(keys, values, strict=True)])
-        rows = np.empty((n, HASH_BYTES + SEAL_BYTES + kept), np.uint8)
-        rows[:, :HASH_BYTES] = hashes.view(np.uint8).reshape(n, HASH_BYTES)
-        rows[:, HASH_BYTES : HASH_BYTES + SEAL_BYTES] = np.frombuffer(seals, np.uint8).reshape(n, SEAL_BYTES)
-        if self.placed:
-            rows[:, HASH_BYTES + SEAL_BYTES :] = self._places(first, blocks)
-        elif each:
-            rows[:, HASH_BYTES + SEAL_BYTES :] = np.frombuffer(b"".join(values), np.uint8).reshape(n, each)
         order, parts = self._dealt(hashes)
-        flat, width = rows[order].tobytes(), rows.shape[1]
+        columns = [hashes.view(np.uint8).reshape(-1, HASH_BYTES), np.frombuffer(seals, np.uint8).reshape(-1, SEAL_BYTES)]
+        if self.placed:
+            columns.append(self._places(first, blocks))
+        bare = next((start for part, start, _ in parts if part >= self._first_bare), len(order))
+        if bare < len(order):
+            self._deal(np.hstack(columns), order[bare:], parts, bare)
+        if bare:
+            if each:
+                columns.append(np.frombuffer(b"".join(values), np.uint8).reshape(-1, each))
+            self._deal(np.hstack(columns), order[:bare], parts, 0)
+
+    def _deal(self, rows: NDArray[np.uint8], order: I64, parts: Sequence[tuple[int, int, int]], begin: int) -> None:
+        """Append rows to the parts they belong to: those of the order of all entries from ``begin`` on."""
+        flat, width = rows.take(order, axis=0).tobytes(), rows.shape[1]
         for part, start, stop in parts:
-            self._raw[part] += flat[start * width : stop * width]
+            if begin <= start < begin + len(order):
+                self._raw[part] += flat[(start - begin) * width : (stop - begin) * width]
 
     def _places(self, first: int, blocks: Sequence[Block]) -> NDArray[np.uint8]:
         """Where the values of these blocks are in the file, ``PLACE_BYTES`` each."""
@@ -202,7 +236,7 @@ class FinderMaker:
             if at + each * block.entries != offsets[i + 1]:  # compressed: values cannot be read by themselves
                 raise UnfitError
             starts.append(at + each * np.arange(block.entries))
-        return np.concatenate(starts).astype("<u8").view(np.uint8).reshape(-1, 8)[:, :PLACE_BYTES]
+        return np.concatenate(starts).astype("<u8").view(np.uint8).reshape(-1, PLACE_BYTES)
 
     def _dealt(self, hashes: U64) -> tuple[I64, list[tuple[int, int, int]]]:
         """The order of entries by their parts, and of each part that gets some its number and where they are in that order."""
@@ -216,15 +250,51 @@ class FinderMaker:
         return order, list(zip(numbers, starts[:-1], starts[1:], strict=True))
 
     def _finished(self, raw: bytearray) -> Part:
-        """One part of the finder."""
-        width = HASH_BYTES + SEAL_BYTES + self._kept
+        """The next part of the finder."""
+        places = PLACE_BYTES if self.placed else 0
+        head = HASH_BYTES + SEAL_BYTES + places
+        width = head + (self.each if len(self._parts) < self._first_bare else 0)
         rows = np.frombuffer(raw, np.uint8).reshape(-1, width)
         hashes = np.ascontiguousarray(rows[:, :HASH_BYTES]).view(np.uint64).ravel()
         order = np.argsort(hashes)
         hashes = hashes[order]
-        records = np.ascontiguousarray(rows[:, HASH_BYTES:]).view(opaque(width - HASH_BYTES)).ravel().take(order).tobytes()
+        more = self.each * len(order)
+        if len(self._parts) < self._first_bare and self.held_bytes + more <= self._room:
+            self.held_bytes += more
+            size = SEAL_BYTES + self.each
+            rows = np.hstack((rows[:, HASH_BYTES : HASH_BYTES + SEAL_BYTES], rows[:, head:])) if places else rows[:, HASH_BYTES:]
+        else:
+            size = 0
+            rows = rows[:, HASH_BYTES:head]
+        records = np.ascontiguousarray(rows).view(opaque(rows.shape[1])).ravel().take(order).tobytes()
         shift = self._part_shift - self._bucket_bits
         buckets = (hashes >> np.uint64(shift) & np.uint64((1 << self._bucket_bits) - 1)).view(np.int64)
         ends = np.cumsum(np.bincount(buckets, minlength=1 << self._bucket_bits))
-        kind = "H" if len(order) <= 0xFFFF else "I"
-        return array(kind, [0, *ends.tolist()]), (hashes & np.uint64(0xFF)).astype(np.uint8).tobytes(), records
+        starts = array("H" if len(order) <= 0xFFFF else "I", [0, *ends.tolist()])
+        return starts, (hashes & np.uint64(0xFF)).astype(np.uint8).tobytes(), records, size
+
+
+class Favourites(dict[bytes, bytes]):
+    """Keys and values of a table that gets had to read at their places, some of them: what is asked most is soon here.
+
+    A table never changes, so what is here is right as long as the table is asked. Once full all go, and come again.
+    """
+
+    __slots__ = ("most",)
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        """So many at most."""
+
+    @staticmethod
+    def charge(key_bytes: int, value_bytes: int) -> int:
+        """Bytes that one of them takes."""
+        return key_bytes + value_bytes + FAVOURITE_BYTES
+
+    def keep(self, key: bytes, value: bytes) -> None:
+        """Keep one more."""
+        if len(self) >= self.most:
+            self.clear()
+        if self.most:
+            self[key] = value

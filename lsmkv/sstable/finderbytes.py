@@ -51,11 +51,12 @@ class PackedFinder(NamedTuple):
 def pack(
     finder: Finder, number: int, seal_seed: int, at: int, write: Callable[[Sequence[Buffer], int], int]
 ) -> tuple[PackedFinder, int]:
-    """Write the parts of a finder from ``at`` on; how to find them, and the offset behind them."""
-    parts, part_shift, shift, mask, size, seed = finder
-    told = tuple((starts.typecode, len(starts), len(tags)) for starts, tags, _ in parts)
+    """Write the parts of a finder that holds all values from ``at`` on; how to find them, and the offset behind them."""
+    parts, part_shift, shift, mask, seed = finder
+    size = parts[0][3]
+    told = tuple((starts.typecode, len(starts), len(tags)) for starts, tags, _, _ in parts)
     end = at
-    for starts, tags, records in parts:
+    for starts, tags, records, _ in parts:
         end = write((memoryview(starts), tags, records), end)
     return PackedFinder(number, at, told, (part_shift, shift, mask), size, (seed, seal_seed)), end
 
@@ -76,7 +77,7 @@ def unpack(packed: PackedFinder, read: Callable[[int, int], bytes]) -> Finder:
             a, b, c = lengths[i]
             starts = array(packed.parts[i][0])
             starts.frombytes(data[cut : cut + a])
-            parts.append((starts, data[cut + a : cut + a + b], data[cut + a + b : cut + a + b + c]))
+            parts.append((starts, data[cut + a : cut + a + b], data[cut + a + b : cut + a + b + c], packed.size))
             cut += a + b + c
         at, first = at + size, last
-    return parts, *packed.shifts, packed.size, packed.seeds[0]
+    return parts, *packed.shifts, packed.seeds[0]

@@ -100,14 +100,20 @@ class TableReader(RowAccess):
             return False
         finder = self.finder
         if finder is not None:  # lookup(), here to save a call
-            parts, part_shift, shift, mask, size, seed = finder
+            parts, part_shift, shift, mask, seed = finder
             h = hash_of(key, seed)
-            starts, tags, records = parts[h >> part_shift]
+            starts, tags, records, size = part = parts[h >> part_shift]
             bucket = h >> shift & mask
             end = starts[bucket + 1]
             row = tags.find(h & 0xFF, starts[bucket], end)
             if row < 0:
                 return self._absent(key, asked=asked)
+            if not size:
+                placed = self.placed(key, part, row, end)
+                if placed is not None:
+                    self.likely = True
+                    return placed
+                row = -1
             while row >= 0:
                 at = size * row
                 value = records[at + 8 : at + size]
@@ -116,13 +122,6 @@ class TableReader(RowAccess):
                     self.likely = True
                     return value
                 row = tags.find(h & 0xFF, row + 1, end)
-        elif self.places is not None:
-            placed = self.placed(key)
-            if placed is not None:
-                if placed is False:
-                    return self._absent(key, asked=asked)
-                self.likely = True
-                return placed
         else:
             self.patience -= 1
             if self.patience <= 0 and (wish := self.wish) is not None:

@@ -8,7 +8,6 @@ before it lets rows go. Without its values a row is read from the file, and now 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from xxhash import xxh3_64_digest
 
@@ -16,14 +15,14 @@ from lsmkv.cache.blockcache import LAST_CHANCES
 from lsmkv.errors import io_failed
 from lsmkv.sstable.access import GROW_EVERY, TableAccess
 from lsmkv.sstable.block import OBJECT_BYTES, Block
-from lsmkv.sstable.finder import hash_of
+from lsmkv.sstable.finder import PLACED_RECORD_BYTES, Part, place_in
 from lsmkv.sstable.quick import Value
 from lsmkv.sstable.rows import ENDS, MOST_TRIES, SEAL_BYTES, Rows, fits, make_rows, tip_of, weight
 
 __all__ = ["RowAccess"]
 
-BLOCK_EVERY = 128
-"""Of gets by place, one goes the way of the block: blocks that are asked often are then held."""
+FAVOUR_EVERY = 32
+"""Of the values that are read at their places, one in so many is kept: to keep one costs as much as half a read of it saves."""
 
 
 class RowAccess(TableAccess):
@@ -94,39 +93,33 @@ class RowAccess(TableAccess):
         counters.row_looks += 1
         return value
 
-    def placed(self, key: bytes) -> bytes | Literal[False] | None:
-        """The value of ``key``, read where the place finder says it is, and counted.
+    def placed(self, key: bytes, part: Part, row: int, end: int) -> bytes | None:
+        """The value of ``key``, read where one of the rows from ``row`` to ``end - 1`` with its tag says it is, and counted.
 
-        False: the table does not hold the key. None: something looked like it and was not, or its value is damaged, or it is
-        the turn of the block, which is then held if it is asked often. I/O: one read of a value.
+        None: only the block can tell, because these rows are of other keys, or the value is damaged. I/O: one read of a value.
         """
-        turn = self.row_reads = (self.row_reads + 1) % BLOCK_EVERY
-        finder = self.places
-        if not turn or finder is None:
-            return None
-        parts, part_shift, shift, mask, size, seed = finder
-        h = hash_of(key, seed)
-        starts, tags, records = parts[h >> part_shift]
-        bucket = h >> shift & mask
-        end = starts[bucket + 1]
-        row = tags.find(h & 0xFF, starts[bucket], end)
-        if row < 0:
-            return False
-        counters, each = self.counters, self.placed_width
+        counters, value = self.counters, self.favourites.get(key)
+        if value is not None:
+            counters.row_hits += 1
+            return value
+        _, tags, records, _ = part
+        each = self.placed_width
         while row >= 0:
-            at = size * row
+            at = PLACED_RECORD_BYTES * row
             try:
-                value = self.file.pread(each, int.from_bytes(records[at + SEAL_BYTES : at + size], "little"))
+                value = self.file.pread(each, place_in(records, at + SEAL_BYTES)[0])
             except OSError as error:
                 raise io_failed("read table", self.file.path, error) from error
-            counters.block_bytes += len(value)
-            if len(value) == each and records.startswith(xxh3_64_digest(key + value, self.seed), at):
-                counters.block_reads += 1
-                counters.found += 1
-                counters.row_looks += 1
+            seal = xxh3_64_digest(key + value, self.seed)
+            if len(value) == each and records.startswith(seal, at):  # cut off: with a longer key it could be the same bytes
+                counters.block_bytes += each
+                counters.place_reads = reads = counters.place_reads + 1
+                if not reads % FAVOUR_EVERY:
+                    self.favourites.keep(key, value)
                 return value
             counters.unfiltered_reads += 1  # another key's, or damaged
-            row = tags.find(h & 0xFF, row + 1, end)
+            counters.block_bytes += len(value)
+            row = tags.find(tags[row], row + 1, end)
         return None
 
     def _match(self, index: int, rows: Rows, key: bytes, row: int, column: bytes, at: int) -> Value:

@@ -155,12 +155,15 @@ def test_a_key_that_looks_like_another_is_not_answered() -> None:
     tag, (one, two, three, *_) = next((t, keys) for t, keys in alike.items() if len(keys) > 2)
     other = next(keys[0] for t, keys in alike.items() if t != tag)
     records = b"".join(xxh3_64_digest(k + b"v" + k[-1:], seal_seed) + b"v" + k[-1:] for k in (one, two))
-    finder = ([(array("H", [0, 2]), bytes([tag, tag]), records)], 64, 64, 0, 10, seed)
+    finder = ([(array("H", [0, 2]), bytes([tag, tag]), records, 10)], 64, 64, 0, seed)
     assert lookup(finder, one, seal_seed) == b"v" + one[-1:]
     assert lookup(finder, two, seal_seed) == b"v" + two[-1:]
     assert lookup(finder, three, seal_seed) is None
     assert lookup(finder, other, seal_seed) is False
     assert lookup(finder, one, seal_seed + 1) is None
+    places = ([(array("H", [0, 2]), bytes([tag, tag]), bytes(32), 0)], 64, 64, 0, seed)
+    assert lookup(places, one, seal_seed) is None
+    assert lookup(places, other, seal_seed) is False
 
 
 def tables(fs: MemoryFileSystem) -> list[str]:
