@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 from typing import NamedTuple, cast
 
-__all__ = ["Alike", "alike_of"]
+__all__ = ["HEAD_BYTES", "Alike", "alike_of"]
+
+_HEAD = Struct("<II")
+
+HEAD_BYTES = _HEAD.size
+"""Of the joined bytes, before the first key: both widths, as u32."""
 
 
 class Alike(NamedTuple):
-    """Keys and values end to end, and the width of each."""
+    """The batch as one string, the width of its keys (above 0), that of its values, and how many there are."""
 
-    keys: bytes
-    values: bytes
+    joined: bytes
+    """Both widths, the keys end to end, the values end to end: what a log has of such a batch behind the frame's header."""
+    entries: int
     key_width: int
-    """Above 0."""
     value_width: int
 
     @property
     def nbytes(self) -> int:
         """Bytes of keys and values."""
-        return len(self.keys) + len(self.values)
+        return len(self.joined) - HEAD_BYTES
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -30,4 +36,4 @@ class Alike(NamedTuple):
 
 def alike_of(keys: Sequence[bytes], values: Sequence[bytes | None], widths: tuple[int, int]) -> Alike:
     """The batch with these widths, which the caller has made sure of. None among the values raises TypeError."""
-    return Alike(b"".join(keys), b"".join(cast("Sequence[bytes]", values)), *widths)
+    return Alike(b"".join((_HEAD.pack(*widths), *keys, *cast("Sequence[bytes]", values))), len(keys), *widths)

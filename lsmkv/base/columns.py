@@ -154,6 +154,11 @@ class Columns:
         """Bytes of keys, tags and values."""
         return self.keys.nbytes + self.values.nbytes + 8 * len(self.tags)
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The common width of the keys and that of the values, -1: they differ."""
+        return self.keys.width, self.values.width
+
     def slice(self, start: int, stop: int) -> Columns:
         """Entries start..stop-1, sharing the data."""
         return Columns(self.keys.slice(start, stop), self.tags[start:stop], self.values.slice(start, stop))

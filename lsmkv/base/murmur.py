@@ -21,8 +21,8 @@ _MIX1 = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2 = np.uint64(0xC4CEB9FE1A85EC53)
 _33 = np.uint64(33)
 
-ROWS = 4096
-"""Keys per step: the working set (a few uint64 columns) stays in the CPU's cache."""
+ROWS = 1 << 17
+"""Keys per step. Few long steps: beside another thread each short one may wait for the interpreter."""
 
 
 def murmur_rows(rows: U8) -> U64:

@@ -30,6 +30,7 @@ __all__ = [
     "make_durable_dir",
     "read_exact",
     "write_all",
+    "write_sized",
 ]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview | NDArray[Any]
@@ -265,6 +266,22 @@ def write_all(file: File, buffers: Sequence[Buffer], offset: int) -> int:
         if done:
             views[0] = views[0][done:]
     return offset - start
+
+
+def write_sized(file: File, buffers: Sequence[Buffer], size: int, offset: int) -> None:
+    """As :func:`write_all`, of buffers of bytes that are ``size`` bytes together: none of them is looked at first.
+
+    I/O: as :func:`write_all`.
+    """
+    done = file.pwritev(buffers, offset) if len(buffers) <= IOV_MAX else 0
+    if done == size:
+        return
+    left = list(buffers)
+    at = 0
+    while left and at + len(left[0]) <= done:
+        at += len(left.pop(0))
+    left[0] = memoryview(left[0])[done - at :]
+    write_all(file, left, offset + done)
 
 
 def make_durable_dir(fs: FileSystem, path: str) -> None:

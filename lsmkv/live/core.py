@@ -15,6 +15,7 @@ from lsmkv.env.fs import FileSystem
 from lsmkv.env.rng import Rng
 from lsmkv.env.sync import Lock
 from lsmkv.errors import PoisonedError, io_failed
+from lsmkv.live.courtesy import Courtesy
 from lsmkv.live.helping import Helping
 from lsmkv.live.snapshots import SnapshotRegistry
 from lsmkv.live.state import StateBox, View
@@ -81,6 +82,8 @@ class Core:
     work: Work = field(default_factory=Work)
     throttle: Throttle = field(default_factory=Throttle)
     """The limit on background reading and writing."""
+    courtesy: Courtesy = field(default_factory=Courtesy)
+    """By which writers let a flush have the interpreter for a moment."""
     hurried: int = 0
     """Calls that wait for a flush with writers behind them: it does not wait for the limit."""
     install_lock: Lock = field(default_factory=Lock)
@@ -117,6 +120,7 @@ class Core:
         self.tables.forked()
         self.manifest.close()
         self.helping.forked()
+        self.courtesy.forked()
         self.events = self.journal = self.status = None
 
     def view(self, shape: TreeShape) -> View:

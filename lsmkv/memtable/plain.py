@@ -1,9 +1,10 @@
 """The bytes of whole batches, kept beside the dict so that a flush need not walk its objects.
 
 Most loads are batches of puts with keys of one width and values of one width, and nothing is overwritten before the flush.
-Then the joined bytes of the batches *are* the columns: a flush sorts and gathers them in NumPy, at a quarter of the cost of
-visiting every key and value, and without holding the interpreter. The first batch that is different ends it, and the flush
-walks the dict. Until then the bytes of keys and values are held twice, which ``Memtable.bytes`` does not count.
+Then the joined bytes of the batches, as they went to the log, have all that a flush wants: it sorts and gathers them in NumPy,
+at a fraction of the cost of visiting every key and value, and without holding the interpreter. The first batch that is different
+ends it, and the flush walks the dict. Until then the bytes of keys and values are held twice, which ``Memtable.bytes`` does not
+count.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import cast
 
 import numpy as np
 
-from lsmkv.base.alike import Alike, alike_of
-from lsmkv.base.columns import ByteColumn, Columns
-from lsmkv.base.order import sort_order
+from lsmkv.base.alike import HEAD_BYTES, Alike, alike_of
+from lsmkv.base.pauses import UNMINDED, Pause
+from lsmkv.base.scattered import Scattered
+from lsmkv.memtable.gathering import SortedRows
 
 __all__ = ["PlainBatches"]
 
@@ -26,19 +28,23 @@ FEW = 8
 class PlainBatches:
     """The batches of one memtable, as long as all are alike."""
 
-    __slots__ = ("_firsts", "_keys", "_overwritten", "_sizes", "_values", "_widths")
+    __slots__ = ("_batches", "_given_up", "_overwritten", "_pieces", "_widths")
 
     def __init__(self) -> None:
         self._widths: tuple[int, int] | None = None
-        self._keys: list[bytes] = []
-        self._values: list[bytes] = []
-        self._firsts: list[int] = []
-        self._sizes: list[int] | None = []
+        self._given_up = False
         self._overwritten = False
+        self._forget()
+
+    def _forget(self) -> None:
+        """Hold nothing."""
+        self._pieces: list[bytes] = []
+        self._batches: list[tuple[int, int]] = []
+        """First sequence number and entries of each piece."""
 
     def note(self, keys: Sequence[bytes], values: Sequence[bytes | None], first_seq: int, alike: Alike | None = None) -> bool:
         """Remember a batch, or give up on this memtable; whether all its batches have been alike so far."""
-        if self._sizes is None:
+        if self._given_up:
             return False
         if alike is None:
             alike = _found_alike(keys, values)
@@ -46,33 +52,34 @@ class PlainBatches:
             self._give_up()
             return False
         self._widths = alike.widths
-        if self._overwritten:
-            return True
-        self._keys.append(alike.keys)
-        self._values.append(alike.values)
-        self._firsts.append(first_seq)
-        self._sizes.append(len(keys))
+        if not self._overwritten:
+            self._pieces.append(alike.joined)
+            self._batches.append((first_seq, alike.entries))
         return True
 
     def overwritten(self) -> None:
         """A key came a second time: what was joined is more than a flush wants, and would grow with the log."""
-        self._keys, self._values, self._firsts, self._overwritten = [], [], [], True
+        self._forget()
+        self._overwritten = True
 
     def _give_up(self) -> None:
         """Forget everything: this memtable is flushed from its dict."""
-        self._keys, self._values, self._sizes = [], [], None
+        self._forget()
+        self._given_up = True
 
-    def columns(self, entries: int) -> Columns | None:
-        """The batches as sorted columns if they are all there is: exactly ``entries`` entries; else None."""
-        if not self._sizes or self._overwritten or self._widths is None or sum(self._sizes) != entries:
+    def rows(self, entries: int, pause: Pause = UNMINDED) -> SortedRows | None:
+        """What the batches hold, sorted, if they are all there is: exactly ``entries`` entries; else None.
+
+        ``pause``: as :class:`SortedRows`.
+        """
+        if not self._batches or self._widths is None:
             return None
-        sizes, (key_width, value_width) = np.array(self._sizes), self._widths
-        starts = np.cumsum(sizes) - sizes
-        seqs = np.arange(entries) + np.repeat(np.array(self._firsts) - starts, sizes)
-        tags = seqs.astype(np.uint64) << np.uint64(8) | np.uint64(1)
-        keys = ByteColumn.fixed(np.frombuffer(b"".join(self._keys), np.uint8), entries, key_width)
-        values = ByteColumn.fixed(np.frombuffer(b"".join(self._values), np.uint8), entries, value_width)
-        return Columns(keys, tags, values).take(sort_order(keys))
+        firsts, sizes = np.array(self._batches).T
+        if int(sizes.sum()) != entries:
+            return None
+        key_width, value_width = self._widths
+        data = Scattered(self._pieces)
+        return SortedRows(data, (data.starts + HEAD_BYTES, sizes, firsts), key_width, value_width, pause)
 
 
 def _found_alike(keys: Sequence[bytes], values: Sequence[bytes | None]) -> Alike | None:

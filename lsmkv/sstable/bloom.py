@@ -18,8 +18,8 @@ __all__ = ["MAX_PROBES", "Bloom", "build", "probes_for"]
 MAX_PROBES = 30
 """More probes than this never pay: 30 already mean one false positive in 10^9."""
 
-SLICE = 1 << 15
-"""Keys set per NumPy call while building: keeps temporaries in the cache and the GIL on the move."""
+SLICE = 1 << 17
+"""Keys set per NumPy call while building: few long steps, as in :mod:`lsmkv.base.murmur`, and bounded temporaries."""
 
 
 def probes_for(bits_per_key: float) -> int:

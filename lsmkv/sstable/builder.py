@@ -10,13 +10,15 @@ import numpy as np
 from lsmkv.base.columns import U64, Columns
 from lsmkv.base.hashing import hash_column
 from lsmkv.base.keys import MAX_SEQ
-from lsmkv.env.fs import FileSystem, write_all
+from lsmkv.base.pauses import UNMINDED, Pause
+from lsmkv.env.fs import FileSystem, write_sized
 from lsmkv.errors import InvalidArgumentError, io_failed
 from lsmkv.sstable import bloom
 from lsmkv.sstable.compression import CODECS, Compression, compress
-from lsmkv.sstable.encode import cut, encode_blocks, separators
+from lsmkv.sstable.encode import ENTRY_OVERHEAD, cut, encode_blocks, entries_a_block, separators
 from lsmkv.sstable.fences import encode_index, separator
 from lsmkv.sstable.layout import FILTER, FOOTER_BYTES, PROPERTIES, Footer, pack_footer, seal_frame
+from lsmkv.sstable.uniform import frames_of, suits
 from lsmkv.version.shape import TableMeta
 
 __all__ = ["TableBuilder"]
@@ -26,6 +28,9 @@ _Raw: TypeAlias = bytes  # the builder has a property named ``bytes``
 WRITE_BYTES = 1 << 20
 """Encoded blocks gathered before they are written in one system call."""
 
+FRAMED_BYTES = 4 << 20
+"""Of blocks that are alike framed at once, and then written. Less would stay in the processor's cache, but each step of it asks
+for the interpreter, for which somebody else then has to wake up."""
 
 MAX_BLOCK_BYTES = 1 << 30
 """Largest block to aim at: with the largest entry on top, lengths still fit 32 bits."""
@@ -35,7 +40,8 @@ class TableBuilder:
     """Builds the file ``path``, which must not exist, from sorted entries.
 
     ``block_bytes`` is what one block aims at before compression (a larger entry has a block of its own).
-    ``filter_bits_per_key`` 0 builds no filter. Finish with :meth:`finish` or :meth:`abandon`, exactly once.
+    ``filter_bits_per_key`` 0 builds no filter. ``pause`` is entered while it writes and syncs.
+    Finish with :meth:`finish` or :meth:`abandon`, exactly once.
 
     I/O: creates the file; writes of about 1 MiB as blocks fill.
 
@@ -52,6 +58,7 @@ class TableBuilder:
         block_bytes: int,
         compression: Compression,
         filter_bits_per_key: float,
+        pause: Pause = UNMINDED,
     ) -> None:
         if not 1 <= block_bytes <= MAX_BLOCK_BYTES:
             msg = f"block_bytes must be in 1..{MAX_BLOCK_BYTES}, not {block_bytes}"
@@ -65,8 +72,9 @@ class TableBuilder:
         self._block_bytes = block_bytes
         self._codec: Compression = compression
         self._bits_per_key = filter_bits_per_key
+        self._pause = pause
         self._pending: Columns | None = None
-        self._frames: list[bytes] = []
+        self._frames: list[_Raw | memoryview] = []
         self._gathered = 0
         self._written = 0
         self._offsets = [0]
@@ -101,6 +109,15 @@ class TableBuilder:
         """
         if not len(columns):
             return
+        self._learn(columns)
+        if self._pending is not None:
+            columns = self._behind(self._pending, columns)
+        bounds = cut(columns, self._block_bytes)
+        self._encode(columns, bounds)
+        self._pending = columns.slice(bounds[-1], len(columns)) if bounds[-1] < len(columns) else None
+
+    def _learn(self, columns: Columns) -> None:
+        """Take in what properties and filter say of these entries."""
         keys = columns.keys
         if not self._entries:
             self._smallest, self._key_width = keys[0], keys.width
@@ -114,11 +131,16 @@ class TableBuilder:
         self._max_seq = max(self._max_seq, int(columns.tags.max()) >> 8)
         if self._bits_per_key > 0:
             self._hashes.append(hash_column(keys))
-        if self._pending is not None:
-            columns = Columns.concat([self._pending, columns])
-        bounds = cut(columns, self._block_bytes)
-        self._encode(columns, bounds)
-        self._pending = columns.slice(bounds[-1], len(columns)) if bounds[-1] < len(columns) else None
+
+    def _behind(self, pending: Columns, columns: Columns) -> Columns:
+        """What waits for its block and what comes now; of entries of one shape only what a full block does not take."""
+        alike = suits(pending) and suits(columns) and pending.widths == columns.widths
+        each = entries_a_block(pending.widths, self._block_bytes) if alike else 0
+        missing = each - len(pending)
+        if not alike or missing >= len(columns):
+            return Columns.concat([pending, columns])
+        self._encode(Columns.concat([pending, columns.slice(0, missing)]), [0, each])
+        return columns.slice(missing, len(columns))
 
     def _encode(self, columns: Columns, bounds: list[int]) -> None:
         """Frame the full blocks and extend the fences."""
@@ -127,6 +149,25 @@ class TableBuilder:
         if self._fences:
             self._fences[-1] = separator(self._fences[-1], columns.keys[0])
         self._fences += separators(columns.keys, bounds)
+        each = bounds[1]
+        if self._codec != "none" or not suits(columns) or bounds[-1] != each * (len(bounds) - 1):
+            self._encode_each(columns, bounds)
+            return
+        step = each * max(1, FRAMED_BYTES // (each * (sum(columns.widths) + ENTRY_OVERHEAD)))
+        for start in range(0, bounds[-1], step):
+            part = columns.slice(start, min(start + step, bounds[-1]))
+            frames = frames_of(part, each, self._number, self._written + self._gathered)
+            if frames is None:
+                self._encode_each(part, list(range(0, len(part) + 1, each)))
+                continue
+            self._frames += frames.buffers
+            self._offsets += frames.ends.tolist()
+            self._gathered = self._offsets[-1] - self._written
+            if self._gathered >= WRITE_BYTES:
+                self._write()
+
+    def _encode_each(self, columns: Columns, bounds: list[int]) -> None:
+        """Frame the full blocks one by one."""
         for payload in encode_blocks(columns, bounds):
             self._frame(payload, self._codec)
             self._offsets.append(self._offsets[-1] + len(self._frames[-1]))
@@ -142,7 +183,8 @@ class TableBuilder:
     def _write(self) -> None:
         """Write what is gathered."""
         try:
-            write_all(self._file, self._frames, self._written)
+            with self._pause:
+                write_sized(self._file, self._frames, self._gathered, self._written)
         except OSError as error:
             raise io_failed("write table", self._path, error) from error
         self._written += self._gathered
@@ -168,8 +210,9 @@ class TableBuilder:
         filter_bits = self._tail()
         self._write()
         try:
-            self._file.sync()
-            self._file.close()
+            with self._pause:
+                self._file.sync()
+                self._file.close()
         except OSError as error:
             raise io_failed("sync table", self._path, error) from error
         return TableMeta(

@@ -18,7 +18,16 @@ from lsmkv.base.order import equal_to_previous
 from lsmkv.sstable.block import DELETES, HEADER, MIXED, REPEATS, TAG_DTYPES
 from lsmkv.sstable.fences import common_prefix, separator
 
-__all__ = ["cut", "encode_blocks", "separators"]
+__all__ = [
+    "ENTRY_OVERHEAD",
+    "block_flags",
+    "cut",
+    "encode_blocks",
+    "entries_a_block",
+    "prefix_lengths",
+    "separators",
+    "tag_widths",
+]
 
 ENTRY_OVERHEAD = 8
 """Bytes an entry is counted for beside key and value when blocks are cut: tag, and ends where widths are mixed."""
@@ -38,10 +47,8 @@ def cut(columns: Columns, block_bytes: int) -> list[int]:
     A block takes entries while they fit into ``block_bytes``, but at least one.
     """
     n = len(columns)
-    widths = columns.keys.width, columns.values.width
-    if min(widths) >= 0:
-        each = max(1, block_bytes // (sum(widths) + ENTRY_OVERHEAD))
-        return list(range(0, n + 1, each))
+    if min(columns.widths) >= 0:
+        return list(range(0, n + 1, entries_a_block(columns.widths, block_bytes)))
     ends = columns.keys.offsets + columns.values.offsets
     ends = ends - ends[0] + np.arange(n + 1) * ENTRY_OVERHEAD
     bounds = [0]
@@ -55,6 +62,11 @@ def cut(columns: Columns, block_bytes: int) -> list[int]:
     return bounds
 
 
+def entries_a_block(widths: tuple[int, int], block_bytes: int) -> int:
+    """Entries of a full block whose keys have the one width and whose values have the other."""
+    return max(1, block_bytes // (sum(widths) + ENTRY_OVERHEAD))
+
+
 def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
     """The payload of each block ``bounds[i]:bounds[i + 1]`` of sorted entries."""
     if len(bounds) < 2:
@@ -62,8 +74,8 @@ def encode_blocks(columns: Columns, bounds: list[int]) -> Iterator[bytes]:
     keys, values = columns.keys, columns.values
     starts = np.array(bounds[:-1])
     tags = _tag_parts(columns.tags[: bounds[-1]], bounds, starts)
-    flags = _flags(columns, bounds, starts)
-    prefixes = _prefixes(keys, values, bounds)
+    flags = block_flags(columns, bounds)
+    prefixes = prefix_lengths(columns, bounds)
     raw_values = memoryview(np.ascontiguousarray(values.data))
     for b, (start, stop) in enumerate(pairwise(bounds)):
         low, tag_width, tag_part = tags[b]
@@ -95,15 +107,16 @@ def separators(keys: ByteColumn, bounds: list[int]) -> list[bytes]:
 def _tag_parts(tags: U64, bounds: list[int], starts: NDArray[np.int64]) -> list[tuple[int, int, bytes]]:
     """Base tag, width and encoded differences of each block."""
     low, high = np.minimum.reduceat(tags, starts), np.maximum.reduceat(tags, starts)
-    widths = _tag_widths(high - low)
+    widths = tag_widths(high - low)
     more = tags - np.repeat(low, np.diff(bounds))
     raw = {width: more.astype(TAG_DTYPES[width]).tobytes() if width else b"" for width in set(widths)}
     lows: list[int] = low.tolist()
     return [(base, w, raw[w][a * w : b * w]) for base, w, (a, b) in zip(lows, widths, pairwise(bounds), strict=True)]
 
 
-def _flags(columns: Columns, bounds: list[int], starts: NDArray[np.int64]) -> list[int]:
+def block_flags(columns: Columns, bounds: list[int]) -> list[int]:
     """The flags of each block."""
+    starts = np.array(bounds[:-1])
     same = equal_to_previous(columns.keys.slice(0, bounds[-1]))
     same[starts] = False
     gone = (columns.tags[: bounds[-1]] & np.uint64(0xFF)) == DELETE
@@ -111,7 +124,7 @@ def _flags(columns: Columns, bounds: list[int], starts: NDArray[np.int64]) -> li
     return flags
 
 
-def _tag_widths(spread: NDArray[np.uint64]) -> list[int]:
+def tag_widths(spread: NDArray[np.uint64]) -> list[int]:
     """Bytes that the largest difference of each block needs."""
     widths = np.full(len(spread), 8)
     for width, limit in ((4, 1 << 32), (2, 1 << 16), (1, 1 << 8), (0, 1)):
@@ -119,12 +132,12 @@ def _tag_widths(spread: NDArray[np.uint64]) -> list[int]:
     return widths.tolist()
 
 
-def _prefixes(keys: ByteColumn, values: ByteColumn, bounds: list[int]) -> list[int]:
+def prefix_lengths(columns: Columns, bounds: list[int]) -> list[int]:
     """Length of the prefix to store once for each block: what all its keys share, if that is worth it, else 0.
 
     First and last key decide: they are sorted.
     """
-    at = np.array(bounds)
+    keys, values, at = columns.keys, columns.values, np.array(bounds)
     shared, first = _shared(keys, bounds)
     sizes = np.diff(keys.offsets[at] + values.offsets[at])
     worth = (shared * WORTH >= first) & (shared * np.diff(at) * WORTH_OF_BLOCK >= sizes)

@@ -24,8 +24,10 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
+import numpy as np
 from xxhash import xxh3_64_intdigest
 
+from lsmkv.base.columns import I64, U64
 from lsmkv.errors import CorruptionError, FormatTooNewError
 
 __all__ = [
@@ -37,12 +39,14 @@ __all__ = [
     "INDEX",
     "MAGIC",
     "PROPERTIES",
+    "SUMMED_AT",
     "Footer",
     "open_frame",
     "pack_footer",
     "parse_footer",
     "seal_frame",
     "seed_of",
+    "seeds_of",
 ]
 
 MAGIC = b"lsmkvSST"
@@ -50,6 +54,8 @@ FORMAT_VERSION = 1
 
 FRAME = Struct("<QII")
 FRAME_BYTES = FRAME.size
+SUMMED_AT = 8
+"""Where in a frame begins what its checksum is of."""
 FILTER = Struct("<QII")
 INDEX = Struct("<II")
 PROPERTIES = Struct("<QQQQQqIIIIII")
@@ -68,6 +74,11 @@ _MASK = (1 << 64) - 1
 def seed_of(number: int, offset: int) -> int:
     """Checksum seed of the frame at ``offset`` in table ``number``."""
     return number * _GOLDEN + offset & _MASK
+
+
+def seeds_of(number: int, offsets: I64) -> U64:
+    """:func:`seed_of` at each of these offsets."""
+    return offsets.astype(np.uint64) + np.uint64(seed_of(number, 0))
 
 
 def seal_frame(number: int, offset: int, stored: bytes, raw_bytes: int) -> bytes:

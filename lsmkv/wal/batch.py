@@ -76,8 +76,9 @@ def encode_batch(batch: WalBatch, number: int, offset: int, durable: int) -> tup
         payload = b"".join((_PAIR.pack(len(keys[0]), len(value)), keys[0], value))
         header = frame_header(number, offset, PUTS, (0, 0), 1, batch.first_seq, durable, (payload,), len(payload))
         return [header + payload], FRAME_HEADER_BYTES + len(payload)
-    if batch.alike is not None and batch.alike.value_width < LARGE_BYTES and batch.alike.nbytes < MAX_PAYLOAD_BYTES // 2:
-        return _encode_alike(batch.alike, n, batch.first_seq, (number, offset, durable))
+    if batch.alike is not None and (length := len(joined := batch.alike.joined)) <= MAX_PAYLOAD_BYTES:
+        header = frame_header(number, offset, PUTS, (0, 0), n, batch.first_seq, durable, (joined,), length)
+        return [header, joined], FRAME_HEADER_BYTES + length
     kind, kinds, values = PUTS, b"", cast("Sequence[bytes]", batch.values)
     try:
         value_code, value_lengths, value_bytes = _pack_lengths(values)
@@ -97,14 +98,6 @@ def encode_batch(batch: WalBatch, number: int, offset: int, durable: int) -> tup
     parts: list[Buffer] = [b"".join([kinds, key_lengths, value_lengths, *keys]), *values]
     header = frame_header(number, offset, kind, codes, n, batch.first_seq, durable, parts, length)
     return [header, *parts], FRAME_HEADER_BYTES + length
-
-
-def _encode_alike(alike: Alike, n: int, first_seq: int, place: tuple[int, int, int]) -> tuple[list[Buffer], int]:
-    """:func:`encode_batch` of puts that are joined already; what it writes is the same."""
-    payload = b"".join((_PAIR.pack(*alike.widths), alike.keys, alike.values))
-    number, offset, durable = place
-    header = frame_header(number, offset, PUTS, (0, 0), n, first_seq, durable, (payload,), len(payload))
-    return [header, payload], FRAME_HEADER_BYTES + len(payload)
 
 
 def _encode_ranged(batch: WalBatch, number: int, offset: int, durable: int) -> tuple[list[Buffer], int]:

@@ -16,7 +16,7 @@ from posixpath import dirname
 
 from lsmkv.base.counters import WorkCounters
 from lsmkv.base.frames import FILE_HEADER_BYTES, FRAME_HEADER_BYTES, pack_file_header
-from lsmkv.env.fs import IOV_MAX, Buffer, File, FileSystem, write_all
+from lsmkv.env.fs import IOV_MAX, Buffer, File, FileSystem, write_all, write_sized
 from lsmkv.errors import ClosedError, PoisonedError, io_failed
 from lsmkv.wal.batch import WalBatch, encode_batch
 
@@ -27,7 +27,10 @@ VERSION = 2
 """Newest format this library writes and knows. Version 1 had no range deletes."""
 
 COPY_BYTES = 64 << 10
-"""Up to this size the buffers of a write are joined: one copy costs less than the bookkeeping of a gathered write."""
+"""Up to this size many buffers of a write are joined: one copy costs less than the bookkeeping of a gathered write."""
+
+FEW_BUFFERS = 4
+"""So many are handed over as they are."""
 
 
 class WalWriter:
@@ -140,13 +143,9 @@ class WalWriter:
 
     def _write(self, buffers: list[Buffer], size: int, offset: int) -> None:
         """Write at ``offset``, continuing after short writes."""
-        if size > COPY_BYTES:
-            write_all(self._file, buffers, offset)
-            return
-        data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
-        done = self._file.pwritev((data,), offset)
-        if done != size:
-            write_all(self._file, [memoryview(data)[done:]], offset + done)
+        if size <= COPY_BYTES and len(buffers) > FEW_BUFFERS:
+            buffers = [b"".join(buffers)]
+        write_sized(self._file, buffers, size, offset)
 
     def _write_head_last(self, buffers: list[Buffer], size: int) -> None:
         """Write several frames at the end, the header of the first one when all the rest is there."""

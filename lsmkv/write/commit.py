@@ -41,7 +41,6 @@ class Committer:
 
     def __init__(self, core: Core, gate: StallGate, last_seq: int, on_work: Callable[[], None]) -> None:
         self._core = core
-        self._path = core.path
         self._clock = core.clock
         self._calls = core.ledger.calls
         self._box = core.box
@@ -90,6 +89,8 @@ class Committer:
 
     def _enter(self, request: Request) -> None:
         """Queue a request and see it through."""
+        if (courtesy := self._core.courtesy).gate is not None:
+            courtesy.wait()
         if self._slow.on:
             self._slow.delay(request.nbytes)
         self._queue.append(request)
@@ -179,7 +180,7 @@ class Committer:
             with self._box.lock:
                 now = self._box.current
                 if now is None:
-                    raise ClosedError(self._path)
+                    raise ClosedError(self._core.path)
                 ranges = (now.ranges or NO_RANGES).added(deletes).kept(snapshots)
                 self._box.swap(now._replace(mem=mem, ranges=ranges, mem_ranges=(*now.mem_ranges, *deletes)))
             self._applied(batch.first_seq + len(batch.keys) - 1, request.nbytes)
@@ -198,9 +199,8 @@ class Committer:
 
     def _applied(self, last_seq: int, size: int) -> None:
         """Count what became visible, up to ``last_seq`` (apply lock held)."""
-        calls = self._calls
-        calls.entries += last_seq - self.last_seq
-        calls.entry_bytes += size
+        self._calls.entries += last_seq - self.last_seq
+        self._calls.entry_bytes += size
         self.last_seq = last_seq
 
     def register_snapshot(self) -> int:
@@ -279,7 +279,7 @@ class Committer:
         self._core.check_poison()
         state = self._box.current
         if state is None or self._sealed:
-            raise ClosedError(self._path)
+            raise ClosedError(self._core.path)
         return state
 
     def rotate(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lsmkv.env import PosixFileSystem
 from lsmkv.env import posix as posix_module
-from lsmkv.env.fs import File, FileSystem, read_exact, write_all
+from lsmkv.env.fs import File, FileSystem, read_exact, write_all, write_sized
 
 
 @pytest.fixture
@@ -73,6 +73,26 @@ def test_gathered_write_and_scattered_read(file):
 def test_more_buffers_than_one_call_takes(file):
     assert write_all(file, [bytes([i % 256]) for i in range(3000)], 0) == 3000
     assert file.pread(3000, 0) == bytes(i % 256 for i in range(3000))
+
+
+@pytest.mark.parametrize("most", [0, 1, 3, 7, 100])
+def test_a_write_of_known_size_goes_on_after_a_short_one(fs, file, most):
+    class Short:
+        path = file.path
+
+        def pwritev(self, buffers, offset):
+            data = b"".join(buffers)
+            return file.pwritev([data[:most] if calls.append(offset) is None and len(calls) == 1 else data], offset)
+
+    calls: list[int] = []
+    write_sized(Short(), [b"ab", b"", memoryview(b"cde"), b"fg"], 7, 3)
+    assert file.pread(100, 0) == b"\0\0\0abcdefg"
+    assert calls == ([3] if most >= 7 else [3, 3 + most])
+
+
+def test_a_write_of_known_size_may_have_many_buffers(file):
+    write_sized(file, [bytes([i % 256]) for i in range(3000)], 3000, 0)
+    assert file.pread(3001, 0) == bytes(i % 256 for i in range(3000))
 
 
 def test_allocate_reserves_blocks_and_extends_but_never_shrinks(file):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv.base.alike import alike_of
+from lsmkv.base.columns import Columns
 from lsmkv.env.rng import seeded
 from lsmkv.memtable import new_memtable
 from lsmkv.memtable.freeze import to_columns
@@ -58,12 +59,29 @@ def test_batches_alike_are_used_and_one_that_differs_ends_it():
     plain = PlainBatches()
     plain.note(keys[:50], [b"v"] * 50, 1)
     plain.note(keys[50:], [b"w"] * 50, 51)
-    columns = plain.columns(100)
-    assert columns is not None
-    assert columns.keys.tolist() == sorted(keys)
-    assert plain.columns(99) is None, "something else was written too"
+    rows = plain.rows(100)
+    assert rows is not None
+    assert rows.part(0, 100).keys.tolist() == sorted(keys)
+    assert plain.rows(99) is None, "something else was written too"
     plain.note([b"longer key"] * 8, [b"v"] * 8, 101)
-    assert plain.columns(108) is None
+    assert plain.rows(108) is None
+
+
+@given(alike, st.integers(1, 200))
+def test_parts_are_the_columns_and_every_place_lies_in_a_batch(program, part_bytes):
+    mem = new_memtable("skiplist", seeded(1))
+    seq = 1
+    for number, batch in enumerate(program):
+        mem.apply([b"%c" % number + k for k, _ in batch], [v for _, v in batch], seq, keep_versions=False)
+        seq += len(batch)
+    rows = mem.rows()
+    if rows is None:
+        assert len(mem.newest) < seq - 1 or not program
+        return
+    rows.check()
+    parts = list(rows.parts(part_bytes))
+    assert same(Columns.concat(parts), to_columns(mem.newest, mem.older))
+    assert max(map(len, parts)) <= max(1, part_bytes // 6)
 
 
 def test_batches_that_overwrite_each_other_are_not_kept():
