@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-import numpy as np
-
 from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey
 from lsmkv_tensor.knowing import Knowing
+from lsmkv_tensor.offering import Offering, waiting_pages
 from lsmkv_tensor.passage import Passage, telling
 from lsmkv_tensor.pinned import Pinned
 from lsmkv_tensor.registry import Described, NamespaceInfo
@@ -46,7 +45,7 @@ ENCODE_BYTES = 1 << 20
 """Bytes of pages that one thread encodes at a time."""
 
 
-class Namespace(Passage, SmallRecords, Asking, Pinned, Described):
+class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
     """A registered view of a store. Made by :meth:`PageStore.namespace`; any thread may call anything."""
 
     def __init__(
@@ -138,9 +137,9 @@ class Namespace(Passage, SmallRecords, Asking, Pinned, Described):
         index_keys = self.index_keys(keys)
         if queue is not None:
             if records:
-                msg = "records are written with their pages before put_many returns: leave wait=False out"
+                msg = "records are written with their pages before put_many returns: leave wait=False out, or use offer"
                 raise InvalidArgumentError(msg)
-            return self._offer(index_keys, views, above, self._end(ttl_s))
+            return self._offer(index_keys, views, waiting_pages(above, None, self._end(ttl_s))).flags
         if not keys and records:
             self.write_records(records)
             return []
@@ -277,33 +276,6 @@ class Namespace(Passage, SmallRecords, Asking, Pinned, Described):
     def _end(self, ttl_s: float | None) -> int | None:
         """The minute at which pages that are put now end."""
         return None if ttl_s is None else self._log.terms.end(ttl_s)
-
-    def _offer(
-        self, index_keys: list[bytes], views: list[list[memoryview]], above: list[bytes], end: int | None
-    ) -> list[bool]:  # fmt: skip
-        """Put pages that are not there into the queue; which are there, or were accepted."""
-
-        def ended() -> bool:
-            """Whether they waited until their end."""
-            return end is not None and self._log.minute() >= end
-
-        def store(which: Sequence[int], pages: Sequence[memoryview]) -> object:
-            """Write some of them, by position, unless they have ended."""
-            own, spans, parents = [index_keys[i] for i in which], [[page] for page in pages], [above[i] for i in which]
-            return ended() or self._shielded("write", lambda: self._put(own, spans, parents, None, end), lambda: None)
-
-        if self.services.breaker.declines:
-            return self._declined(index_keys)
-        with self._gate:
-            self._log.refuse_dropped(index_keys[:1], ())
-            known = self._there_for_queue(index_keys, touch=STORE) if index_keys else np.empty(0, np.bool_)
-            if known is None:  # nobody knows what would have to be written
-                return [False] * len(index_keys)
-            there: list[bool] = known.tolist()
-            flags, new = self.services.offer_new(index_keys, there, self.page_bytes, views, store, ended)
-            self._log.counters.present_pages += len(index_keys) - new
-            self._log.touch(STORE, [key for key, stored in zip(index_keys, there, strict=True) if stored])
-            return flags
 
     def _read(
         self,

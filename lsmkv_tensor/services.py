@@ -6,11 +6,12 @@ One :class:`Services` per open store, handed to its namespaces. It is made befor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from typing import Literal, TypeVar
+from itertools import chain
+from typing import Any, Literal, TypeVar
 
+from lsmkv.base.columns import U8
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, LsmError, NoSpaceError, PoisonedError
@@ -21,15 +22,15 @@ from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.crew import Crew, threads_for
 from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
 from lsmkv_tensor.runtime.estimate import LoadEstimate
+from lsmkv_tensor.runtime.gathering import gather
 from lsmkv_tensor.runtime.health import Health, State
-from lsmkv_tensor.runtime.putqueue import Lent, PutQueue, Write, never
+from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Finished, PutQueue, Sink, Told, never
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.sharing.siblings import Siblings
 from lsmkv_tensor.vlog.counters import Counters
-from lsmkv_tensor.vlog.hurried import gather
 from lsmkv_tensor.vlog.queues import ReadQueues
-from lsmkv_tensor.vlog.staging import KEEP_BYTES, StagingPool
+from lsmkv_tensor.vlog.staging import StagingPool
 
 __all__ = ["CLOSE_WAIT_S", "Services"]
 
@@ -52,7 +53,7 @@ class Services:
         self.clock: Clock = self.options.clock if self.options.clock is not None else SystemClock()
         self.attempts = AttemptPool(self.options.clock)
         self.workers = Workers(self.options.scheduler)
-        self.staging = StagingPool(max(KEEP_BYTES, self.options.put_queue_bytes))
+        self.staging = StagingPool()
         self.queues = ReadQueues(self.options.fs or PosixFileSystem())
         self.breaker = Breaker(self.clock, self.options.breaker_failures)
         self.disk_breakers = DiskBreakers(self.clock, self.options.breaker_failures)
@@ -103,23 +104,32 @@ class Services:
         keys: Sequence[bytes],
         size: int,
         views: Sequence[Sequence[memoryview]],
-        write: Callable[[int], Write],
+        sink: Sink,
+        *,
+        what: Any = None,  # noqa: ANN401  # the sink's own
+        group: Hashable = None,
+        told: Told | None = None,
         ended: Callable[[], bool] = never,
     ) -> int:
         """Copy pages (per page its spans) into the queue, as many of the first as there is room for; how many.
 
-        ``keys``: index keys. ``write(n)`` gives what stores the first n of them. ``ended``: as :meth:`PutQueue.offer`.
+        ``keys``: index keys. The rest as :meth:`PutQueue.offer`.
         """
 
-        def copy(n: int) -> Lent:
-            """The first n pages, end to end in aligned memory."""
-            buffer = self.staging.take(n * size)
-            gather([span for page in views[:n] for span in page], buffer.array)
-            return buffer.view, partial(self.staging.give, buffer)
+        def fill(start: int, stop: int, into: U8) -> None:
+            """Some of the pages, end to end; where they do not fill their places, one by one."""
+            stride = len(into) // (stop - start)
+            if stride == size:
+                gather(chain.from_iterable(views[start:stop]), into)
+                return
+            for place, page in enumerate(views[start:stop]):
+                gather(page, into[place * stride : place * stride + size])
 
         assert self.puts is not None
-        accepted = self.puts.offer(keys, size, copy, write, ended)
-        self.note_put(keys, [i < accepted for i in range(len(keys))])
+        accepted = self.puts.offer(keys, size, fill, sink, what=what, group=group, told=told, ended=ended)
+        self.waterfall.fates.stored(keys[:accepted])
+        if accepted < len(keys):
+            self.waterfall.fates.note(keys[accepted:], "declined")
         return accepted
 
     def shielded(
@@ -194,7 +204,7 @@ class Services:
             """One attempt, if one is due; there is no more until it is woken."""
             self.disk_breakers.attempt(try_disk)
             if self.breaker.attempt(recover) and self.puts is not None:
-                self.puts.wake()
+                self.puts.wake(0.0)
             return False
 
         def wake(after_s: float) -> None:
@@ -228,34 +238,14 @@ class Services:
             return dict.fromkeys(QUEUE_FIELDS, 0)
         return dict(zip(QUEUE_FIELDS, (q.pages, q.bytes, q.accepted_pages, q.declined_pages, q.failed_jobs), strict=True))
 
-    def offer_new(
-        self,
-        keys: Sequence[bytes],
-        there: Sequence[bool],
-        size: int,
-        views: Sequence[Sequence[memoryview]],
-        store: Callable[[Sequence[int], Sequence[memoryview]], object],
-        ended: Callable[[], bool],
-    ) -> tuple[list[bool], int]:
-        """Put the pages that are not there into the queue, each key once: which are there or accepted, and how many were new.
-
-        ``store(which, pages)`` is what will write some of them, by position. ``ended``: as :meth:`PutQueue.offer`.
-        """
-        verdicts = dict(zip(keys, there, strict=True))
-        first: dict[bytes, int] = {}
-        for i, key in enumerate(keys):
-            if not verdicts[key]:
-                first.setdefault(key, i)
-        at, new = list(first.values()), list(first)
-        accepted = 0
-        if new:
-            accepted = self.offer(new, size, [views[i] for i in at], lambda n: lambda pages: store(at[:n], pages), ended)
-        verdicts.update(dict.fromkeys(new[:accepted], True))
-        return [verdicts[key] for key in keys], len(new)
-
     def await_room(self, nbytes: int, pages: int, seconds: float) -> bool:
         """Wait until the queue has room for these pages, that long at most; whether it has. True without a queue."""
         return self.puts is None or self.puts.await_room(nbytes, pages, seconds, lambda: self.breaker.declines)
+
+    def await_some_room(self, page_bytes: int, pages: int, seconds: float) -> bool:
+        """Wait until there is room for a piece of these pages, that long at most; whether there is."""
+        some = min(pages, max(PIECE_BYTES // page_bytes, 1), max(self.options.put_queue_bytes // 4 // page_bytes, 1))
+        return self.await_room(some * page_bytes, some, seconds)
 
     def settle(self, *, whole: bool = False) -> None:
         """Wait until everything accepted so far is written.
@@ -276,12 +266,18 @@ class Services:
         """Accept no more puts and write those accepted; calls may still be inside."""
         if self.puts is not None:
             self.puts.shut()
-            self.puts.wake()  # an open breaker let its worker sleep
+            self.puts.wake(0.0)  # an open breaker let its worker sleep
             self.puts.drain()
+
+    def finish_within(self, seconds: float) -> Finished:
+        """As :meth:`finish`, but for so many real seconds: what waits then is dropped."""
+        return Finished(0, ended=True) if self.puts is None else self.puts.finish(seconds)
 
     def close(self) -> None:
         """End every thread that can be ended; the store's calls have left."""
         self.workers.stop()
+        if self.puts is not None:
+            self.puts.close()
         self.attempts.stop(CLOSE_WAIT_S)
         self.queues.close()
         self.crew.stop()

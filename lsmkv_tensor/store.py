@@ -31,7 +31,7 @@ from lsmkv_tensor.packs.tensors import TensorPacks
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
 from lsmkv_tensor.runtime import Health
-from lsmkv_tensor.runtime.putqueue import Write
+from lsmkv_tensor.runtime.putqueue import Piece, Verdict
 from lsmkv_tensor.sharing import Sharing
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.tensors import PageSource, PageTarget
@@ -184,10 +184,12 @@ class TensorStore(TensorPacks):
         size = self.format.page_bytes
         views = page_views(source.take([i - first for i in missing]), len(missing), size)
 
-        def write(n: int) -> Write:
-            """What stores the first n of them."""
-            at = {i: where for where, i in enumerate(missing[:n])}
-            return lambda pages: self._store(keys, missing[:n], lambda which: [pages[at[i]] for i in which])
+        def write(pieces: Sequence[Piece]) -> list[Verdict]:
+            """Store pages that waited; what became of them nobody asks."""
+            which = [missing[i] for piece in pieces for i in piece.at]
+            pages = dict(zip(which, (page for piece in pieces for page in piece.pages), strict=True))
+            self._store(keys, which, lambda some: [pages[i] for i in some])
+            return []
 
         return services.offer(self._namespace.index_keys([keys[i] for i in missing]), size, views, write)
 

@@ -2,8 +2,11 @@
 
 ``offer`` never waits for the disk: it takes what there is room for, in order, and declines the rest. What it takes is copied, so
 the caller's memory is free again, and can be read from here until it is in the index: a page is in the queue, then in both, then
-in the index alone, and whoever asks the queue first and the index second never sees it missing. Jobs run one at a time, in the
-order they came; ``drain`` waits for those accepted before it.
+in the index alone, and whoever asks the queue first and the index second never sees it missing.
+
+The pages of a call wait in pieces of at most PIECE_BYTES, each handed over once it is copied: the disk begins while the rest
+is copied, and room comes back piece by piece. Pieces run one after the other, in the order they came; neighbours that the same
+sink writes go together, so that single pages reach the disk in large writes, too. ``drain`` waits for those accepted before it.
 
 A page whose write fails or finds no space is lost like one that a store without a queue would have declined, and counted there.
 """
@@ -11,18 +14,32 @@ A page whose write fails or finds no space is lost like one that a store without
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from lsmkv.base.columns import U8
 from lsmkv.env.sync import Condition, current_thread_id
+from lsmkv_tensor.runtime.putmemory import Loan, PutMemory
 
-__all__ = ["Lent", "PutQueue", "Write", "never"]
+__all__ = ["PIECE_BYTES", "Fill", "Finished", "Piece", "PutQueue", "Sink", "Told", "Verdict", "never"]
 
-Write: TypeAlias = Callable[[Sequence[memoryview]], object]
-"""Stores these pages, one view each, in the order they were offered; its errors are counted, not raised."""
-Lent: TypeAlias = tuple[memoryview, Callable[[], None]]
-"""Memory, and what gives it back."""
+PIECE_BYTES = 8 << 20
+"""Bytes of pages that are written at a time: enough for the disk's speed, and few enough that room comes back soon."""
+LINGER_S = 0.002
+"""Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
+from those who put them."""
+ENDING_S = 1.0
+"""Real seconds that a write under way is given when the time for it is over."""
+
+Verdict: TypeAlias = "bool | None"
+"""What became of a page: it is there; it is not; it was not wanted."""
+Told: TypeAlias = Callable[[Sequence[bytes], Sequence[Verdict]], None]
+"""Told, in the thread that writes, what became of pages (by index key), when they are here no more."""
+Fill: TypeAlias = Callable[[int, int, U8], None]
+"""Copies pages of a call, from the first to before the second position, end to end."""
+Sink: TypeAlias = "Callable[[Sequence[Piece]], Sequence[Verdict]]"
+"""Stores the pages of pieces, in their order, and says of each what became of it; its errors are counted, not raised."""
 
 
 def never() -> bool:
@@ -30,28 +47,47 @@ def never() -> bool:
     return False
 
 
-class _Job:
-    """Pages of one call. Changed under the queue's condition."""
+class Finished(NamedTuple):
+    """How a queue ended."""
 
-    __slots__ = ("done", "ended", "give", "keys", "nbytes", "pages", "ticket", "users", "write")
+    dropped_pages: int
+    """Accepted, and not written because the time was over."""
+    ended: bool
+    """Whether no write is under way: else the disk hangs, and closing would wait for it."""
 
-    def __init__(
-        self,
-        keys: Sequence[bytes],
-        pages: Sequence[memoryview],
-        write: Write,
-        give: Callable[[], None],
-        ended: Callable[[], bool],
-    ) -> None:
-        self.keys = keys
-        self.pages = pages
-        self.nbytes = sum(map(len, pages))
-        self.write = write
-        self.give = give
-        self.ended = ended
+
+class Piece:
+    """Pages of one call that are written together. Changed under the queue's condition."""
+
+    __slots__ = ("at", "done", "ended", "group", "keys", "loan", "nbytes", "pages", "sink", "ticket", "told", "users", "what")
+
+    def __init__(self, call: _Call, at: range, loan: Loan) -> None:
+        self.keys = call.keys[at.start : at.stop]
+        self.pages = loan.pages
+        self.at = at
+        """The pages' positions in the call."""
+        self.nbytes = len(at) * call.size
+        self.loan = loan
+        self.sink = call.sink
+        self.what = call.what
+        self.group = call.group
+        self.told = call.told
+        self.ended = call.ended
         self.ticket = 0
         self.users = 0
         self.done = False
+
+
+class _Call(NamedTuple):
+    """What pieces have in common."""
+
+    keys: Sequence[bytes]
+    size: int
+    sink: Sink
+    what: Any
+    group: Hashable
+    told: Told | None
+    ended: Callable[[], bool]
 
 
 class PutQueue:
@@ -62,14 +98,17 @@ class PutQueue:
         self._limit_pages = limit_pages
         self._manual = manual
         self._changed = Condition()
-        self._jobs: deque[_Job] = deque()
-        self._pending: dict[bytes, tuple[_Job, memoryview]] = {}
+        self._pieces: deque[Piece] = deque()
+        self._pending: dict[bytes, tuple[Piece, memoryview]] = {}
         self._tickets = 0
         self._finished = 0
+        self._unbegun = 0
+        self._lingers = False
         self._shut = False
         self._worker: int | None = None
-        self.wake: Callable[[], None] = _nothing
-        """Called when there is work."""
+        self.memory = PutMemory(limit_bytes, ready=not manual)
+        self.wake: Callable[[float], None] = _nothing
+        """Called when there is work, to be begun so many seconds from now."""
         self.bytes = 0
         """Bytes of pages accepted and not yet written."""
         self.pages = 0
@@ -77,21 +116,26 @@ class PutQueue:
         self.declined_pages = 0
         """Pages for which there was no room."""
         self.failed_jobs = 0
-        """Calls whose write raised."""
+        """Writes that raised."""
         self.last_error: Exception | None = None
 
     def offer(
         self,
         keys: Sequence[bytes],
         size: int,
-        copy: Callable[[int], Lent],
-        write: Callable[[int], Write],
+        fill: Fill,
+        sink: Sink,
+        *,
+        what: Any = None,  # noqa: ANN401  # the sink's own
+        group: Hashable = None,
+        told: Told | None = None,
         ended: Callable[[], bool] = never,
     ) -> int:
         """Accept the first pages of a call, as many as there is room for; how many.
 
-        ``size``: bytes of each. ``copy(n)`` brings the first n into memory that is lent; ``write(n)`` is what will store them.
-        ``ended`` says whether they have ended: from then on they are not here any more.
+        ``size``: bytes of each. ``fill`` brings some of them into the queue's memory. ``sink`` will store them, together with
+        neighbours of the same ``sink`` and ``group``; it finds ``what`` in each piece. ``told``: see Told. ``ended`` says whether
+        they have ended: from then on they are not here any more.
         """
         with self._changed:
             room = min(len(keys), (self._limit_bytes - self.bytes) // size, self._limit_pages - self.pages)
@@ -101,28 +145,46 @@ class PutQueue:
                 return 0
             self.bytes += n * size
             self.pages += n
+        call = _Call(keys, size, sink, what, group, told, ended)
+        step, accepted = max(PIECE_BYTES // size, 1), 0
         try:
-            memory, give = copy(n)
-            job = _Job(keys[:n], [memory[i * size : (i + 1) * size] for i in range(n)], write(n), give, ended)
-        except BaseException:
+            while accepted < n and self._accept(call, range(accepted, min(accepted + step, n)), fill):
+                accepted = min(accepted + step, n)
+        finally:
+            if accepted < n:  # it was shut meanwhile, or there is no memory
+                with self._changed:
+                    self.bytes -= (n - accepted) * size
+                    self.pages -= n - accepted
+                    self.declined_pages += n - accepted
+                    self._changed.notify_all()
+        return accepted
+
+    def _accept(self, call: _Call, at: range, fill: Fill) -> bool:
+        """Copy a piece and have it written; False if nothing is accepted any more."""
+        loan = self.memory.take(len(at), call.size)
+        piece = Piece(call, at, loan)
+        try:
+            done = at.start
+            for array, pages in loan.runs:
+                fill(done, done + pages, array)
+                done += pages
             with self._changed:
-                self.bytes -= n * size
-                self.pages -= n
-            raise
-        with self._changed:
-            if not self._shut:
-                self._tickets += 1
-                job.ticket = self._tickets
-                self._jobs.append(job)
-                self._pending.update((key, (job, page)) for key, page in zip(job.keys, job.pages, strict=True))
-                self.accepted_pages += n
-                self.wake()
-                return n
-            self.bytes -= n * size
-            self.pages -= n
-            self.declined_pages += n
-        give()
-        return 0
+                if not self._shut:
+                    self._tickets += 1
+                    piece.ticket = self._tickets
+                    self._pieces.append(piece)
+                    self._pending.update(zip(piece.keys, ((piece, page) for page in piece.pages), strict=True))
+                    self.accepted_pages += len(at)
+                    self._unbegun += piece.nbytes
+        finally:
+            if not piece.ticket:
+                self.memory.give(loan)
+        if piece.ticket and self._unbegun >= PIECE_BYTES:
+            self.wake(0.0)
+        elif piece.ticket and not self._lingers:
+            self._lingers = True
+            self.wake(LINGER_S)
+        return bool(piece.ticket)
 
     @property
     def full(self) -> bool:
@@ -142,48 +204,43 @@ class PutQueue:
     def holding(self, keys: Sequence[bytes]) -> Iterator[dict[int, memoryview]]:
         """The pages that are here, by position in ``keys``, for as long as the block lasts."""
         found: dict[int, memoryview] = {}
-        jobs: list[_Job] = []
+        pieces: list[Piece] = []
         if self._pending:
             with self._changed:
                 for i, key in enumerate(keys):
                     there = self._pending.get(key)
                     if there is not None and not there[0].ended():
-                        job, found[i] = there
-                        job.users += 1
-                        jobs.append(job)
+                        piece, found[i] = there
+                        piece.users += 1
+                        pieces.append(piece)
         try:
             yield found
         finally:
-            for job in jobs:
-                self._let_go(job)
+            for piece in pieces:
+                self._let_go(piece)
 
     def step(self) -> bool:
-        """Write the pages of the oldest call; whether there may be more."""
+        """Write the oldest piece, and what can go with it; whether there may be more."""
+        self._lingers = False
         with self._changed:
-            if not self._jobs:
+            pieces = self._next()
+            if not pieces:
                 return False
-            job = self._jobs.popleft()
+            self._unbegun -= sum(piece.nbytes for piece in pieces)
             before, self._worker = self._worker, current_thread_id()
+        verdicts: Sequence[Verdict] = ()
         try:
-            job.write(job.pages)
+            verdicts = pieces[0].sink(pieces)
         except Exception as error:  # noqa: BLE001 - nobody waits for this call: it is counted, and told where the owner looks
             self.failed_jobs += 1
             self.last_error = error
         finally:
+            self._end(pieces, verdicts)
             with self._changed:
-                for key in job.keys:
-                    if self._pending.get(key, (None,))[0] is job:
-                        del self._pending[key]
-                self._finished = max(self._finished, job.ticket)
+                self._finished = max(self._finished, pieces[-1].ticket)
                 self._worker = before
-                self.bytes -= job.nbytes
-                self.pages -= len(job.pages)
-                job.done = True
-                unused = not job.users
                 self._changed.notify_all()
-            if unused:
-                job.give()
-        return bool(self._jobs)
+        return bool(self._pieces)
 
     def drain(self, given_up: Callable[[], bool] = never) -> bool:
         """Wait until everything accepted so far is written; False if it is not, as ``given_up`` says that it cannot be now.
@@ -193,16 +250,17 @@ class PutQueue:
         with self._changed:
             last = self._tickets
             if self._worker == current_thread_id():
-                last = self._jobs[-1].ticket if self._jobs else 0
+                last = self._pieces[-1].ticket if self._pieces else 0
                 inline = True
             else:
                 inline = self._manual
-        while inline and self._jobs and self._jobs[0].ticket <= last:
+        while inline and self._pieces and self._pieces[0].ticket <= last:
             if given_up():
                 return False
             self.step()
         if inline:
             return True
+        self.wake(0.0)
         with self._changed:
             while self._finished < last:
                 if given_up():
@@ -230,7 +288,7 @@ class PutQueue:
             return room() and not self._shut
 
     def stir(self) -> None:
-        """Have those who wait in :meth:`drain` ask whether to give up."""
+        """Have those who wait ask whether to give up."""
         with self._changed:
             self._changed.notify_all()
 
@@ -238,23 +296,91 @@ class PutQueue:
         """Accept nothing more; what was accepted is still written."""
         with self._changed:
             self._shut = True
+            self._changed.notify_all()
+
+    def finish(self, seconds: float) -> Finished:
+        """Accept nothing more, write what was accepted for so many real seconds, and drop the rest; see Finished."""
+        self.shut()
+        self.wake(0.0)
+        if self._manual:
+            self.drain()
+            return Finished(0, ended=True)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._pending, seconds)
+            dropped = list(self._pieces)
+            self._pieces.clear()
+            self._unbegun = 0
+        if dropped:
+            self._end(dropped, ())
+        with self._changed:
+            if dropped:
+                self._finished = max(self._finished, dropped[-1].ticket)
+            ended = self._changed.wait_for(lambda: self._worker is None, ENDING_S)
+        return Finished(sum(len(piece.keys) for piece in dropped), ended)
+
+    def close(self) -> None:
+        """Nothing waits any more."""
+        self.memory.close()
 
     def forked(self) -> None:
         """In a forked child: the pages are the parent's to write. Takes no lock."""
         self._changed = Condition()
         self._shut = True
-        self._jobs = deque()
+        self._pieces = deque()
         self._pending = {}
         self._finished = self._tickets
+        self.memory.forked()
 
-    def _let_go(self, job: _Job) -> None:
+    # helpers
+
+    def _next(self) -> list[Piece]:
+        """The oldest piece and those behind it that can be written together with it (lock held)."""
+        if not self._pieces:
+            return []
+        found = [self._pieces.popleft()]
+        first, nbytes = found[0], found[0].nbytes
+        while self._pieces:
+            piece = self._pieces[0]
+            nbytes += piece.nbytes
+            if nbytes > PIECE_BYTES or piece.sink != first.sink or piece.group != first.group:
+                break
+            found.append(self._pieces.popleft())
+        return found
+
+    def _end(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
+        """These are here no more, and whoever asked for it is told what became of them; without verdicts: they are not there."""
+        with self._changed:
+            for piece in pieces:
+                for key in piece.keys:
+                    if self._pending.get(key, (None,))[0] is piece:
+                        del self._pending[key]
+                self.bytes -= piece.nbytes
+                self.pages -= len(piece.pages)
+                piece.done = True
+            unused = [piece for piece in pieces if not piece.users]
+            self._changed.notify_all()
+        for piece in unused:
+            self.memory.give(piece.loan)
+        at = 0
+        for piece in pieces:
+            own = verdicts[at : at + len(piece.keys)] or [False] * len(piece.keys)
+            at += len(piece.keys)
+            if piece.told is not None:
+                try:
+                    piece.told(piece.keys, own)
+                except Exception as error:  # noqa: BLE001 - as for writes
+                    self.failed_jobs += 1
+                    self.last_error = error
+
+    def _let_go(self, piece: Piece) -> None:
         """A reader is done with one page."""
         with self._changed:
-            job.users -= 1
-            last = job.done and not job.users
+            piece.users -= 1
+            last = piece.done and not piece.users
         if last:
-            job.give()
+            self.memory.give(piece.loan)
 
 
-def _nothing() -> None:
+def _nothing(after_s: float) -> None:
     """No worker is there to be woken."""
+    del after_s

@@ -15,19 +15,15 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from lsmkv.base.columns import U8
 from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.vlog.atonce import ByDeadline, Found, When
 from lsmkv_tensor.vlog.cached import LEAST_BYTES, Fetches
 from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["PART_BYTES", "Deliverer", "Hurried", "gather", "read_by", "scatter"]
+__all__ = ["PART_BYTES", "Deliverer", "Hurried", "read_by", "scatter"]
 
 PART_BYTES = 8 << 20
 """Bytes of pages read at a time: what came before a part that hangs is delivered, the part itself is not."""
-
-SHORT_BYTES = 256 << 10
-"""A span that is copied without letting go of the interpreter: some 25 us."""
 
 
 class Deliverer(Protocol):
@@ -166,20 +162,6 @@ def scatter(page: memoryview, spans: Sequence[memoryview]) -> None:
         if len(span):
             np.frombuffer(span, np.uint8)[:] = source[at : at + len(span)]
             at += len(span)
-
-
-def gather(spans: Sequence[memoryview], into: U8) -> None:
-    """Copy spans end to end.
-
-    NumPy lets go of the GIL for each copy and waits up to 5 ms for it beside a busy thread: short spans keep it.
-    """
-    at, bytes_into = 0, memoryview(into)
-    for span in spans:
-        if len(span) > SHORT_BYTES:
-            into[at : at + len(span)] = np.frombuffer(span, np.uint8)
-        elif len(span):
-            bytes_into[at : at + len(span)] = span.cast("B")
-        at += len(span)
 
 
 def _nothing() -> None:

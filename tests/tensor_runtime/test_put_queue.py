@@ -47,7 +47,7 @@ def test_accepted_pages_are_there_before_they_are_written(faulty):
     stats = faulty.store.stats()
     assert (stats.put_pages, stats.queued_pages, stats.queued_bytes, stats.queue_accepted_pages) == (4, 0, 0, 4)
     assert faulty.check(ns, range(5)) == set(range(4))
-    assert faulty.store._services.staging.lent_bytes == 0
+    assert faulty.store._services.puts.memory.lent_bytes == 0
 
 
 def test_the_callers_memory_is_free_when_the_put_returns(faulty):
@@ -182,10 +182,10 @@ def test_memory_of_the_queue_is_not_given_back_while_somebody_reads_it(faulty):
     queue = faulty.store._services.puts
     with queue.holding(ns.index_keys(faulty.keys([1, 9]))) as here:
         faulty.store.step()
-        assert faulty.store._services.staging.lent_bytes
+        assert faulty.store._services.puts.memory.lent_bytes
         assert bytes(here[0]) == faulty.page(1, SIZE)
         assert 1 not in here
-    assert faulty.store._services.staging.lent_bytes == 0
+    assert faulty.store._services.puts.memory.lent_bytes == 0
 
 
 def test_an_eviction_callback_may_call_the_store_from_the_worker(make_small):
