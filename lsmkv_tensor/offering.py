@@ -14,6 +14,7 @@ from lsmkv_tensor.keys.given import PageKey
 from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import STORE
 from lsmkv_tensor.runtime import StoreGate
+from lsmkv_tensor.runtime.callers import caller_id, working_for
 from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Piece, Verdict
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
@@ -22,8 +23,8 @@ from lsmkv_tensor.vlog.log import ValueLog
 __all__ = ["Offered", "Offering", "PagesTold", "waiting_pages"]
 
 UNASKED_BYTES = PIECE_BYTES
-"""Bytes of a call that are copied without asking first what is there, where asking needs a thread (``io_timeout_s``): beside a busy
-writer that takes longer (2 ms) than the copy. The writer asks."""
+"""Bytes of a call that are copied without asking first what is there, where asking needs a thread (``io_timeout_s``): beside a
+busy writer that takes longer (2 ms) than the copy. The writer asks."""
 
 PagesTold: TypeAlias = Callable[[Sequence[bytes], Sequence[Verdict]], None]
 """Told what became of accepted pages, by 28-byte page key: they are there (True), lost (False), or admission did not want them
@@ -37,6 +38,15 @@ class Offered(NamedTuple):
     """Per page: it is there, or was accepted."""
     new: set[int]
     """Positions of the pages that were accepted by this call."""
+
+
+class _Group(NamedTuple):
+    """What pages that are written together have in common."""
+
+    end: int | None
+    """The minute at which they end."""
+    caller: int
+    """Whose request they belong to, for retention."""
 
 
 class _Pages(NamedTuple):
@@ -73,6 +83,18 @@ class Offering:
         """Bytes of pages that may wait to be written (``StoreOptions.put_queue_bytes``); 0: there is no queue."""
         return self.services.options.put_queue_bytes
 
+    def waiting(self, keys: Sequence[PageKey]) -> list[bool]:
+        """Which pages were accepted by the queue and wait to be written. I/O: none."""
+        puts = self.services.puts
+        found = None if puts is None else puts.holds(self.index_keys(keys))
+        return [False] * len(keys) if found is None else found
+
+    def waiting_note(self, key: PageKey) -> bytes | None:
+        """The note that a page which waits to be written was offered with; afterwards it is a record. I/O: none."""
+        puts = self.services.puts
+        found = None if puts is None else puts.found(self.index_keys([key])[0])
+        return found[0].notes[found[1]] if found is not None and isinstance(found[0], _Pages) else None
+
     def offer(
         self,
         keys: Sequence[PageKey],
@@ -83,13 +105,15 @@ class Offering:
         told: PagesTold | None = None,
         wait_s: float = 0.0,
         ttl_s: float | None = None,
+        ask_first: bool = True,
     ) -> Offered:
         """As :meth:`Namespace.put_many` with ``wait=False``, for callers that keep accounts, and for those that may wait.
 
         ``notes``: per page a small record under the page's own 28-byte key, written with the page (see
         :meth:`Namespace.records`). ``told``: called by the thread that writes, for the pages that this call accepted, some at a
         time, when it is known what became of them; it must not wait for the queue. ``wait_s``: seconds to wait for room in the
-        queue, piece by piece, before the rest is declined.
+        queue, piece by piece, before the rest is declined. ``ask_first``: False copies a small call without asking what is there,
+        as put_many does: the writer finds out, and until then such a page counts as accepted.
 
         Raises InvalidArgumentError (counts or sizes that do not fit, a store without a queue; nothing is stored), ClosedError.
 
@@ -103,7 +127,7 @@ class Offering:
         views = page_views(buffers, len(keys), self.page_bytes)
         end = self._end(checked_ttl(ttl_s) or self._ttl_s)
         pages = waiting_pages(self._parents(parents, len(keys)), notes, end)
-        return self._offer(self.index_keys(keys), views, pages, told, wait_s, asks=told is not None)
+        return self._offer(self.index_keys(keys), views, pages, told, wait_s, asks=ask_first)
 
     def _offer(
         self,
@@ -122,7 +146,9 @@ class Offering:
         with self._gate:
             self._log.refuse_dropped(index_keys[:1], ())
             if not asks and len(index_keys) * self.page_bytes <= UNASKED_BYTES and services.options.io_timeout_s is not None:
-                known: NDArray[np.bool_] | None = self._waiting(index_keys)
+                assert services.puts is not None
+                waits = services.puts.holds(index_keys) or [False] * len(index_keys)
+                known: NDArray[np.bool_] | None = np.array(waits, np.bool_)  # of the others the writer finds out
             else:
                 known = self._there_for_queue(index_keys, touch=STORE) if index_keys else np.empty(0, np.bool_)
             if known is None:  # nobody knows what would have to be written
@@ -160,17 +186,11 @@ class Offering:
             with self._gate:
                 accepted += services.offer(
                     keys[accepted:], self.page_bytes, mine[accepted:], self._write_pieces,
-                    what=rest, group=pages.end, told=tell, ended=partial(self._ended, pages.end),
+                    what=rest, group=_Group(pages.end, caller_id()), told=tell, ended=partial(self._ended, pages.end),
                 )  # fmt: skip
             left = services.attempts.remaining(until) if wait_s else 0.0
             if accepted == len(keys) or not left or not services.await_some_room(self.page_bytes, len(keys) - accepted, left):
                 return accepted
-
-    def _waiting(self, index_keys: list[bytes]) -> NDArray[np.bool_]:
-        """Which pages wait to be written: of the others the writer finds out whether they are there."""
-        assert self.services.puts is not None
-        found = self.services.puts.holds(index_keys)
-        return np.zeros(len(index_keys), np.bool_) if found is None else np.array(found, np.bool_)
 
     def _ended(self, end: int | None) -> bool:
         """Whether pages that end at this minute have."""
@@ -178,18 +198,20 @@ class Offering:
 
     def _write_pieces(self, pieces: Sequence[Piece]) -> list[Verdict]:
         """Write pages that waited, unless they have ended; what became of each."""
-        end = pieces[0].group
+        group = pieces[0].group
+        assert isinstance(group, _Group)
         own = [key for piece in pieces for key in piece.keys]
-        if self._ended(end):  # type: ignore[arg-type]  # the group that they were offered with
+        if self._ended(group.end):
             return [False] * len(own)
         spans = [[page] for piece in pieces for page in piece.pages]
         above = [piece.what.above[i] for piece in pieces for i in piece.at]
         notes = (piece.what.notes[i] for piece in pieces for i in piece.at)
         records: Mapping[bytes, bytes] = {key[4:]: note for key, note in zip(own, notes, strict=True) if note is not None}
         unwanted: set[int] = set()
-        flags: list[bool] = self._shielded(
-            "write", lambda: self._put(own, spans, above, records or None, end, unwanted), lambda: [False] * len(own)
-        )
+        with working_for(group.caller):
+            flags: list[bool] = self._shielded(
+                "write", lambda: self._put(own, spans, above, records or None, group.end, unwanted), lambda: [False] * len(own)
+            )
         return [None if i in unwanted else flag for i, flag in enumerate(flags)]
 
 

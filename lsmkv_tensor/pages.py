@@ -32,6 +32,7 @@ from lsmkv_tensor.registry import NamespaceInfo
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.retention.terms import checked_quota, checked_ttl
 from lsmkv_tensor.runtime import Health, StoreGate
+from lsmkv_tensor.runtime.putqueue import Finished
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.sharing import Sharing, open_siblings
 from lsmkv_tensor.standing import Standing
@@ -275,6 +276,16 @@ class PageStore(Standing):
                 sharing=None if self._services.siblings is None else self._services.siblings.stats(),
                 controller=None if self._steering is None else self._steering.stats(),
             )
+
+    def finish_puts(self, seconds: float) -> Finished:
+        """Before :meth:`close`: accept no more puts into the queue, write what waits for so many real seconds, and drop the rest.
+
+        How many pages were dropped, and whether a write has ended that was under way: if not the disk hangs, and close would wait
+        for it.
+
+        I/O: writes what waits in the queue.
+        """
+        return self._services.finish_within(seconds)
 
     def close(self) -> None:
         """Write what was accepted, wait for calls inside, make everything durable, release the directory.

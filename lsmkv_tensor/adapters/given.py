@@ -9,15 +9,21 @@ from typing import Any
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 
-__all__ = ["SETTINGS", "check_counts", "check_path", "check_seconds", "seams_in", "store_options", "whole"]
+__all__ = ["QUEUE_BYTES", "SETTINGS", "check_counts", "check_path", "check_seconds", "seams_in", "store_options", "whole"]
 
 _SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
 SETTINGS = frozenset(f.name for f in fields(StoreOptions)) - _SEAMS
 """Fields of StoreOptions that a configuration can set."""
 
 
-def store_options(owner: str, given: Mapping[str, Any], *, capacity_bytes: int, io_timeout_s: float | None) -> StoreOptions:
-    """The options of a store; ``io_timeout_s`` unless it is given.
+QUEUE_BYTES = 512 << 20
+"""Bytes of pages that an engine's puts may leave behind to be written, unless its configuration says."""
+
+
+def store_options(
+    owner: str, given: Mapping[str, Any], *, capacity_bytes: int, io_timeout_s: float | None, put_queue_bytes: int = 0
+) -> StoreOptions:
+    """The options of a store; ``io_timeout_s`` and ``put_queue_bytes`` unless they are given.
 
     InvalidArgumentError naming ``owner`` and a key that is no field, or what StoreOptions refuses. Seams are taken, too.
     """
@@ -27,7 +33,8 @@ def store_options(owner: str, given: Mapping[str, Any], *, capacity_bytes: int, 
         msg = f"{owner} has no setting {unknown[0]!r}; besides its own there are {', '.join(sorted(settings))}"
         raise InvalidArgumentError(msg)
     values = {key: whole(value) for key, value in given.items()}
-    return StoreOptions(**{"io_timeout_s": io_timeout_s, **values, "capacity_bytes": whole(capacity_bytes)})
+    fixed = {"io_timeout_s": io_timeout_s, "put_queue_bytes": put_queue_bytes}
+    return StoreOptions(**{**fixed, **values, "capacity_bytes": whole(capacity_bytes)})
 
 
 def seams_in(given: Mapping[str, Any]) -> frozenset[str]:

@@ -30,6 +30,7 @@ from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace, PageKey
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.runtime.putqueue import Finished
 from lsmkv_tensor.sharing import Sharing
 
 __all__ = ["CONFLICTS", "Conflict", "Holding", "State", "View"]
@@ -166,19 +167,31 @@ class Holding:
             store.close()
 
     def end(self, jobs: Jobs[Any], within_s: float | None) -> int:
-        """:meth:`close` after the jobs that use it, which have ``within_s`` real seconds; how many of their pages were dropped.
+        """:meth:`close` after the jobs that use it and its queue of puts, which have ``within_s`` real seconds.
 
-        If one of them hangs the store is left as a crash would leave it: closing would wait for the disk that the job waits for.
-        I/O: theirs, and as :meth:`close`.
+        Returns how many pages were dropped that waited then. If the disk hangs the store is left as a crash would leave it, as
+        closing would wait for it. I/O: theirs, and as :meth:`close`.
         """
-        stopped = jobs.stop(within_s)
-        if stopped.dropped_pages:
-            _log.warning("lsmkv: %d pages waited to be moved when the engine ended, and were dropped", stopped.dropped_pages)
-        if stopped.ended:
+        clock, finished = SystemClock(), list[Finished]()
+        began = clock.monotonic()
+
+        def finish(seconds: float) -> None:
+            """Have the queue written, or dropped."""
+            store = self.store
+            if isinstance(store, PageStore) and not finished:
+                finished.append(store.finish_puts(seconds))
+
+        stopped = jobs.stop(within_s, lambda: finish(0.0))
+        if within_s is not None:
+            finish(max(within_s - (clock.monotonic() - began), 0.0))
+        dropped = stopped.dropped_pages + sum(found.dropped_pages for found in finished)
+        if dropped:
+            _log.warning("lsmkv: %d pages waited to be moved when the engine ended, and were dropped", dropped)
+        if stopped.ended and all(found.ended for found in finished):
             self.close()
         else:
             _log.warning("lsmkv: the disk does not answer, %s/%s is left as it is", self.root, self.member)
-        return stopped.dropped_pages
+        return dropped
 
     # helpers
 

@@ -19,6 +19,10 @@ T = TypeVar("T")
 Kind: TypeAlias = Literal["load", "store"]
 
 
+def _nothing() -> None:
+    """Nobody is told that the time is over."""
+
+
 ENDING_S = 1.0
 """Real seconds that a job under way is given to end once the queues are empty; a disk may hang."""
 
@@ -88,6 +92,11 @@ class Jobs(Generic[T]):
         with self._changed:
             return not self._stopping and self._has_room(pages)
 
+    @property
+    def storing(self) -> bool:
+        """Whether a store waits: what comes now is not the next."""
+        return bool(self._queues["store"])
+
     def report(self, result: T) -> None:
         """A result of something that no thread has to do."""
         self._results.append(result)
@@ -110,11 +119,12 @@ class Jobs(Generic[T]):
         with self._changed:
             self._changed.wait_for(self._quiet)
 
-    def stop(self, within_s: float | None = None) -> Stopped:
+    def stop(self, within_s: float | None = None, late: Callable[[], None] = _nothing) -> Stopped:
         """Do what was submitted, and end the threads.
 
         ``within_s``: real seconds after which no job is begun any more: those that wait are dropped, and ``failed`` is called for
-        each with a :class:`DroppedError`. Jobs under way are given a second more to end. None: as long as it takes.
+        each with a :class:`DroppedError`. Then ``late`` is called, which may cut short what jobs under way wait for, and
+        these are given a second more to end. None: as long as it takes.
         """
         dropped: list[_Job[T]] = []
         with self._changed:
@@ -126,6 +136,9 @@ class Jobs(Generic[T]):
                     dropped += queue
                     queue.clear()
                 self._changed.notify_all()
+        if not ended:
+            late()
+            with self._changed:
                 ended = self._changed.wait_for(lambda: not self._threads, ENDING_S)
         for job in dropped:
             self._results.append(job.failed(DroppedError()))

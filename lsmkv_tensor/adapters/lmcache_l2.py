@@ -9,6 +9,9 @@ Written for LMCache 0.5.6. Every call but ``delete`` and the listing returns at 
 into LMCache's memory, and an event descriptor tells when. A page is one object of LMCache's: a chunk of tokens of one rank and
 object group. Keys and namespaces are described in :mod:`lsmkv_tensor.adapters.lmcache.identity`.
 
+A store task is done when its objects are copied into the store's queue (``put_queue_bytes``): LMCache may use its memory again,
+and lookups and loads find them. A worker writes them; LMCache's accounts hear of them then.
+
 A locked object is a pinned page. The store makes room by itself, and tells LMCache what went; LMCache's own eviction may delete
 before that, if it is configured. What an earlier process stored is told again at the start. Nothing raises into the server: a
 failure is an object that is not there, counted.
@@ -83,8 +86,8 @@ class L2Pages:
                 self._tell_listeners,
             )
             self._tally = Tally()
-            clock = settings.options.clock or SystemClock()
-            self._mover = Mover(self.holding, self._shelves, self._teller, self._tally, self._notify_keys_accessed, clock)
+            clock, told = settings.options.clock or SystemClock(), self._notify_keys_accessed
+            self._mover = Mover(self.holding, self._shelves, self._teller, self._tally, told, clock, settings.wait_s)
             self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
             self._tasks = count()
             self._stores: Lane[Any] = Lane(parts.notifier())

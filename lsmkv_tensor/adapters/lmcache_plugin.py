@@ -10,9 +10,10 @@
       storage_plugin.lsmkv.class_name: LsmkvStoragePlugin
       lsmkv: {path: /nvme/kv, capacity_bytes: 1000000000000}
 
-Written for LMCache 0.5.6. Puts return at once: the object is counted up, a thread stores it, and counts it down. Blocking calls
-read where they are called, asynchronous ones on a thread, so that LMCache's event loop never waits. Recency is the store's own:
-LMCache tells plug-ins nothing of it, but whoever asks and reads does.
+Written for LMCache 0.5.6. Puts return at once: the object is counted up, a thread copies it into the queue of the page store
+(``put_queue_bytes``; without one it writes it), and counts it down. Blocking calls read where they are called, asynchronous ones
+on a thread, so that LMCache's event loop never waits. Recency is the store's own: LMCache tells plug-ins nothing of it, but
+whoever asks and reads does.
 
 LMCache's default hash is Python's, which differs from process to process: nothing would ever be found after a restart. It is
 refused (:class:`UnstableHashError`) unless ``"allow_unstable_hash": true`` says that this is meant.
@@ -89,7 +90,7 @@ class ChunkPages:
         )
         self._tally = Tally()
         clock = settings.options.clock or SystemClock()
-        self._carrier = Carrier(self.holding, shelves, parts, self._tally, local_cpu_backend, clock)
+        self._carrier = Carrier(self.holding, shelves, parts, self._tally, local_cpu_backend, clock, settings.wait_s)
         self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
         self._lock = Lock()
         self._putting: set[Key] = set()
@@ -200,8 +201,7 @@ class ChunkPages:
 
     def close(self) -> None:
         """Store what was submitted, for ``shutdown_s`` seconds, and let go of the directory. I/O: as ``PageStore.close``."""
-        if self._jobs.stop(self._shutdown_s).ended:  # else closing would wait for the disk that a job waits for
-            self._tally.guarded("closing", self.holding.close, lambda: None)
+        self._tally.guarded("closing", lambda: self.holding.end(self._jobs, self._shutdown_s), lambda: 0)
 
     # helpers
 

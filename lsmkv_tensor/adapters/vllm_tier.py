@@ -12,6 +12,10 @@ the primary tier's memory and the disk; what is stored is asked for in the backg
 each page that is whole, wherever the bad one stands; a key that could not be loaded is a miss until its request has ended, or the
 request would ask for ever.
 
+A store is finished when its chunks are copied into the queue of the page store (``put_queue_bytes``): vLLM may use its memory
+again, and they can be found and loaded. A worker writes them. Small stores are copied where they are submitted, which takes no
+longer than to have a thread do it.
+
 A page is a chunk of the primary tier; its key is vLLM's block hash with the number of the cache group. The namespace holds what
 vLLM's own file tier folds into its path (model, dtype, groups, parallel sizes and rank), and the chunk's size.
 """
@@ -19,28 +23,23 @@ vLLM's own file tier folds into its path (model, dtype, groups, parallel sizes a
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from lsmkv.env.clock import SystemClock
-from lsmkv_tensor.adapters.given import check_counts, check_path, check_seconds, store_options, whole
+from lsmkv_tensor.adapters.given import QUEUE_BYTES, check_counts, check_path, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
+from lsmkv_tensor.adapters.vllm_records import Base, job_result, lookup_result, request_context, vllm_locality
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.runtime.putqueue import Verdict
 from lsmkv_tensor.spans import PageSpans
-
-if TYPE_CHECKING:
-    Base: TypeAlias = Any
-else:
-    try:
-        from vllm.v1.kv_offload.tiering.base import SecondaryTierManager as Base
-    except ImportError:
-        Base = object
 
 __all__ = ["LsmkvTier"]
 
@@ -55,6 +54,8 @@ Result: TypeAlias = Any
 
 IO_TIMEOUT_S = 30.0
 """Nothing waits for a transfer but its request; a disk that hangs longer is left alone."""
+AT_ONCE_BYTES = 1 << 20
+"""Bytes of a store that the scheduler's own thread copies: 0.15 ms."""
 SHUTDOWN_S = 3.0
 """vLLM kills its engine 5 s after it asked it to end."""
 
@@ -67,7 +68,8 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
     ``path``: directory under which each engine has its own. ``max_bytes``: capacity of each. ``on_conflict``,
     ``conflict_wait_s``: what to do when that directory cannot be had (:mod:`lsmkv_tensor.adapters.holding`). ``threads``: that
     move pages. ``max_store_pages``: pages that may wait to be stored; more are refused, and vLLM's back-pressure hears of it.
-    ``shutdown_s``: seconds that pages which wait then are given; the rest is dropped.
+    ``put_queue_bytes`` (512 MiB unless said): bytes of pages that may wait to be written, in memory of the page store; 0: a
+    store is finished when it is written. ``shutdown_s``: seconds that pages which wait then are given; the rest is dropped.
     ``revision``: what the model's name does not tell. Anything else is a field of StoreOptions.
 
     Raises InvalidArgumentError, ImportError (another version of vLLM).
@@ -97,14 +99,16 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             require_version("vllm", *SUPPORTED["vllm"])
             super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
         self.tier_type = tier_type
-        self.locality = _vllm_locality(locality)
+        self.locality = vllm_locality(locality)
         check_counts("LsmkvTier", max_bytes=whole(max_bytes), threads=threads, max_store_pages=max_store_pages)
         check_seconds("LsmkvTier", conflict_wait_s=conflict_wait_s, shutdown_s=shutdown_s)
         if not isinstance(revision, str | None):
             msg = f"LsmkvTier: revision = {revision!r}: must be a text"
             raise InvalidArgumentError(msg)
         check_path("LsmkvTier", path)
-        chosen = store_options("LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S)
+        chosen = store_options(
+            "LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S, put_queue_bytes=QUEUE_BYTES
+        )
         self._clock = chosen.clock or SystemClock()
         self._memory = _Memory(primary_kv_view)
         config = offloading_spec.config
@@ -120,6 +124,11 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         self._verdicts = Verdicts()
         self._loads: dict[int, list[bytes]] = {}
         self._results: list[Result] = []
+        self._written: deque[Sequence[Verdict]] = deque()
+        """What became of pages that waited to be written; appended by the store's worker."""
+        at_once = chosen.put_queue_bytes >= self._memory.page_bytes and chosen.io_timeout_s is not None
+        self._at_once_pages = AT_ONCE_BYTES // self._memory.page_bytes if at_once else 0
+        self._wait_s = IO_TIMEOUT_S if chosen.io_timeout_s is None else chosen.io_timeout_s
         self.counts = dict.fromkeys(_METRICS, 0)
         """What happened so far, by the names of the metrics."""
         self._told = dict(self.counts)
@@ -131,7 +140,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         self._collect()
         page = bytes(key)
         known = self._verdicts.look(page, req_context.req_id, lambda: self._view().knows([page]))
-        return _lookup_result("RETRY" if known is None else "HIT" if known else "MISS")
+        return lookup_result("RETRY" if known is None else "HIT" if known else "MISS")
 
     def on_schedule_end(self, context: object = None) -> None:
         """Have the keys of this step asked for. I/O: in the background, as ``Namespace.contains``."""
@@ -146,7 +155,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
     def on_new_request(self, req_context: Request) -> Any:  # noqa: ANN401  # vLLM's RequestOffloadingContext
         """No wishes of its own."""
         del req_context
-        return _request_context()
+        return request_context()
 
     def on_request_finished(self, req_context: Request) -> None:
         """What is known of its keys may be forgotten."""
@@ -165,18 +174,15 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         """Store chunks of the primary tier that are not there yet. I/O: in the background, as ``Namespace.put_many``."""
         keys, chunks = _in_order(job_metadata.keys, job_metadata.chunk_ids, job_metadata.req_context)
         job = job_metadata.job_id
-
-        def store() -> tuple[str, Any]:
-            """How many are there now."""
-            began = self._clock.monotonic()
-            writer = self._view().writer if self.holding.claim() else None
-            if writer is None:
-                return "declined", (job, len(keys))
-            unwanted: set[int] = set()
-            parents = [None, *keys[:-1]]
-            flags = writer.put_many(keys, self._memory.spans(chunks), parents, wait=True, unwanted=unwanted)
-            return "stored", (job, keys, flags, unwanted, self._clock.monotonic() - began)
-
+        store = partial(self._store, job, keys, chunks)
+        if len(keys) <= self._at_once_pages and not self._jobs.storing:
+            try:
+                told = self._store(job, keys, chunks, wait_s=0.0)
+            except Exception as error:  # noqa: BLE001 - as in a thread: the engine is told
+                told = ("failed", (job, len(keys), error))
+            if told[0] != "stored" or all(told[1][2]):  # else the queue is full: a thread waits for room
+                self._jobs.report(told)
+                return
         if not self._jobs.submit("store", len(keys), store, lambda error: ("failed", (job, len(keys), error))):
             self._jobs.report(("failed", (job, len(keys), None)))
 
@@ -246,6 +252,27 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
 
     # helpers
 
+    def _store(self, job: int, keys: list[bytes], chunks: list[int], wait_s: float | None = None) -> tuple[str, Any]:
+        """Store chunks, or have them written: which are there or accepted. ``wait_s``: for room in the queue."""
+        began = self._clock.monotonic()
+        writer = self._view().writer if self.holding.claim() else None
+        if writer is None:
+            return "declined", (job, len(keys))
+        parents, memory = [None, *keys[:-1]], self._memory.spans(chunks)
+        new: Iterable[int] = ()
+        unwanted: set[int] = set()
+        if writer.queue_bytes >= self._memory.page_bytes:
+            wait_s = self._wait_s if wait_s is None else wait_s
+            flags, new = writer.offer(keys, memory, parents, told=self._note_written, wait_s=wait_s, ask_first=False)
+        else:
+            flags = writer.put_many(keys, memory, parents, wait=True, unwanted=unwanted)
+        return "stored", (job, keys, flags, unwanted, len(list(new)), self._clock.monotonic() - began)
+
+    def _note_written(self, keys: Sequence[bytes], verdicts: Sequence[Verdict]) -> None:
+        """These waited to be written; called by the store's worker."""
+        del keys
+        self._written.append(verdicts)
+
     def _held(self, keys: Sequence[bytes]) -> list[bool]:
         """Which pages are there."""
         reader = self._view().reader
@@ -253,6 +280,11 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
 
     def _collect(self) -> None:
         """Take what the threads have done."""
+        while self._written:
+            verdicts = self._written.popleft()
+            self.counts["stored_pages"] += verdicts.count(True)
+            self.counts["declined_pages"] += verdicts.count(None)
+            self.counts["failed_pages"] += verdicts.count(False)
         for kind, what in self._jobs.finished():
             if kind == "asked":
                 self._verdicts.learn(*what)
@@ -262,22 +294,24 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
                 self._note_loaded(*what)
             elif kind == "declined":
                 self.counts["declined_pages"] += what[1]
-                self._results.append(_job_result(what[0], success=False))
+                self._results.append(job_result(what[0], success=False))
             elif kind == "failed":
                 dropped = isinstance(what[2], DroppedError)
                 self.counts["failed_pages"] += 0 if dropped else what[1]
-                self._results.append(_job_result(what[0], success=False))
+                self._results.append(job_result(what[0], success=False))
                 if what[2] is not None and not dropped:
                     _log.warning("lsmkv: storing %d pages failed: %s: %s", what[1], type(what[2]).__name__, what[2])
 
-    def _note_stored(self, job: int, keys: list[bytes], flags: list[bool], unwanted: set[int], seconds: float) -> None:
-        """Pages were offered."""
+    def _note_stored(
+        self, job: int, keys: list[bytes], flags: list[bool], unwanted: set[int], waiting: int, seconds: float
+    ) -> None:
+        """Pages were offered; so many of them wait to be written, and count when they are."""
         self._verdicts.stored(key for key, flag in zip(keys, flags, strict=True) if flag)
-        self.counts["stored_pages"] += sum(flags)
+        self.counts["stored_pages"] += sum(flags) - waiting
         self.counts["declined_pages"] += len(unwanted)
         self.counts["failed_pages"] += len(flags) - sum(flags) - len(unwanted)
         moved = sum(flags) * self._memory.page_bytes
-        self._results.append(_job_result(job, success=sum(flags) + len(unwanted) == len(flags), seconds=seconds, moved=moved))
+        self._results.append(job_result(job, success=sum(flags) + len(unwanted) == len(flags), seconds=seconds, moved=moved))
 
     def _note_loaded(self, job: int, keys: list[bytes], flags: list[bool], seconds: float) -> None:
         """Pages were asked for; each that came counts, whatever became of those before it."""
@@ -287,7 +321,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         self.counts["missing_pages"] += len(keys) - len(came)
         moved, whole = len(came) * self._memory.page_bytes, len(came) == len(keys)
         self._results.append(
-            _job_result(job, success=whole, keys=None if whole or not came else tuple(came), seconds=seconds, moved=moved)
+            job_result(job, success=whole, keys=None if whole or not came else tuple(came), seconds=seconds, moved=moved)
         )
 
 
@@ -349,52 +383,12 @@ def _in_order(keys: Collection[bytes], chunks: Iterable[int], request: Request) 
     return [key for key, _ in pairs], [chunk for _, chunk in pairs]
 
 
-def _vllm_locality(name: str | None) -> Any:  # noqa: ANN401  # vLLM's Locality
-    """Where the storage is, as vLLM's tier filter has it."""
-    if name is None or Base is object:
-        return name
-    from vllm.v1.kv_offload.base import Locality  # noqa: PLC0415  # only with vLLM
-
-    return Locality(name)
-
-
-@cache
-def _lookup_result(name: str) -> Any:  # noqa: ANN401  # vLLM's LookupResult
-    """VLLM's verdict of this name; without vLLM the name."""
-    if Base is object:
-        return name
-    from vllm.v1.kv_offload.base import LookupResult  # noqa: PLC0415  # only with vLLM
-
-    return LookupResult[name]
-
-
-def _request_context() -> Any:  # noqa: ANN401  # vLLM's RequestOffloadingContext
-    """VLLM's record without wishes."""
-    if Base is object:
-        return None
-    from vllm.v1.kv_offload.base import RequestOffloadingContext  # noqa: PLC0415  # only with vLLM
-
-    return RequestOffloadingContext()
-
-
-def _job_result(
-    job: int, *, success: bool, keys: tuple[bytes, ...] | None = None, seconds: float | None = None, moved: int | None = None
-) -> Any:  # noqa: ANN401  # vLLM's JobResult
-    """VLLM's record of a transfer; without vLLM a dict of the same fields."""
-    found = {"job_id": job, "success": success, "successful_keys": keys, "transfer_time": seconds, "transfer_bytes": moved}
-    if Base is object:
-        return found
-    from vllm.v1.kv_offload.tiering.base import JobResult  # noqa: PLC0415  # only with vLLM
-
-    return JobResult(**found)
-
-
 _METRICS = {
-    "stored_pages": "Chunks offered that are stored now.",
+    "stored_pages": "Chunks offered that are stored: written, or there before.",
     "loaded_pages": "Chunks loaded into the primary tier.",
     "missing_pages": "Chunks of loads that were absent, damaged or late.",
     "declined_pages": "Chunks that admission did not want, or that a follower cannot store.",
     "failed_pages": "Chunks that found no space, no place in the queue, or a disk that failed.",
-    "dropped_pages": "Chunks that still waited to be moved when the engine ended.",
+    "dropped_pages": "Chunks that still waited to be moved or written when the engine ended.",
 }
 """The tier's own counters."""

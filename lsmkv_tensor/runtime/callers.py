@@ -25,10 +25,14 @@ def caller_id() -> int:
 
 @contextmanager
 def working_for(caller: int) -> Iterator[None]:
-    """Work for this caller as long as the block lasts; not to be nested."""
+    """Work for this caller as long as the block lasts; afterwards for whom it was before."""
     own = current_thread_id()
+    before = _CALLERS.get(own)
     _CALLERS[own] = caller
     try:
         yield
     finally:
-        del _CALLERS[own]
+        if before is None:
+            del _CALLERS[own]
+        else:
+            _CALLERS[own] = before

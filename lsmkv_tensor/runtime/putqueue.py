@@ -29,7 +29,7 @@ PIECE_BYTES = 8 << 20
 LINGER_S = 0.002
 """Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
 from those who put them."""
-ENDING_S = 1.0
+ENDING_S = 0.5
 """Real seconds that a write under way is given when the time for it is over."""
 
 Verdict: TypeAlias = "bool | None"
@@ -199,6 +199,12 @@ class PutQueue:
             return None
         with self._changed:
             return [(there := self._pending.get(key)) is not None and not there[0].ended() for key in keys]
+
+    def found(self, key: bytes) -> tuple[Any, int] | None:
+        """What its sink finds of a page that is here: the call's ``what``, and the page's position in the call."""
+        with self._changed:
+            there = self._pending.get(key)
+            return None if there is None else (there[0].what, there[0].at[there[0].keys.index(key)])
 
     @contextmanager
     def holding(self, keys: Sequence[bytes]) -> Iterator[dict[int, memoryview]]:

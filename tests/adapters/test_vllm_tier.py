@@ -35,7 +35,8 @@ def content(i):
 class Machine:
     """A disk, and tiers on it with a primary tier's memory each."""
 
-    def __init__(self):
+    def __init__(self, queue_bytes):
+        self.queue_bytes = queue_bytes
         self.fs = FaultFileSystem(MemoryFileSystem())
         self.clock = ManualClock()
         self.tiers = []
@@ -45,7 +46,7 @@ class Machine:
         memory = np.zeros((CHUNKS, CHUNK), np.uint8)
         fixed = {"path": "/kv", "max_bytes": INDEX + 8192 + 6 * SEGMENT, "segment_bytes": SEGMENT, "index_bytes": INDEX}
         fixed |= {"fs": self.fs, "clock": self.clock, "rng": seeded(1), "scheduler": ManualScheduler()}
-        fixed |= {"io_timeout_s": None, "conflict_wait_s": 0.0}
+        fixed |= {"io_timeout_s": None, "conflict_wait_s": 0.0, "put_queue_bytes": self.queue_bytes}
         tier = LsmkvTier(config or spec(), memoryview(memory), "LsmkvTier", None, **{**fixed, **settings})
         tier.memory = memory
         self.tiers.append(tier)
@@ -60,10 +61,19 @@ class Machine:
         assert result["job_id"] == self.job
         return result
 
-    def store(self, tier, ids, request=None):
+    def written(self, tier):
+        """What waited is written, and counted."""
+        while tier.holding.store.step():
+            pass
+        assert not list(tier.get_finished_jobs())
+
+    def store(self, tier, ids, request=None, *, wait=True):
         for chunk, i in enumerate(ids):
             tier.memory[chunk] = content(i)
-        return self.transfer(tier, tier.submit_store, ids, range(len(ids)), request)
+        result = self.transfer(tier, tier.submit_store, ids, range(len(ids)), request)
+        if wait and tier.holding.state == "own":
+            self.written(tier)
+        return result
 
     def load(self, tier, ids):
         tier.memory[:] = 0
@@ -88,9 +98,9 @@ class Machine:
             tier.shutdown()
 
 
-@pytest.fixture
-def machine():
-    found = Machine()
+@pytest.fixture(params=[0, 1 << 20], ids=["at once", "queued"])
+def machine(request):
+    found = Machine(request.param)
     yield found
     found.close()
 
@@ -192,8 +202,8 @@ def test_only_the_same_bytes_are_shared(machine, other, found):
 def test_a_failing_disk_fails_jobs_and_nothing_else(machine):
     tier = machine.start(breaker_failures=0)
     machine.fs.add(FailOp("pwritev", path="*.seg"))
-    assert not machine.store(tier, [0, 1])["success"]
-    assert tier.counts["failed_pages"] == 2
+    assert machine.store(tier, [0, 1])["success"] is (machine.queue_bytes > 0)
+    assert (tier.counts["stored_pages"], tier.counts["failed_pages"]) == (0, 2)
     machine.fs.clear()
     tier = machine.start(on_conflict="fresh")
     machine.store(tier, [0])

@@ -244,10 +244,12 @@ def test_sync_and_delete_say_so_while_pages_cannot_be_written(faulty):
     faulty.put(ns, range(6))
     faulty.store.sync()
     break_disk(faulty, "pwritev")
-    for i in range(4):
-        assert faulty.put(ns, [10 + i]) == [True]
-    for _ in range(3):
+    for i in range(3):
         assert faulty.store.health().state == "ok"
+        assert faulty.put(ns, [10 + i]) == [True]
+        if i == 2:
+            waiting = ns.put_many(faulty.keys([13]), faulty.pages([13], SIZE), ttl_s=3600)  # a write of its own
+            assert waiting == [True]
         faulty.store.step()
     assert faulty.store.health().state == "failing"
     faulty.fs.clear()

@@ -40,7 +40,10 @@ class Carrier:
         tally: Tally,
         allocator: Any,  # noqa: ANN401  # LMCache's LocalCPUBackend
         clock: Clock,
+        wait_s: float,
     ) -> None:
+        """``wait_s``: seconds that a store waits for room in the queue of puts."""
+        self._wait_s = wait_s
         self._holding = holding
         self._shelves = shelves
         self._parts = parts
@@ -106,6 +109,19 @@ class Carrier:
                 self._tally.count(declined_pages=len(at))
                 continue
             own, notes = [names[i] for i in at], self._notes(shelf, [items[i] for i in at])
+            if writer.queue_bytes >= shelf.page_bytes:
+                memory = memory_of([items[i] for i in at], shelf.page_bytes)
+                flags, new = writer.offer(
+                    own,
+                    memory,
+                    [above[i] for i in at],
+                    notes=notes,
+                    told=partial(self._written, shelf.page_bytes),
+                    wait_s=self._wait_s,
+                    ask_first=False,
+                )
+                self._tally.count(present_pages=sum(flags) - len(new), failed_pages=len(flags) - sum(flags))
+                continue
             takes = writer.to_store(own, queued=False).tolist()
             records = {name: note for name, note, take in zip(own, notes, takes, strict=True) if take and note is not None}
             unwanted: set[int] = set()
@@ -119,6 +135,17 @@ class Carrier:
                 declined_pages=len(unwanted),
                 failed_pages=len(flags) - sum(flags) - len(unwanted),
             )
+
+    def _written(self, page_bytes: int, names: Sequence[bytes], verdicts: Sequence[bool | None]) -> None:
+        """These waited to be written; called by the store's worker."""
+        del names
+        stored = verdicts.count(True)
+        self._tally.count(
+            stored_pages=stored,
+            stored_bytes=stored * page_bytes,
+            declined_pages=verdicts.count(None),
+            failed_pages=verdicts.count(False),
+        )
 
     def get(self, keys: Sequence[Key], *, wait: bool) -> list[Item | None]:
         """Chunks in memory of LMCache's; None for each that is not there. I/O: as ``Namespace.get_into``.
@@ -202,6 +229,9 @@ class Carrier:
         if not shelf.layout.positions:
             return True
         writer = shelf.writer
+        if writer is not None and (waits := writer.waiting_note(name)) is not None:
+            item.metadata.cached_positions = self._parts.positions_in(waits)
+            return True
         for key, positions in islice(writer.records(name), 1) if writer is not None else ():
             if key == name:
                 item.metadata.cached_positions = self._parts.positions_in(positions)

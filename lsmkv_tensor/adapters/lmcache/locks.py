@@ -1,7 +1,7 @@
 """Pages that LMCache has locked between asking and loading: each lock is a pin of the store, as far as that grants one.
 
-A pin can be refused (the page is a sibling's, or half of the store is pinned). The lock counts all the same, so that its end
-takes away no other lock's pin.
+A pin can be refused (the page is a sibling's or still waits to be written, or half of the store is pinned). The lock counts all
+the same, so that its end takes away no other lock's pin. What was locked while it waited is pinned once it is written.
 """
 
 from __future__ import annotations
@@ -27,6 +27,14 @@ class Locks:
             for page, pin in zip(pages, pinned, strict=True):
                 locks, pins = self._held.get(page, (0, 0))
                 self._held[page] = (locks + 1, pins + pin)
+
+    def pinned(self, page: PageId) -> bool:
+        """The store has pinned this once more; False: nobody has it locked any more, and the pin is the caller's to undo."""
+        with self._lock:
+            locks, pins = self._held.get(page, (0, 0))
+            if locks > pins:
+                self._held[page] = (locks, pins + 1)
+            return locks > pins
 
     def remove(self, pages: Iterable[PageId]) -> list[PageId]:
         """Undo one lock of each; those of which one pin is not needed any more. One that is not locked is passed over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import prod
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from lsmkv_tensor.adapters.lmcache.identity import Identity, Layout, desc_layout
 from lsmkv_tensor.adapters.lmcache.locks import Locks
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves, page_keys, records_for
 from lsmkv_tensor.adapters.lmcache.tally import Tally
-from lsmkv_tensor.adapters.lmcache.telling import Teller
+from lsmkv_tensor.adapters.lmcache.telling import Claim, Teller
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.spans import PageSpans
 
@@ -44,8 +45,10 @@ class Mover:
         tally: Tally,
         accessed: Callable[[list[Key]], None],
         clock: Clock,
+        wait_s: float,
     ) -> None:
-        """``accessed`` is told which objects were loaded."""
+        """``accessed`` is told which objects were loaded. ``wait_s``: seconds that a store waits for room in the queue."""
+        self._wait_s = wait_s
         self._holding = holding
         self._shelves = shelves
         self._teller = teller
@@ -75,10 +78,14 @@ class Mover:
         first: dict[bytes, int] = {}
         for i, name in enumerate(page_keys(keys)):
             first.setdefault(name, i)
+        claim = self._teller.claim(shelf, first)
+        self._tally.count(present_pages=len(first) - len(claim.keys))
+        first = {name: i for name, i in first.items() if name in claim.keys}
         names, keys, items = list(first), [keys[i] for i in first.values()], [items[i] for i in first.values()]
+        if writer.queue_bytes >= shelf.page_bytes:
+            return self._offer(shelf, writer, claim, names, keys, items)
         new: dict[bytes, Key] = {}
         records: dict[bytes, bytes | None] = {}
-        self._teller.claim(shelf, names)
         try:
             before = writer.contains_own(names).tolist()
             takes = writer.to_store(names, queued=False).tolist()
@@ -101,6 +108,52 @@ class Mover:
             failed_pages=len(names) - there - len(unwanted),
         )
         return there + len(unwanted) == len(names), len(new)
+
+    def _offer(
+        self, shelf: Shelf, writer: Namespace, claim: Claim, names: list[bytes], keys: Sequence[Key], items: Sequence[Item]
+    ) -> tuple[bool, int]:
+        """As :meth:`_store`, for objects that are copied, and stay claimed until they are written."""
+        mine, rest = dict(zip(names, keys, strict=True)), names
+        try:
+            before, takes = writer.contains_own(names).tolist(), writer.to_store(names, queued=False).tolist()
+            torn = [name for name, was, take in zip(names, before, takes, strict=True) if was and take]
+            self._teller.dropped(shelf, torn, mine=True)  # it was read first: a power cut had torn it
+            flags, accepted = writer.offer(
+                names,
+                memory_of(items, shelf.page_bytes),
+                self._chains.before(names),
+                notes=records_for(keys),
+                told=partial(self._written, shelf, mine),
+                wait_s=self._wait_s,
+            )
+            rest = [name for i, name in enumerate(names) if i not in accepted]
+        except BaseException:
+            waiting = writer.waiting(names)
+            rest = [name for name, waits in zip(names, waiting, strict=True) if not waits]
+            raise
+        finally:
+            self._teller.release(shelf, rest, {}, ())
+            self._teller.queued(claim)
+        there = sum(flags)
+        self._tally.count(present_pages=there - len(accepted), failed_pages=len(names) - there)
+        return there == len(names), len(accepted)
+
+    def _written(self, shelf: Shelf, keys: Mapping[bytes, Key], names: Sequence[bytes], verdicts: Sequence[bool | None]) -> None:
+        """These waited to be written: what became of them is told, and what was locked meanwhile is pinned."""
+        new = {name: keys[name] for name, verdict in zip(names, verdicts, strict=True) if verdict}
+        self._teller.release(shelf, names, new, [name for name in names if name not in new])
+        self._tally.count(
+            stored_pages=len(new),
+            stored_bytes=len(new) * shelf.page_bytes,
+            declined_pages=verdicts.count(None),
+            failed_pages=verdicts.count(False),
+        )
+        locked = [name for name in new if self.locks.holds((shelf.number, name))]
+        writer = shelf.writer
+        if locked and writer is not None:
+            for name, pin in zip(locked, writer.pin(locked), strict=True):
+                if pin and not self.locks.pinned((shelf.number, name)):
+                    writer.unpin([name])
 
     def load(self, keys: Sequence[Key], items: Sequence[Item]) -> list[bool]:
         """Which objects came, into their memory. I/O: as ``Namespace.get_into``."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lsmkv_tensor.adapters.holding import State, View
+from lsmkv_tensor.adapters.jobs import Jobs
 from lsmkv_tensor.adapters.lmcache.settings import LmcacheSettings
 from lsmkv_tensor.errors import LsmError
 from lsmkv_tensor.followed import PageFollower
@@ -36,6 +38,13 @@ class Reading:
     def claim(self) -> bool:
         """It never writes."""
         return False
+
+    def end(self, jobs: Jobs[Any], within_s: float | None) -> int:
+        """:meth:`close` after the jobs that use it; how many of their pages were dropped."""
+        stopped = jobs.stop(within_s)
+        if stopped.ended:  # else closing would wait for the disk that a job waits for
+            self.close()
+        return stopped.dropped_pages
 
     def close(self) -> None:
         """Let go of everything. A second call does nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
-from lsmkv_tensor.adapters.given import SETTINGS, check_counts, check_path, check_seconds, seams_in, whole
+from lsmkv_tensor.adapters.given import QUEUE_BYTES, SETTINGS, check_counts, check_path, check_seconds, seams_in, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict, Holding
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -24,7 +24,7 @@ class LmcacheSettings:
     path: str
     """Directory under which each process has its own. Required."""
     options: StoreOptions
-    """How the store is opened. ``capacity_bytes`` is required, ``io_timeout_s`` is 30 unless said."""
+    """How it is opened. ``capacity_bytes`` is required, ``io_timeout_s`` is 30 and ``put_queue_bytes`` 512 MiB unless said."""
     member: str
     """Name of the process's directory."""
     on_conflict: Conflict = "wait"
@@ -34,13 +34,18 @@ class LmcacheSettings:
     threads: int = 2
     """Threads that move pages."""
     max_store_pages: int = 4096
-    """Pages that may wait to be stored; more are refused, because LMCache keeps them in memory until they are."""
+    """Pages that may wait to be copied or written; more are refused, because LMCache keeps them in memory until they are."""
     shutdown_s: float = 30.0
     """Seconds that objects which wait are given when the adapter is closed; the rest is dropped. A disk may hang."""
     revision: str | None = None
     """What the model's name does not tell: revision of the weights, adapters, quantisation. Pages of another are not seen."""
     codec: str = "raw"
     """"raw" or "shuffle_zstd" (lossless)."""
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds that a store waits for room in the queue of puts: as long as for the disk."""
+        return IO_TIMEOUT_S if self.options.io_timeout_s is None else self.options.io_timeout_s
 
     def hold(self) -> Holding:
         """The store of this process. I/O: as ``PageStore.open``."""
@@ -63,7 +68,8 @@ def read_settings(given: object, where: str, member: str) -> LmcacheSettings:
             _refuse(f'{where}: {key} is missing; add for example "path": "/nvme/kv", "capacity_bytes": 1000000000000')
     config: dict[str, Any] = {"member": member} | {key: given[key] for key in own & set(given)}
     _check(config, where)
-    options = {"io_timeout_s": IO_TIMEOUT_S} | {key: whole(given[key]) for key in (SETTINGS | seams_in(given)) & set(given)}
+    options: dict[str, Any] = {"io_timeout_s": IO_TIMEOUT_S, "put_queue_bytes": QUEUE_BYTES}
+    options |= {key: whole(given[key]) for key in (SETTINGS | seams_in(given)) & set(given)}
     return LmcacheSettings(**config, options=StoreOptions(**options))
 
 

@@ -12,7 +12,7 @@ in any thread), by deletion, and when one is found damaged. So
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeAlias
@@ -22,11 +22,22 @@ from lsmkv_tensor.adapters.lmcache.identity import PageId
 from lsmkv_tensor.adapters.lmcache.shelves import BATCH, Shelf, Shelves
 from lsmkv_tensor.namespaces import Namespace
 
-__all__ = ["Teller"]
+__all__ = ["Claim", "Teller"]
 
 Key: TypeAlias = Any
 """LMCache's ``ObjectKey``."""
 Tell: TypeAlias = Callable[[list[Key], list[int]], None]
+
+
+class Claim:
+    """Pages that one store has for itself. Changed under the teller's lock."""
+
+    __slots__ = ("keys", "queued")
+
+    def __init__(self) -> None:
+        self.keys: set[bytes] = set()
+        self.queued = False
+        """They are accepted: they can be found, and are released when they are written."""
 
 
 class Teller:
@@ -40,7 +51,7 @@ class Teller:
         self._deleted = deleted
         self._again = again
         self._lock = Condition()
-        self._storing: set[PageId] = set()
+        self._storing: dict[PageId, Claim] = {}
         self._gone: Counter[PageId] = Counter()
         self.evicted_pages = 0
 
@@ -79,14 +90,32 @@ class Teller:
                 shelf.hooked = writer
             return writer
 
-    def claim(self, shelf: Shelf, keys: Iterable[bytes]) -> None:
-        """Until :meth:`release` these are stored by nobody else; waits for whoever is storing one of them."""
-        wanted = {(shelf.number, key) for key in keys}
-        with self._lock:
-            self._lock.wait_for(lambda: self._storing.isdisjoint(wanted))
-            self._storing |= wanted
+    def claim(self, shelf: Shelf, keys: Iterable[bytes]) -> Claim:
+        """Until :meth:`release` these are stored by nobody else; waits for whoever is storing one of them.
 
-    def release(self, shelf: Shelf, mine: Iterable[bytes], new: dict[bytes, Key], refused: Sequence[bytes]) -> None:
+        Not for what waits in the queue of puts: that is as good as stored, and is left out of the claim.
+        """
+        wanted = {(shelf.number, key) for key in keys}
+        claim = Claim()
+
+        def being_stored(page: PageId) -> bool:
+            """Whether somebody else may still not store it."""
+            found = self._storing.get(page)
+            return found is not None and not found.queued
+
+        with self._lock:
+            self._lock.wait_for(lambda: not any(map(being_stored, wanted)))
+            claim.keys = {key for number, key in wanted if (number, key) not in self._storing}
+            self._storing.update(((shelf.number, key), claim) for key in claim.keys)
+        return claim
+
+    def queued(self, claim: Claim) -> None:
+        """What has not been released of these was accepted by the queue of puts."""
+        with self._lock:
+            claim.queued = True
+            self._lock.notify_all()
+
+    def release(self, shelf: Shelf, mine: Collection[bytes], new: dict[bytes, Key], refused: Sequence[bytes]) -> None:
         """The storing of these is over.
 
         ``new``: those that were stored by it. ``refused``: those that were not, whose records were. I/O: index blocks.
@@ -94,7 +123,8 @@ class Teller:
         with self._lock:
             writer = shelf.writer
             gone = {key: times for key in mine if (times := self._gone.pop((shelf.number, key), 0))}
-            self._storing.difference_update((shelf.number, key) for key in mine)
+            for key in mine:
+                self._storing.pop((shelf.number, key), None)
             self._lock.notify_all()
             absent = set() if writer is None else set(_absent(writer, list(new)))
             # a sibling's page is as good as stored, but is not ours; one that went meanwhile was

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeAlias
 
-from lsmkv_tensor.adapters.given import SETTINGS, check_path, check_seconds, whole
+from lsmkv_tensor.adapters.given import QUEUE_BYTES, SETTINGS, check_path, check_seconds, whole
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
@@ -21,7 +21,6 @@ StorageConfig: TypeAlias = Any
 
 IO_TIMEOUT_S = 4.0
 """SGLang gives its storage threads 10 s to end, and prefetching 1 s and a little."""
-QUEUE_BYTES = 256 << 20
 LEAST_TIMEOUT_S, MOST_TIMEOUT_S = 0.05, 9.0
 
 
@@ -32,7 +31,7 @@ class SglangConfig:
     path: str
     """Directory under which each process has its own. Required."""
     options: StoreOptions
-    """How the store is opened. ``io_timeout_s`` is 4 and ``put_queue_bytes`` 256 MiB unless said."""
+    """How the store is opened. ``io_timeout_s`` is 4 and ``put_queue_bytes`` 512 MiB unless said."""
     on_conflict: Conflict = "wait"
     """What to do if the process's directory cannot be had: "wait", "follow" or "fresh" (:mod:`lsmkv_tensor.adapters.holding`)."""
     conflict_wait_s: float = 5.0

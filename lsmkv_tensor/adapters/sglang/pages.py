@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.hostpool import HostPages
-from lsmkv_tensor.adapters.sglang.config import SglangConfig, StorageConfig, rank_fields
+from lsmkv_tensor.adapters.sglang.config import MOST_TIMEOUT_S, SglangConfig, StorageConfig, rank_fields
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.spans import PageBuffers, PageSpans
 
@@ -142,14 +142,15 @@ class PoolStore:
             return Put([True] * len(keys), len(keys))
         began, flags, refused = self._clock.monotonic(), [False] * len(keys), 0
         parents = [above, *keys[:-1]]
+        if not self._at_once and writer.queue_bytes:
+            seconds = SPARE * (MOST_TIMEOUT_S if self._timeout_s is None else self._timeout_s)
+            return Put(writer.offer(keys, buffers, parents, wait_s=seconds, ask_first=False).flags, 0)
         step = max(PART_BYTES // self.page_bytes, 1)
         for start in range(0, len(keys), step):
             left = None if self._timeout_s is None else self._timeout_s * SPARE - (self._clock.monotonic() - began)
             if left is not None and left <= 0:
                 break
             part = slice(start, min(start + step, len(keys)))
-            if left is not None and not self._at_once and not writer.await_room(part.stop - start, left):
-                break
             unwanted: set[int] = set()
             stored = writer.put_many(keys[part], _part(buffers, part), parents[part], wait=self._at_once, unwanted=unwanted)
             refused += len(unwanted)

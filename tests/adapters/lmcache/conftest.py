@@ -10,6 +10,7 @@ import pytest
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing import FaultFileSystem, ManualClock, MemoryFileSystem
+from lsmkv_tensor.pages import PageStore
 from tests.adapters.lmcache.fakes import BF16, Adapter, Listener, MemoryLayoutDesc, MemoryObj, ObjectKey
 
 SHAPE = (2, 2, 16, 40)  # 5120 bytes
@@ -35,10 +36,18 @@ def result_of(adapter, query, task):
     return found
 
 
+def write_queued(adapter):
+    """What waits in the queue is written."""
+    store = adapter.holding.store
+    while isinstance(store, PageStore) and store.step():
+        pass
+
+
 class Machine:
     """A disk, and the adapters of one server after another."""
 
-    def __init__(self):
+    def __init__(self, queue_bytes=0):
+        self.queue_bytes = queue_bytes
         self.fs = FaultFileSystem(MemoryFileSystem())
         self.clock = ManualClock()
         self.adapters = []
@@ -46,7 +55,7 @@ class Machine:
     def params(self, **changes):
         fixed = {"path": "/kv", "capacity_bytes": INDEX + 8192 + 6 * SEGMENT, "segment_bytes": SEGMENT, "index_bytes": INDEX}
         fixed |= {"fs": self.fs, "clock": self.clock, "rng": seeded(1), "scheduler": ManualScheduler()}
-        return {**fixed, "io_timeout_s": None, "conflict_wait_s": 0.0, **changes}
+        return {**fixed, "io_timeout_s": None, "conflict_wait_s": 0.0, "put_queue_bytes": self.queue_bytes, **changes}
 
     def start(self, **changes):
         adapter = Adapter(self.params(**changes))
@@ -87,6 +96,7 @@ class Machine:
         adapter.wait_idle()
         (done,) = adapter.pop_completed_store_tasks().items()
         assert done[0] == task
+        write_queued(adapter)
         return done[1]
 
     @staticmethod
@@ -125,8 +135,16 @@ def listed(adapter, **only):
             return found
 
 
+@pytest.fixture(params=[0, 1 << 20], ids=["at once", "queued"])
+def machine(request):
+    found = Machine(request.param)
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def machine():
-    found = Machine()
+def unqueued():
+    """Whose tasks end when their objects are written."""
+    found = Machine(0)
     yield found
     found.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.adapters.lmcache.conftest import Machine, listed, make_key
+from tests.adapters.lmcache.conftest import Machine, listed, make_key, write_queued
 
 CHUNKS = st.lists(st.integers(0, 40), min_size=1, max_size=12)
 STEPS = st.lists(
@@ -31,6 +31,7 @@ def keys_of(chunks):
 def check(adapter):
     """Accounts, listeners and listing agree, and all that is listed can be loaded, but for what a power cut tore."""
     adapter.wait_idle()
+    write_queued(adapter)
     assert adapter.counts["errors"] == adapter.holding.store.stats().callback_errors == 0
     told = listed(adapter)
     whole = [key for key, flag in zip(told, Machine.load(adapter, told), strict=True) if flag]
@@ -43,9 +44,9 @@ def check(adapter):
 
 
 @settings(max_examples=25, deadline=None)
-@given(STEPS)
-def test_lmcache_knows_what_is_there(steps):
-    machine = Machine()
+@given(STEPS, st.sampled_from([0, 1 << 20]))
+def test_lmcache_knows_what_is_there(steps, queue_bytes):
+    machine = Machine(queue_bytes)
     adapter = machine.start()
     locked = []
     for what, chunks in steps:

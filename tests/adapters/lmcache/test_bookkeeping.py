@@ -38,7 +38,7 @@ def test_what_is_evicted_while_it_is_stored_is_told_after_its_coming(machine):
     adapter._teller.claim(shelf, [name])
     shelf.writer.put_many([name], [content(key, 5120)], records={name: record_of(key.chunk_hash, "")})
     for i in range(100, 300):  # it makes room for pages that nobody was told of
-        shelf.writer.put_many([make_key(i).chunk_hash[:28]], [content(make_key(i), 5120)])
+        shelf.writer.put_many([make_key(i).chunk_hash[:28]], [content(make_key(i), 5120)], wait=True)
     assert not shelf.writer.contains_own([name])[0]
     adapter.published.clear()
     adapter._teller.release(shelf, [name], {name: key}, [])

@@ -161,7 +161,7 @@ def test_a_damaged_object_costs_itself_alone(machine):
 def test_a_full_disk_fails_the_task_and_not_the_server(machine):
     adapter = machine.start()
     machine.fs.add(FailOp("allocate", path="*.seg", errno=errno.ENOSPC))
-    assert machine.store(adapter, keys_of(1, 2)) == (False, 0)
+    assert machine.store(adapter, keys_of(1, 2)) == ((True, 2 * 5120) if machine.queue_bytes else (False, 0))
     machine.fs.clear()
     assert adapter.get_usage().total_bytes_used == 0
     (shelf,) = adapter._shelves.all()
@@ -172,7 +172,7 @@ def test_a_full_disk_fails_the_task_and_not_the_server(machine):
 
 def test_what_admission_does_not_want_is_declined_and_leaves_nothing(machine):
     adapter, keys = machine.start(admission="second"), keys_of(1, 2)
-    assert machine.store(adapter, keys) == (True, 0)
+    assert machine.store(adapter, keys) == (True, 2 * 5120 if machine.queue_bytes else 0)
     (shelf,) = adapter._shelves.all()
     assert list(shelf.writer.records()) == []
     assert (adapter.counts["declined_pages"], adapter.get_usage().total_bytes_used) == (2, 0)
@@ -215,9 +215,9 @@ def test_what_comes_after_the_end_is_answered(machine):
     adapter.delete(keys)
 
 
-def test_nothing_waits_for_the_disk(machine):
-    adapter, keys = machine.start(), keys_of(1, 2)
-    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
+def test_nothing_waits_for_the_disk(unqueued):
+    adapter, keys = unqueued.start(), keys_of(1, 2)
+    rule = unqueued.fs.add(Hang("pwritev", path="*.seg"))
     task = adapter.submit_store_task(keys, [MemoryObj(SHAPE, FP16) for _ in keys])
     assert rule.reached.wait(60)
     assert adapter.pop_completed_store_tasks() == {}
@@ -231,9 +231,9 @@ def store_two(adapter, i):
     return adapter.submit_store_task(keys_of(i, i + 1), [MemoryObj(SHAPE, FP16) for _ in range(2)])
 
 
-def test_too_many_waiting_objects_are_refused(machine):
-    adapter = machine.start(threads=1, max_store_pages=2)
-    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
+def test_too_many_waiting_objects_are_refused(unqueued):
+    adapter = unqueued.start(threads=1, max_store_pages=2)
+    rule = unqueued.fs.add(Hang("pwritev", path="*.seg"))
     store = partial(store_two, adapter)
     tasks = [store(0)]
     assert rule.reached.wait(60)
@@ -267,10 +267,10 @@ def test_records_without_a_page_are_mended(machine):
     assert [key for key, _ in shelf.writer.records()] == [keys[1].chunk_hash[:28]]
 
 
-def test_closing_does_not_wait_for_a_disk_that_hangs(machine):
-    adapter, keys = machine.start(threads=1, shutdown_s=0), keys_of(1, 2)
-    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
-    tasks = [adapter.submit_store_task([key], machine.items([key])) for key in keys]
+def test_closing_does_not_wait_for_a_disk_that_hangs(unqueued):
+    adapter, keys = unqueued.start(threads=1, shutdown_s=0), keys_of(1, 2)
+    rule = unqueued.fs.add(Hang("pwritev", path="*.seg"))
+    tasks = [adapter.submit_store_task([key], unqueued.items([key])) for key in keys]
     assert rule.reached.wait(60)
     adapter.close()
     assert adapter.pop_completed_store_tasks() == {tasks[1]: (False, 0)}

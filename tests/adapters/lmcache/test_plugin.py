@@ -17,7 +17,7 @@ from lsmkv.testing import FailOp, Hang
 from lsmkv_tensor.adapters.lmcache.chunks import ChunkNames, chunk_name
 from lsmkv_tensor.adapters.lmcache_plugin import LsmkvStoragePlugin, UnstableHashError
 from lsmkv_tensor.errors import InvalidArgumentError
-from tests.adapters.lmcache.conftest import SHAPE, content
+from tests.adapters.lmcache.conftest import SHAPE, content, write_queued
 from tests.adapters.lmcache.fakes import BF16, CacheEngineKey, CountedObj, LocalCPUBackend, Plugin
 
 SHORT = (2, 2, 7, 40)
@@ -51,6 +51,7 @@ class Engines:
             item.ref_count_down()  # LMCache's own reference
         plugin.wait_idle()
         assert [item.metadata.ref_count for item in items] == [0] * len(items)
+        write_queued(plugin)
 
     @staticmethod
     def check(keys, items):
@@ -123,6 +124,10 @@ def test_positions_are_kept_beside_their_chunk_and_go_with_it(engines):
     found = plugin.get_blocking(key)
     assert found.metadata.cached_positions == [5, 6, 7]
     found.ref_count_down()
+    write_queued(plugin)
+    again = plugin.get_blocking(key)
+    assert again.metadata.cached_positions == [5, 6, 7]
+    again.ref_count_down()
     (shelf,) = plugin._carrier._shelves.all()
     assert len(list(shelf.writer.records())) == 1
     for i in range(100, 340, 8):
@@ -131,9 +136,9 @@ def test_positions_are_kept_beside_their_chunk_and_go_with_it(engines):
     assert list(shelf.writer.records()) == []
 
 
-def test_what_is_being_stored_is_not_stored_twice(engines, machine):
-    plugin, keys = engines.start(), keys_of(1, 2)
-    rule = machine.fs.add(Hang("pwritev", path="*.seg"))
+def test_what_is_being_stored_is_not_stored_twice(unqueued):
+    plugin, keys = Engines(unqueued).start(), keys_of(1, 2)
+    rule = unqueued.fs.add(Hang("pwritev", path="*.seg"))
     first = [CountedObj(SHAPE, BF16) for _ in keys]
     plugin.batched_submit_put_task(keys, first)
     assert rule.reached.wait(60)
@@ -154,7 +159,7 @@ def test_a_failing_disk_is_a_miss_and_loses_no_reference(engines, machine):
         machine.fs.add(FailOp(op))
     assert engines.get(plugin, keys) == [False, False]
     engines.put(plugin, keys_of(3))
-    assert plugin.counts["errors"] > 0
+    assert plugin.counts["errors"] > 0 or plugin.counts["failed_pages"] == 1
     machine.fs.clear()
     assert engines.get(plugin, keys) == [True, True]
 

@@ -1,0 +1,76 @@
+"""The memory of the queue of puts: pages never share a byte, what comes back is used again, and copies are what was copied."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lsmkv_tensor.runtime.gathering import SHORT_BYTES, gather
+from lsmkv_tensor.runtime.putmemory import ALIGNMENT, PutMemory
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.tuples(st.integers(1, 9), st.integers(1, 9000)), st.integers(0, 5)), max_size=30))
+def test_no_two_pages_share_a_byte_and_all_of_it_comes_back(steps):
+    memory = PutMemory(64 << 10, ready=False)
+    loans = []
+    for step in steps:
+        if isinstance(step, tuple):
+            loan = memory.take(*step)
+            assert [len(page) for page in loan.pages] == [step[1]] * step[0]
+            stamp = len(loans) % 251 + 1
+            for page in loan.pages:
+                page[:] = bytes([stamp]) * len(page)
+            loans.append((stamp, loan))
+        elif loans:
+            stamp, loan = loans.pop(step % len(loans))
+            assert all(set(page) == {stamp} for page in loan.pages)
+            memory.give(loan)
+    for stamp, loan in loans:
+        assert all(set(page) == {stamp} for page in loan.pages)
+        assert all(array.__array_interface__["data"][0] % ALIGNMENT == 0 for array, _ in loan.runs)
+        memory.give(loan)
+    assert memory.lent_bytes == 0
+    assert len(memory.take(16, ALIGNMENT).runs) == 1  # the whole of it is one stretch again
+
+
+def test_the_same_memory_is_used_again():
+    memory = PutMemory(1 << 20, ready=False)
+    first = memory.take(3, ALIGNMENT)
+    memory.take(2, ALIGNMENT)
+    memory.give(first)
+    assert memory.take(4, ALIGNMENT).extents == [(0, 3 * ALIGNMENT), (5 * ALIGNMENT, 6 * ALIGNMENT)]
+
+
+def test_memory_is_made_ready_without_changing_what_is_in_it():
+    memory = PutMemory(8 << 20)
+    loan = memory.take(2, 1 << 20)
+    for page in loan.pages:
+        page[:] = b"\x07" * len(page)
+    memory.close()
+    assert all(bytes(page) == b"\x07" * len(page) for page in loan.pages)
+
+
+def test_more_than_the_machine_has_comes_as_it_is_needed():
+    memory = PutMemory(1 << 60, ready=False)
+    loan = memory.take(2, 5000)
+    loan.pages[1][:] = b"\x01" * 5000
+    assert loan.extents == []
+    memory.give(loan)
+    assert memory.lent_bytes == 0
+
+
+@pytest.mark.parametrize("n", [10, SHORT_BYTES, SHORT_BYTES + 1, 3 * SHORT_BYTES])
+def test_spans_are_copied_end_to_end(n):
+    """Neighbours, neighbours out of order, with a gap, memory that is read-only, short ones between long ones."""
+    source = np.random.default_rng(n).integers(0, 256, 8 * n, np.uint8)
+    view, frozen = memoryview(source), memoryview(source.tobytes())
+    pieces = [(view, 0), (view, 1), (view, 3), (view, 2), (frozen, 4), (frozen, 5), (view, 6), (view, 7), (view, 7)]
+    spans = [of[at * n : (at + 1) * n] for of, at in pieces]
+    spans.insert(7, view[:5])
+    spans.insert(2, view[:0])
+    into = np.zeros(sum(map(len, spans)) + 3, np.uint8)
+    gather(spans, into)
+    assert into.tobytes() == b"".join(map(bytes, spans)) + bytes(3)
