@@ -237,6 +237,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
 
     def get_stats(self) -> Any:  # noqa: ANN401  # vLLM's OffloadingConnectorStats
         """What the counters gained since the last call; None if nothing. I/O: none."""
+        self._collect()
         gained = {name: n - self._told[name] for name, n in self.counts.items() if n != self._told[name]}
         if not gained or Base is object:
             return None

@@ -143,6 +143,8 @@ def test_blocks_are_stored_and_promoted_after_the_primary_tier_was_emptied(start
     engine.store(range(32))
     engine.empty_primary()
     assert engine.load(range(40)) == list(range(32))
+    engine.tier.holding.store.sync()
+    engine.tier.get_finished_jobs()
     assert engine.tier.counts["stored_pages"] == engine.tier.counts["loaded_pages"] == 32
 
 
@@ -179,6 +181,7 @@ def test_a_damaged_block_costs_itself_alone_and_its_request_goes_on(start, tmp_p
 def test_statistics_are_vllms(start):
     engine = start()
     engine.store(range(3))
+    engine.tier.holding.store.sync()  # chunks count when they are written
     names = type(engine.tier).build_metric_definitions({})
     stats = engine.tier.get_stats()
     assert set(stats.reduce()) <= set(names) | set(stats.reduce())
