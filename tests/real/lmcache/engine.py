@@ -93,6 +93,8 @@ class Engine:
         """Wait for what was put."""
         if hasattr(self.plugin, "wait_idle"):
             self.plugin.wait_idle()
+            if self.plugin.holding.state == "own":
+                self.plugin.holding.store.sync()
 
     def memory_free(self):
         """Whether every object of LMCache's memory was given back."""

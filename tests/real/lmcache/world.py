@@ -116,6 +116,8 @@ class Server:
         self.until(lambda: not controller.report_status()["in_flight_task_count"])
         if hasattr(self.adapter, "wait_idle"):
             self.adapter.wait_idle()
+            if self.adapter.holding.state == "own":
+                self.adapter.holding.store.sync()  # LMCache is told what is written
 
     @staticmethod
     def until(true):
