@@ -15,6 +15,7 @@ from lsmkv.arguments import PathArgument, check_bounds, checked_keys, checked_pa
 from lsmkv.base.keys import MAX_KEY_BYTES, MAX_VALUE_BYTES, check_key, check_value
 from lsmkv.batch import WriteBatch, check_batch
 from lsmkv.env.gate import CallGate
+from lsmkv.env.posix import anchored
 from lsmkv.env.process import watch_forks
 from lsmkv.env.scheduling import Scheduler
 from lsmkv.env.sync import Lock
@@ -63,6 +64,7 @@ def open(path: PathArgument, options: Options | None = None, *, read_only: Liter
 def open(path: PathArgument, options: Options | None = None, *, read_only: bool = False) -> DB | Follower:  # noqa: A001 - the door of design: lsmkv.open(path)
     """Open the store at ``path``, creating it if needed. Use it as a context manager.
 
+    A relative path counts from the working directory of this moment, also if that changes later.
     ``read_only``: follow the store instead, beside the process that has it open for writing, if any. See :class:`Follower`.
 
     Raises LockedError if another process has it open, CorruptionError naming file and offset, FormatTooNewError,
@@ -72,6 +74,7 @@ def open(path: PathArgument, options: Options | None = None, *, read_only: bool 
     (synced), begins a log. Read-only: reads the manifest and the logs.
     """
     path, options = checked_path(path), checked_options(options)
+    path = anchored(path, options.fs)
     if not isinstance(read_only, bool):
         msg = f"read_only = {read_only!r}: must be True or False"
         raise InvalidArgumentError(msg)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.env.clock import SystemClock
-from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.posix import PosixFileSystem, anchored
 from lsmkv.env.process import watch_forks
 from lsmkv.env.rng import seeded
 from lsmkv_tensor.errors import ReadOnlyError
@@ -59,8 +59,8 @@ class PageFollower:
 
         I/O: lists the directory; reads manifest and logs of each index.
         """
-        path = checked_path(path)
         options = options if options is not None else StoreOptions()
+        path = anchored(checked_path(path), options.fs)
         fs = options.fs if options.fs is not None else PosixFileSystem()
         rng = options.rng if options.rng is not None else seeded()
         clock = options.clock if options.clock is not None else SystemClock()

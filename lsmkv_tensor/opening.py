@@ -14,7 +14,7 @@ import lsmkv
 from lsmkv import DB
 from lsmkv.arguments import PathArgument, checked_path
 from lsmkv.env.fs import FileSystem, make_durable_dir
-from lsmkv.env.posix import PosixFileSystem
+from lsmkv.env.posix import PosixFileSystem, anchored
 from lsmkv.env.rng import Rng, seeded
 from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, LsmError, NoSpaceError, io_failed
 from lsmkv_tensor.options import StoreOptions
@@ -79,10 +79,10 @@ def _open_parts(fs: FileSystem, path: str, options: StoreOptions, further: Seque
         raise
 
 
-def checked_paths(path: PathArgument | Sequence[PathArgument]) -> list[str]:
-    """One path or several as strings, none twice; InvalidArgumentError."""
+def checked_paths(path: PathArgument | Sequence[PathArgument], fs: FileSystem | None) -> list[str]:
+    """One path or several as strings, none twice, as they are meant now wherever the program goes; InvalidArgumentError."""
     several = [path] if isinstance(path, str) or hasattr(path, "__fspath__") or not isinstance(path, Sequence) else path
-    paths = [checked_path(one) for one in several]
+    paths = [anchored(checked_path(one), fs) for one in several]
     if not paths or len(set(paths)) < len(paths):
         msg = f"path = {path!r}: must name at least one directory, and none twice"
         raise InvalidArgumentError(msg)

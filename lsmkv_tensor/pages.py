@@ -93,8 +93,8 @@ class PageStore(Standing):
         I/O: opens the index, reads the stamp and one record per segment; no segment is read. A member also opens the index of
         each sibling.
         """
-        first, *further = checked_paths(path)
         options = options if options is not None else StoreOptions()
+        first, *further = checked_paths(path, options.fs)
         with ExitStack() as undo:  # an engine tries again every second: a failure leaves no thread and no file behind
             siblings = open_siblings(first, member, options, sharing)
             if siblings is not None:

@@ -109,7 +109,8 @@ class TensorStore(TensorPacks):
             if member is not None:
                 msg = f"member = {member!r} with read_only=True: who writes nothing has no directory"
                 raise InvalidArgumentError(msg)
-            follower = PageFollower.open(checked_paths(path)[0], options=options, sharing=sharing)
+            fs = None if options is None else options.fs
+            follower = PageFollower.open(checked_paths(path, fs)[0], options=options, sharing=sharing)
             return cls(follower, follower.namespace(fields, fmt.page_bytes, name=name), fmt)
         pages = PageStore.open(path, options=options, member=member, sharing=sharing)
         try:

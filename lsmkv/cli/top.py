@@ -15,11 +15,11 @@ from rich.live import Live
 from lsmkv.cli.output import guard
 from lsmkv.cli.tools import Tools
 from lsmkv.cli.top_view import draw
-from lsmkv.env.clock import SystemClock, zone_s
+from lsmkv.env.clock import Clock, SystemClock, zone_s
 from lsmkv.errors import InvalidArgumentError, LsmError
 from lsmkv.observe.frame import Frame, Watcher
 
-__all__ = ["register"]
+__all__ = ["frames", "register"]
 
 StorePath = Annotated[str, typer.Argument(metavar="PATH", help="The store's directory; it may appear later.")]
 Interval = Annotated[float, typer.Option("--interval", metavar="SECONDS", min=0.1, help="Seconds between looks.")]
@@ -95,22 +95,21 @@ def _follow(watcher: Watcher, interval_s: float, count: int | None, *, as_json: 
     """Frame after frame."""
     out = _console()
     if as_json:
-        for frame in _frames(watcher, interval_s, count):
+        for frame in frames(watcher, interval_s, count, SystemClock()):
             _line(frame)
     elif not out.is_terminal:
-        for frame in _frames(watcher, interval_s, count):
+        for frame in frames(watcher, interval_s, count, SystemClock()):
             _plain(out, frame)
             out.print()
             out.file.flush()
     else:
         with Live(console=out, screen=True, auto_refresh=False, transient=True) as live:
-            for frame in _frames(watcher, interval_s, count):
+            for frame in frames(watcher, interval_s, count, SystemClock()):
                 live.update(draw(frame, out.width, out.height, zone_s()), refresh=True)
 
 
-def _frames(watcher: Watcher, interval_s: float, count: int | None) -> Iterator[Frame]:
-    """Looks, evenly spaced."""
-    clock = SystemClock()
+def frames(watcher: Watcher, interval_s: float, count: int | None, clock: Clock) -> Iterator[Frame]:
+    """Looks, evenly spaced; one that took longer than that is followed by the next at once."""
     due, left = clock.monotonic(), count
     while True:
         yield watcher.frame()
@@ -118,8 +117,9 @@ def _frames(watcher: Watcher, interval_s: float, count: int | None) -> Iterator[
             left -= 1
             if not left:
                 return
-        due = max(due + interval_s, clock.monotonic())
-        clock.sleep(due - clock.monotonic())
+        now = clock.monotonic()
+        due = max(due + interval_s, now)
+        clock.sleep(due - now)
 
 
 def _line(frame: Frame) -> None:

@@ -24,8 +24,9 @@ from contextlib import suppress
 from typing import Final
 
 from lsmkv.env.fs import Buffer
+from lsmkv.env.posix import absolute
 
-__all__ = ["Channel", "HelperProcess", "Memory", "absolute"]
+__all__ = ["Channel", "HelperProcess", "Memory"]
 
 _LENGTH: Final = struct.Struct("<I")
 
@@ -48,11 +49,6 @@ PATIENCE_S: Final = 20.0
 
 LOOK_S: Final = 1.0
 """How often the process looks whether its parent is there: a fork of that may hold the socket open."""
-
-
-def absolute(path: str) -> str:
-    """``path`` as it is understood whatever the working directory."""
-    return os.path.abspath(path)
 
 
 class Channel:

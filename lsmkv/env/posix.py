@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from typing import Final, Literal
 
 from lsmkv.env.aio import cached_bytes, open_queue
-from lsmkv.env.fs import Advice, Buffer, FileLock, ReadQueue
+from lsmkv.env.fs import Advice, Buffer, FileLock, FileSystem, ReadQueue
 from lsmkv.env.hurry import HURRY
 from lsmkv.env.lock import lock_file
 
-__all__ = ["PosixFile", "PosixFileSystem"]
+__all__ = ["PosixFile", "PosixFileSystem", "absolute", "anchored"]
 
 _FLAGS: Final[dict[str, int]] = {
     "r": os.O_RDONLY | os.O_CLOEXEC,
@@ -164,6 +164,24 @@ class PosixFile:
                 os.close(fd)
             except OSError:
                 return  # nobody is left to be told
+
+
+def absolute(path: str) -> str:
+    """``path`` as it is meant now, wherever this process goes. Dots stay: behind a link only the kernel knows what they mean."""
+    return os.path.join(os.getcwd(), path)
+
+
+def anchored(path: str, fs: FileSystem | None) -> str:
+    """:func:`absolute` if ``fs`` is the machine's (None: it is), as it was given on any other, whose names are its own.
+
+    A store is opened once and uses its name for as long as it is open, and the program may change its directory meanwhile.
+    """
+    if fs is not None and not isinstance(fs, PosixFileSystem):
+        return path
+    try:
+        return absolute(path)
+    except FileNotFoundError:  # the working directory is gone: who opens the path meets that
+        return path
 
 
 class PosixFileSystem:

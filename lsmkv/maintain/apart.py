@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lsmkv.env.helper import HelperProcess, absolute
+from lsmkv.env.helper import HelperProcess
 from lsmkv.env.posix import PosixFile, PosixFileSystem
 from lsmkv.errors import ClosedError, LsmError
 from lsmkv.live.core import Core
@@ -56,7 +56,7 @@ def merge_apart(core: Core, job: Job, merged: Sequence[TableMeta]) -> list[Table
         if starting:
             _await(core, process)
             starting = False
-        process.channel.send(replace(job, path=absolute(job.path), finders=_seeds(core, merged)))
+        process.channel.send(replace(job, finders=_seeds(core, merged)))
         answer = _answer(core, process, begun)
         if isinstance(answer, Failed):  # it may fail here as well, and say so
             process.memory.clear()

@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 
 import lsmkv
+from lsmkv.cli.top import frames
 from lsmkv.cli.top_view import draw
 from lsmkv.env.posix import PosixFileSystem
 from lsmkv.observe.frame import Watcher
@@ -143,6 +144,26 @@ def test_a_writer_that_is_slowed_down_is_seen_to_be(monkeypatch: pytest.MonkeyPa
 def test_a_missing_store_has_a_frame(tmp_path: Path) -> None:
     path = str(tmp_path / "x")
     assert drawn(Watcher(PosixFileSystem(), path, ManualClock()).frame(), 80 + 2 * len(path)) == [f"{path}  no store at {path}"]
+
+
+class Slow(ManualClock):
+    """A second passes with every look at it, and it does not sleep backwards, as the machine's does not."""
+
+    def monotonic(self) -> float:
+        self.advance(1.0)
+        return super().monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds >= 0
+        super().sleep(seconds)
+
+
+@pytest.mark.parametrize("interval_s", [0.1, 1.0, 5.0])
+def test_a_look_that_takes_longer_than_the_interval_is_followed_by_the_next(store: Path, interval_s: float) -> None:
+    """Bug: ``top`` ended with a traceback on a busy machine: it wanted to sleep a negative time."""
+    clock = Slow()
+    assert len(list(frames(Watcher(PosixFileSystem(), str(store), ManualClock()), interval_s, 4, clock))) == 4
+    assert len(clock.slept) == 3
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
