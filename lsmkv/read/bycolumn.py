@@ -164,7 +164,7 @@ class _Look:
             if not len(where):
                 continue
             mine = place if place is _ONE else place[where]
-            for i in (0,) if place is _ONE else np.unique(mine).tolist():
+            for i in (0,) if place is _ONE else np.flatnonzero(np.bincount(mine)).tolist():
                 if i == len(run.numbers):
                     continue
                 hashes = self._hashes.take(where if place is _ONE else where[mine == i], axis=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import random
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 from threading import Thread
@@ -462,3 +464,27 @@ def test_threads_ask_while_tables_come_and_go() -> None:
         assert not wrong
         assert_right(db, contents, keys, 100)
         assert db.stats().hash_column_bytes > 0
+
+
+FIRST = """
+import random, sys, lsmkv
+from tests.read.test_hash_columns import ask, filled, key
+from lsmkv.testing import MemoryFileSystem
+db, contents = filled(MemoryFileSystem(), policy=lsmkv.Tiered(size_ratio=4))
+contents |= dict.fromkeys([*contents][::3], b"of another width")
+db.put_many(contents.items())
+db.flush()
+db.settle()
+keys = [*contents, *(key(n) for n in range(-500, 0))]
+asked = ask(db, keys)
+assert all(values == [contents.get(k) for k in batch] for batch, values in asked)
+assert db.stats().hash_column_bytes and max(len(run.tables) for level in db.tree().levels for run in level.runs) > 1
+print("numpy.ma" in sys.modules)
+"""
+
+
+def test_the_first_columns_of_a_process_import_nothing() -> None:
+    """Bug: ``np.unique`` imports numpy.ma when it is first called: tens of milliseconds in the middle of somebody's batch."""
+    root = Path(__file__).resolve().parents[2]
+    told = subprocess.run([sys.executable, "-c", FIRST], check=True, capture_output=True, text=True, cwd=root)
+    assert told.stdout.split() == ["False"]
