@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 from bisect import bisect_left
+from contextlib import suppress
 from threading import Thread
 from typing import NamedTuple
 
@@ -33,6 +34,9 @@ AHEAD = 4
 LEAST_READY_BYTES = 64 << 20
 _POPULATE_WRITE = 23
 """MADV_POPULATE_WRITE of Linux 5.14; older kernels refuse it, and pages come when they are touched."""
+_WIPE_ON_FORK = 18
+"""MADV_WIPEONFORK of Linux 4.14: a child has zeros there. Not MADV_DONTFORK: it has other memory there then, and unmaps that when
+it drops the store that it inherited."""
 
 
 class Loan(NamedTuple):
@@ -103,7 +107,7 @@ class PutMemory:
             thread.join()
 
     def forked(self) -> None:
-        """In a forked child: the memory is the parent's, and may not be touched. Takes no lock."""
+        """In a forked child: what is in the memory is the parent's. Takes no lock."""
         self._lock = Lock()
         self._grows = False
         self._free = []
@@ -114,8 +118,8 @@ class PutMemory:
         """Have address space: twice the limit, as pages may lie apart; it takes memory only where it is used."""
         try:
             memory = mmap.mmap(-1, 2 * self._limit, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_DONTFORK"):  # a child has no queue: copying pages on its behalf would cost the parent
-                memory.madvise(mmap.MADV_DONTFORK)
+            with suppress(OSError):  # a child has no queue: copying pages on its behalf would cost the parent
+                memory.madvise(_WIPE_ON_FORK)
         except (OSError, ValueError):  # more than the machine has: as it comes
             self._grows = False
             self._array = np.empty(0, np.uint8)

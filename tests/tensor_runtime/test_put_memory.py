@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -74,3 +78,20 @@ def test_spans_are_copied_end_to_end(n):
     into = np.zeros(sum(map(len, spans)) + 3, np.uint8)
     gather(spans, into)
     assert into.tobytes() == b"".join(map(bytes, spans)) + bytes(3)
+
+
+def test_a_forked_child_that_drops_it_loses_no_memory_of_its_own():
+    memory = PutMemory(64 << 20, ready=False)
+    loan = memory.take(4, ALIGNMENT)
+    loan.pages[0][:5] = b"bytes"
+    child = os.fork()
+    if not child:
+        memory.forked()
+        own = [mmap.mmap(-1, 16 << 20) for _ in range(16)]  # where it is, if it is not there
+        for one in own:
+            one[:5] = b"child"
+        del loan, memory
+        gc.collect()
+        os._exit(0 if all(one[:5] == b"child" for one in own) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert loan.pages[0][:5] == b"bytes"
