@@ -55,16 +55,18 @@ class ReadQueues:
     @property
     def heeds_hurry(self) -> bool:
         """Whether a thread in a hurry gets an answer at once, whatever the device does."""
-        return self._fs is not None and self._fs.heeds_hurry
+        fs = self._fs
+        return fs is not None and fs.heeds_hurry
 
     def take(self) -> ReadQueue | None:
         """A queue; :meth:`give` it back or :meth:`leave` it. None: there is none, or too many were left."""
-        if self._fs is None or self.left >= MAX_LEFT:
+        fs = self._fs  # another thread may find meanwhile that there are none
+        if fs is None or self.left >= MAX_LEFT:
             return None
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        queue = self._fs.read_queue(DEPTH)
+        queue = fs.read_queue(DEPTH)
         if queue is None and not self._hanging:
             self._fs = None
         return queue
@@ -85,17 +87,17 @@ class ReadQueues:
     def _reap(self) -> None:
         """Take back what has ended since."""
         with self._lock:
-            hanging, self._hanging = self._hanging, []
-            ended: list[tuple[ReadQueue, AlignedBuffer]] = []
-            for queue, memory in hanging:
+            for queue, _ in self._hanging:
                 queue.ended(0, 0.0)
-                (self._hanging if queue.waiting else ended).append((queue, memory))
+            ended = [left for left in self._hanging if not left[0].waiting]
+            self._hanging = [left for left in self._hanging if left[0].waiting]
         for queue, memory in ended:
             self.staging.give(memory)
             self.give(queue)
 
     def close(self) -> None:
         """Let go of every queue; reads under way end whenever the disk lets them, in memory that is nobody's then."""
+        self._reap()
         with self._lock:
             idle, self._idle = self._idle, []
         for queue in idle:
