@@ -174,17 +174,18 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         """Store chunks of the primary tier that are not there yet. I/O: in the background, as ``Namespace.put_many``."""
         keys, chunks = _in_order(job_metadata.keys, job_metadata.chunk_ids, job_metadata.req_context)
         job = job_metadata.job_id
-        store = partial(self._store, job, keys, chunks)
+        store, accepted = partial(self._store, job, keys, chunks), set[int]()
         if len(keys) <= self._at_once_pages and not self._jobs.storing:
             try:
-                told = self._store(job, keys, chunks, wait_s=0.0)
+                told = self._store(job, keys, chunks, accepted, wait_s=0.0)
             except Exception as error:  # noqa: BLE001 - as in a thread: the engine is told
                 told = ("failed", (job, len(keys), error))
             if told[0] != "stored" or all(told[1][2]):  # else the queue is full: a thread waits for room
                 self._jobs.report(told)
                 return
-        if not self._jobs.submit("store", len(keys), store, lambda error: ("failed", (job, len(keys), error))):
-            self._jobs.report(("failed", (job, len(keys), None)))
+        left = len(keys) - len(accepted)
+        if not self._jobs.submit("store", len(keys), partial(store, accepted), lambda error: ("failed", (job, left, error))):
+            self._jobs.report(("failed", (job, left, None)))
 
     def submit_load(self, job_metadata: Job) -> None:
         """Load chunks into the primary tier. I/O: in the background, as ``Namespace.get_into``."""
@@ -253,21 +254,26 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
 
     # helpers
 
-    def _store(self, job: int, keys: list[bytes], chunks: list[int], wait_s: float | None = None) -> tuple[str, Any]:
-        """Store chunks, or have them written: which are there or accepted. ``wait_s``: for room in the queue."""
+    def _store(
+        self, job: int, keys: list[bytes], chunks: list[int], accepted: set[int], wait_s: float | None = None
+    ) -> tuple[str, Any]:
+        """Store chunks, or have them written: which are there or accepted. ``wait_s``: for room in the queue.
+
+        ``accepted``: positions of those that the job has put into the queue so far; it gains the others.
+        """
         began = self._clock.monotonic()
         writer = self._view().writer if self.holding.claim() else None
         if writer is None:
             return "declined", (job, len(keys))
         parents, memory = [None, *keys[:-1]], self._memory.spans(chunks)
-        new: Iterable[int] = ()
         unwanted: set[int] = set()
         if writer.queue_bytes >= self._memory.page_bytes:
             wait_s = self._wait_s if wait_s is None else wait_s
             flags, new = writer.offer(keys, memory, parents, told=self._note_written, wait_s=wait_s, ask_first=False)
+            accepted |= new
         else:
             flags = writer.put_many(keys, memory, parents, wait=True, unwanted=unwanted)
-        return "stored", (job, keys, flags, unwanted, len(list(new)), self._clock.monotonic() - began)
+        return "stored", (job, keys, flags, unwanted, len(accepted), self._clock.monotonic() - began)
 
     def _note_written(self, keys: Sequence[bytes], verdicts: Sequence[Verdict]) -> None:
         """These waited to be written; called by the store's worker."""

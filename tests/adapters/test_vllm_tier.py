@@ -425,3 +425,12 @@ def test_a_machine_without_further_threads_refuses_jobs_and_ends():
     assert jobs.submit("load", 1, lambda: 1, lambda _: 0)
     jobs.stop()
     assert jobs.finished() == [1]
+
+
+def test_chunks_of_which_some_found_room_at_once_are_counted_once():
+    machine = Machine(4 * CHUNK)
+    tier = machine.start(io_timeout_s=5.0)
+    assert machine.store(tier, range(6))["success"]
+    assert machine.store(tier, range(6, 12))["success"]
+    assert (tier.counts["stored_pages"], tier.counts["failed_pages"]) == (12, 0)
+    machine.close()
