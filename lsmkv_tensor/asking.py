@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
 from lsmkv_tensor.knowing import Knowing
-from lsmkv_tensor.retention.touches import ALONE, ASK, STORE
+from lsmkv_tensor.retention.touches import ASK, STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.waterfall import Cause, Defer, at_once
 from lsmkv_tensor.services import Services
@@ -138,13 +138,12 @@ class Asking:
         )
         return found
 
-    def asked(self, pages: Sequence[bytes], began_s: float, *, alone: bool = False) -> None:
+    def asked(self, pages: Sequence[bytes], began_s: float) -> None:
         """These pages were asked for and are here (28-byte keys, in prefix order): whoever keeps account of that is told.
 
-        ``began_s``: the store's monotonic time at which the call began. ``alone``: its thread asks for many requests, for each
-        once. The sequence is kept. I/O: none.
+        ``began_s``: the store's monotonic time at which the call began. The sequence is kept. I/O: none.
         """
-        self._log.touch(ASK, pages, self._prefix, ALONE if alone else None)
+        self._log.touch(ASK, pages, self._prefix)
         self.services.waterfall.whole(len(pages), self._tokens)
         self.services.times.note("ask", self.services.clock.monotonic() - began_s)
 

@@ -29,10 +29,10 @@ from lsmkv_tensor.adapters.jobs import Jobs, Kind
 from lsmkv_tensor.adapters.lmcache.identity import namespace_fields, read_fields
 from lsmkv_tensor.adapters.lmcache.lanes import Lane
 from lsmkv_tensor.adapters.lmcache.listing import listed
-from lsmkv_tensor.adapters.lmcache.moving import Mover, Unpins, unpin_all
+from lsmkv_tensor.adapters.lmcache.moving import Asked, Mover, Unpins, unpin_all
 from lsmkv_tensor.adapters.lmcache.parts import Parts, lmcache_parts
 from lsmkv_tensor.adapters.lmcache.settings import read_settings
-from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
+from lsmkv_tensor.adapters.lmcache.shelves import Shelves
 from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Teller
 from lsmkv_tensor.adapters.versions import require_version
@@ -156,7 +156,7 @@ class L2Pages:
             task = next(self._tasks)
             self._lookups.finish(task, bitmap(flags))
             return task
-        asked: list[tuple[Shelf, list[bytes]]] = []
+        asked: list[Asked] = []
 
         def ask() -> Any:  # noqa: ANN401  # LMCache's Bitmap
             """Those that are not known to be there."""

@@ -3,7 +3,8 @@
 A request asks for a prefix, reads it, then stores what was missing: one use of a page, though it was touched three times. Calls
 of one thread that follow each other in that order (ask, read, store; the same first key for two asks) are taken for one
 request, and a page counts once in it. A request may store in several calls, and a call in several frames: each goes on where the
-one before it ended.
+one before it ended. Who asks for many requests on one thread, and reads for them on others, gives each a number of its own
+(:func:`request_id`).
 
 Notes wait in a bounded queue, in the order of the calls; when it is full, further ones are lost, and counted: the policy then
 knows a little less.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -20,18 +22,25 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.runtime.callers import caller_id
 
-__all__ = ["ALONE", "ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches"]
+__all__ = ["ASK", "MAX_WAITING", "READ", "STORE", "Note", "Request", "Touches", "request_id"]
 
 ASK, READ, STORE = 0, 1, 2
 """Kinds of calls, in the order of a request."""
 
-ALONE = 0
-"""In the place of a thread: this call is a request of its own, whatever its thread calls next."""
+FIRST_REQUEST = 1 << 63
+"""Numbers from here on, in the place of a thread, are one request each: no thread has them."""
 
 MAX_WAITING = 1 << 16
 """Keys that wait at most."""
 MAX_THREADS = 256
-"""Threads whose last request is remembered; beyond, all are forgotten."""
+"""Threads (and requests by number) of which the last request is remembered: those that called last."""
+
+_requests = count(FIRST_REQUEST)
+
+
+def request_id() -> int:
+    """A number for :func:`~lsmkv_tensor.runtime.callers.working_for` of one request, whose calls come in any order."""
+    return next(_requests)
 
 
 class Note(NamedTuple):
@@ -54,9 +63,11 @@ class Note(NamedTuple):
 class Request:
     """What a thread's present request has touched."""
 
-    __slots__ = ("first", "kind", "seen")
+    __slots__ = ("first", "kind", "only", "seen")
 
-    def __init__(self) -> None:
+    def __init__(self, *, only: bool = False) -> None:
+        """``only``: there is no other of this number."""
+        self.only = only
         self.kind = STORE
         self.first = b""
         self.seen: set[int] = set()
@@ -67,6 +78,7 @@ class Request:
         ``parent``: slot of the page before the first.
         """
         same = self.kind < kind or (self.kind == kind == ASK and self.first == first) or (kind == STORE and parent in self.seen)
+        same = same or self.only
         if not same:
             self.seen.clear()
         self.kind = kind
@@ -128,12 +140,11 @@ class Touches:
         return taken
 
     def request(self, thread: int) -> Request:
-        """The present request of a thread."""
-        if thread == ALONE:
-            return Request()
-        found = self._requests.get(thread)
+        """The present request of a thread, or the one of this number."""
+        found = self._requests.pop(thread, None)
         if found is None:
+            found = Request(only=thread >= FIRST_REQUEST)
             if len(self._requests) >= MAX_THREADS:
-                self._requests.clear()
-            found = self._requests[thread] = Request()
+                del self._requests[next(iter(self._requests))]
+        self._requests[thread] = found
         return found

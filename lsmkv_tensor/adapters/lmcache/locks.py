@@ -20,13 +20,21 @@ class Locks:
     def __init__(self) -> None:
         self._lock = Lock()
         self._held: dict[PageId, tuple[int, int]] = {}
+        self._askers: dict[PageId, int] = {}
 
-    def add(self, pages: Sequence[PageId], pinned: Sequence[bool]) -> None:
-        """These are locked once more; ``pinned``: which of them the store has pinned for it."""
+    def add(self, pages: Sequence[PageId], pinned: Sequence[bool], asker: int | None = None) -> None:
+        """These are locked once more; ``pinned``: which of them the store has pinned for it. ``asker``: who asked for them."""
         with self._lock:
+            if asker is not None:
+                self._askers.update(dict.fromkeys(pages, asker))
             for page, pin in zip(pages, pinned, strict=True):
                 locks, pins = self._held.get(page, (0, 0))
                 self._held[page] = (locks + 1, pins + pin)
+
+    def asker(self, page: PageId) -> int | None:
+        """Who asked for it last, as long as it is locked."""
+        with self._lock:
+            return self._askers.get(page)
 
     def pinned(self, page: PageId) -> bool:
         """The store has pinned this once more; False: nobody has it locked any more, and the pin is the caller's to undo."""
@@ -44,6 +52,8 @@ class Locks:
                 locks, pins = self._held.pop(page, (0, 0))
                 if locks > 1:
                     self._held[page] = (locks - 1, min(pins, locks - 1))
+                else:
+                    self._askers.pop(page, None)
                 if pins and pins > locks - 1:
                     unpin.append(page)
         return unpin

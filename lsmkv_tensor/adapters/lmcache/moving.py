@@ -18,12 +18,17 @@ from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves, page_keys, rec
 from lsmkv_tensor.adapters.lmcache.tally import Tally
 from lsmkv_tensor.adapters.lmcache.telling import Claim, Teller
 from lsmkv_tensor.namespaces import Namespace
+from lsmkv_tensor.retention.touches import request_id
+from lsmkv_tensor.runtime.callers import caller_id, working_for
 from lsmkv_tensor.spans import PageSpans
 
-__all__ = ["Mover", "Unpins", "memory_of", "unpin_all"]
+__all__ = ["Asked", "Mover", "Unpins", "memory_of", "unpin_all"]
 
 Unpins: TypeAlias = list[tuple[Namespace, list[bytes]]]
 """Pages that are to be unpinned, where."""
+
+Asked: TypeAlias = tuple[Shelf, list[bytes], int]
+"""Pages that were asked for, where, and for which request."""
 
 LIKELY = 2
 """Namespaces in which objects are looked for at once: where most were found before."""
@@ -156,14 +161,19 @@ class Mover:
                     writer.unpin([name])
 
     def load(self, keys: Sequence[Key], items: Sequence[Item]) -> list[bool]:
-        """Which objects came, into their memory. I/O: as ``Namespace.get_into``."""
+        """Which objects came, into their memory; retention knows whose request they are by their locks.
+
+        I/O: as ``Namespace.get_into``.
+        """
         found = [False] * len(keys)
         for shelf, at in self._sorted(keys, items):
             reader = shelf.view().reader
             if reader is None:
                 continue
             names = page_keys([keys[i] for i in at])
-            flags = reader.get_into(names, memory_of([items[i] for i in at], shelf.page_bytes))
+            asker = self.locks.asker((shelf.number, names[0]))
+            with working_for(caller_id() if asker is None else asker):  # asking and loading are one use
+                flags = reader.get_into(names, memory_of([items[i] for i in at], shelf.page_bytes))
             for i, flag in zip(at, flags, strict=True):
                 found[i] = flag
             self._teller.dropped(shelf, [name for name, flag in zip(names, flags, strict=True) if not flag])
@@ -186,43 +196,46 @@ class Mover:
             for shelf in sorted(shelves, key=lambda shelf: -shelf.found)[:LIKELY]:
                 writer, began = shelf.writer, self._clock.monotonic()
                 if writer is not None and writer.pin_at_once(names):
-                    self.locks.add([(shelf.number, name) for name in names], [True] * len(names))
+                    asker = request_id()
+                    self.locks.add([(shelf.number, name) for name in names], [True] * len(names), asker)
                     shelf.found += len(names)
-                    writer.asked(names, began, alone=True)
+                    with working_for(asker):
+                        writer.asked(names, began)
                     for i in at:
                         found[i] = True
                     break
         return found
 
-    def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any], asked: list[tuple[Shelf, list[bytes]]]) -> list[bool]:
+    def lookup(self, keys: Sequence[Key], descs: Mapping[int, Any], asked: list[Asked]) -> list[bool]:
         """Which objects are there; each is locked. ``asked`` gains what :meth:`touch` wants. I/O: as ``Namespace.contains``."""
         found = [False] * len(keys)
         for (identity, _), at in _rows(keys).items():
             names = page_keys([keys[i] for i in at])
             there = [False] * len(at)
-            shelves = self._asked(identity, descs.get(identity.group))
+            shelves, asker = self._asked(identity, descs.get(identity.group)), request_id()
             for shelf in shelves:
                 rest = [n for n, flag in enumerate(there) if not flag]
-                flags = self._lock_held(shelf, [names[n] for n in rest])
+                flags = self._lock_held(shelf, [names[n] for n in rest], asker)
                 for n, flag in zip(rest, flags, strict=True):
                     there[n] = flag
                 if any(flags):
                     shelf.found += sum(flags)
-                    asked.append((shelf, [names[n] for n in rest]))
+                    asked.append((shelf, [names[n] for n in rest], asker))
             if shelves and not any(there):
-                asked.append((shelves[0], names))
+                asked.append((shelves[0], names, asker))
             self._chains.note(names, there)
             for i, flag in zip(at, there, strict=True):
                 found[i] = flag
         return found
 
     @staticmethod
-    def touch(asked: Sequence[tuple[Shelf, list[bytes]]]) -> None:
+    def touch(asked: Sequence[Asked]) -> None:
         """Let retention and admission know what was asked for. I/O: as ``Namespace.contains_prefix``."""
-        for shelf, names in asked:
+        for shelf, names, asker in asked:
             reader = shelf.view().reader
             if reader is not None:
-                reader.contains_prefix(names)
+                with working_for(asker):
+                    reader.contains_prefix(names)
 
     def unlock(self, keys: Sequence[Key]) -> Unpins:
         """Undo one lock of each; the pages that are still to be unpinned, as somebody would have to be waited for. I/O: none."""
@@ -243,7 +256,7 @@ class Mover:
 
     # helpers
 
-    def _lock_held(self, shelf: Shelf, names: list[bytes]) -> list[bool]:
+    def _lock_held(self, shelf: Shelf, names: list[bytes], asker: int) -> list[bool]:
         """Which of these pages are there; they are locked."""
         view = shelf.view()
         if view.reader is None or not names:
@@ -259,7 +272,7 @@ class Mover:
             flags = [flag and name not in gone for name, flag in zip(names, flags, strict=True)]
             kept = [(name, pin) for name, pin in zip(held, pins, strict=True) if name not in gone]
             held, pins = [name for name, _ in kept], [pin for _, pin in kept]
-        self.locks.add([(shelf.number, name) for name in held], pins)
+        self.locks.add([(shelf.number, name) for name in held], pins, asker)
         return flags
 
     def _asked(self, identity: Identity, desc: Any) -> list[Shelf]:  # noqa: ANN401  # LMCache's MemoryLayoutDesc

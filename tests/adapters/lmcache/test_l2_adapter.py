@@ -13,7 +13,7 @@ import pytest
 from lsmkv.testing import FailOp, Hang
 from lsmkv_tensor.adapters.lmcache_l2 import LsmkvL2Adapter
 from lsmkv_tensor.errors import InvalidArgumentError
-from tests.adapters.lmcache.conftest import INDEX, SEGMENT, SHAPE, content, listed, make_key
+from tests.adapters.lmcache.conftest import INDEX, SEGMENT, SHAPE, content, listed, make_key, write_queued
 from tests.adapters.lmcache.fakes import BF16, FP16, UINT8, Listener, MemoryLayoutDesc, MemoryObj
 
 DESCS = {0: MemoryLayoutDesc([SHAPE], [BF16])}
@@ -374,3 +374,46 @@ def test_a_lookup_of_some_that_are_here_finds_them_and_only_them(machine):
     assert adapter.report_status()["locked_pages"] == 4
     machine.unlock(adapter, asked)
     assert adapter.report_status()["pinned_bytes"] == 0
+
+
+class Uses:
+    """A policy that counts the uses it is told of, beside inserts."""
+
+    told = 0
+
+    def __init__(self, capacity_bytes):
+        del capacity_bytes
+
+    def on_insert(self, pages, sizes, prints):
+        """Pages came."""
+
+    def on_hit(self, pages):
+        Uses.told += len(pages)
+
+    def on_remove(self, pages, evicted):
+        """Pages went."""
+
+    def victims(self, nbytes):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["asked in the background", "known at once"])
+def test_asking_and_loading_are_one_use_and_requests_are_several(machine, filled):
+    def uses():
+        """Since the last time."""
+        write_queued(adapter)
+        found, Uses.told = Uses.told, 0
+        return found
+
+    adapter, keys = machine.start(eviction=f"{__name__}:Uses"), keys_of(*range(4))
+    machine.store(adapter, keys)
+    if filled:
+        adapter.holding.store._log.keeper.fill()
+    uses()
+    for requests in (1, 3):
+        for _ in range(requests):
+            assert machine.lookup(adapter, keys) == machine.load(adapter, keys) == [True] * 4
+            machine.unlock(adapter, keys)
+        assert uses() == 4 * requests
+    assert machine.load(adapter, keys) == [True] * 4  # of no request that asked
+    assert uses() == 4
