@@ -257,10 +257,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
     def _store(
         self, job: int, keys: list[bytes], chunks: list[int], accepted: set[int], wait_s: float | None = None
     ) -> tuple[str, Any]:
-        """Store chunks, or have them written: which are there or accepted. ``wait_s``: for room in the queue.
-
-        ``accepted``: positions of those that the job has put into the queue so far; it gains the others.
-        """
+        """Store chunks or have them written; ``accepted`` gains those that wait now. ``wait_s``: for room in the queue."""
         began = self._clock.monotonic()
         writer = self._view().writer if self.holding.claim() else None
         if writer is None:

@@ -66,8 +66,8 @@ class PutMemory:
         self.lent_bytes = 0
         """Bytes that are in use, rounded up."""
 
-    def take(self, pages: int, size: int) -> Loan:
-        """Memory for so many pages of ``size`` bytes, whose contents are undefined; :meth:`give` it back."""
+    def take(self, pages: int, size: int) -> Loan | None:
+        """Memory for so many pages of ``size`` bytes, whose contents are undefined; :meth:`give` it back. None: there is none."""
         stride, left = _padded(size), pages
         with self._lock:
             if self._array is None:
@@ -90,7 +90,14 @@ class PutMemory:
             self._peak = max(self._peak, self.lent_bytes)
             if self._grows and self._thread is None and self._ready < self._aim():
                 self._start()
-        return self._loan(extents, left, stride, size)
+        try:
+            return self._loan(extents, left, stride, size)
+        except (OSError, MemoryError, OverflowError):  # the system has none for those that found no place
+            with self._lock:
+                self.lent_bytes -= pages * stride
+                for start, stop in extents:
+                    self._put_back(start, stop)
+            return None
 
     def give(self, loan: Loan) -> None:
         """Take back memory that nobody looks at any more."""

@@ -150,6 +150,7 @@ class PutQueue:
         try:
             while accepted < n and self._accept(call, range(accepted, min(accepted + step, n)), fill):
                 accepted = min(accepted + step, n)
+                self._have_written()
         finally:
             if accepted < n:  # it was shut meanwhile, or there is no memory
                 with self._changed:
@@ -160,8 +161,10 @@ class PutQueue:
         return accepted
 
     def _accept(self, call: _Call, at: range, fill: Fill) -> bool:
-        """Copy a piece and have it written; False if nothing is accepted any more."""
+        """Copy a piece, to be written; False if nothing is accepted any more, or there is no memory."""
         loan = self.memory.take(len(at), call.size)
+        if loan is None:
+            return False
         piece = Piece(call, at, loan)
         try:
             done = at.start
@@ -179,12 +182,15 @@ class PutQueue:
         finally:
             if not piece.ticket:
                 self.memory.give(loan)
-        if piece.ticket and self._unbegun >= PIECE_BYTES:
+        return bool(piece.ticket)
+
+    def _have_written(self) -> None:
+        """Wake the worker for what waits: at once, or a little later."""
+        if self._unbegun >= PIECE_BYTES:
             self.wake(0.0)
-        elif piece.ticket and not self._lingers:
+        elif not self._lingers:
             self._lingers = True
             self.wake(LINGER_S)
-        return bool(piece.ticket)
 
     @property
     def full(self) -> bool:

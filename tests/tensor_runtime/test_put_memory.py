@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lsmkv_tensor.runtime.gathering import SHORT_BYTES, gather
 from lsmkv_tensor.runtime.putmemory import ALIGNMENT, PutMemory
+from lsmkv_tensor.runtime.putqueue import PutQueue
 
 
 @settings(max_examples=60, deadline=None)
@@ -38,6 +39,30 @@ def test_no_two_pages_share_a_byte_and_all_of_it_comes_back(steps):
         memory.give(loan)
     assert memory.lent_bytes == 0
     assert len(memory.take(16, ALIGNMENT).runs) == 1  # the whole of it is one stretch again
+
+
+def test_pages_for_which_the_system_has_no_memory_are_declined_and_lose_none():
+    memory = PutMemory(64 << 10, ready=False)
+    assert memory.take(2, 1 << 60) is None
+    assert memory.take(1, 40 << 10) is not None
+    assert memory.take(1 << 48, 40 << 10) is None
+    assert memory.lent_bytes == 40 << 10
+    queue = PutQueue(1 << 61, 10, manual=True)
+    assert queue.offer([b"k"], 1 << 60, None, None) == 0
+    assert (queue.bytes, queue.pages, queue.declined_pages) == (0, 0, 1)
+
+
+def test_a_caller_who_is_interrupted_leaves_the_account_of_room_right():
+    def interrupted(after_s):
+        raise KeyboardInterrupt
+
+    queue = PutQueue(1 << 20, 10, manual=True)
+    queue.wake = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        queue.offer([b"k"], ALIGNMENT, lambda start, stop, into: None, lambda pieces: [True])
+    assert (queue.bytes, queue.pages) == (ALIGNMENT, 1)
+    assert not queue.step()
+    assert (queue.bytes, queue.pages, queue.memory.lent_bytes) == (0, 0, 0)
 
 
 def test_the_same_memory_is_used_again():
