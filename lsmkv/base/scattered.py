@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from lsmkv.base.columns import I64, U8, opaque
 
-__all__ = ["Scattered"]
+__all__ = ["WIDE", "Scattered"]
+
+WIDE = 4096
+"""Wider strings are copied one by one. NumPy refuses arrays whose length times width is beyond 2^63, and the lowest and the
+highest object may be 2^46 bytes apart: one on the heap, one in a mapping of its own."""
 
 
 class Scattered:
@@ -36,6 +40,8 @@ class Scattered:
         """The ``width`` bytes from each of these places on, end to end. Every place and its width lie inside a piece."""
         if not width or not len(places):
             return np.empty(0, np.uint8)
+        if width > WIDE:
+            return np.concatenate([self._stretch[at : at + width] for at in places.tolist()])
         windows: NDArray[np.void] = np.ndarray((len(self._stretch) - width + 1,), opaque(width), self._stretch, 0, (1,))
         return windows[places].view(np.uint8)
 
