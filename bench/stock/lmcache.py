@@ -200,6 +200,12 @@ class LsmkvL2Subject(Subject):
         return hanging_segments(backend.disk)
 
 
+def _bytes_of(item: Any, row: Pages) -> Pages:
+    """An object's memory, as long as a row. numpy copies it: torch does with a thread, and waits milliseconds for that."""
+    found: Pages = item.raw_data[: len(row)].numpy()
+    return found
+
+
 class InProcess:
     """A storage backend of LMCache's in-process engine, with its host memory and its event loop.
 
@@ -222,7 +228,7 @@ class InProcess:
         """Its writers go on behind the call and hold the objects: the memory is LMCache's own, filled here."""
         objects = [self.host.allocate(torch.Size([len(row)]), torch.uint8, MemoryFormat.KV_2LTD) for row in pages]
         for one, row in zip(objects, pages, strict=True):
-            one.raw_data[: len(row)].copy_(torch.from_numpy(row))
+            _bytes_of(one, row)[:] = row
         self.disk.batched_submit_put_task(self._keys(keys), objects)
         for one in objects:
             one.ref_count_down()
@@ -247,7 +253,7 @@ class InProcess:
         flags = []
         for one, row in zip(self.disk.batched_get_blocking(self._keys(keys)), out, strict=True):
             if one is not None:
-                torch.from_numpy(row).copy_(one.raw_data[: len(row)])
+                row[:] = _bytes_of(one, row)
                 one.ref_count_down()
             flags.append(one is not None)
         return flags

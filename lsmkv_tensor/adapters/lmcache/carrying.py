@@ -97,7 +97,7 @@ class Carrier:
         if not self._holding.claim():
             self._tally.count(declined_pages=len(keys))
             return
-        names = [chunk_name(key) for key in keys]
+        names = self._names.of(keys)
         above = [*self._chains.before(names[:1]), *names[:-1]]
         places: dict[tuple[Worker, ChunkLayout, int], list[int]] = {}
         for i, (key, item) in enumerate(zip(keys, items, strict=True)):
@@ -153,12 +153,13 @@ class Carrier:
         ``wait``: for memory, if there is none just now.
         """
         found: list[Item | None] = [None] * len(keys)
-        for shelf, at in self._places(keys):
+        known = self._names.of(keys)
+        for shelf, at in self._places(keys, known):
             reader = shelf.view().reader
             items = [(i, item) for i in at if (item := self._allocate(shelf.layout, wait=wait)) is not None]
             if reader is None or not items:
                 continue
-            names = [chunk_name(keys[i]) for i, _ in items]
+            names = [known[i] for i, _ in items]
             flags = [False] * len(items)
             try:
                 flags = reader.get_into(names, memory_of([item for _, item in items], shelf.page_bytes))
@@ -175,10 +176,11 @@ class Carrier:
     def remove(self, keys: Sequence[Key]) -> int:
         """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""
         removed = 0
-        for shelf, at in self._places(keys):
+        known = self._names.of(keys)
+        for shelf, at in self._places(keys, known):
             writer = shelf.writer
             if writer is not None:
-                names = [chunk_name(keys[i]) for i in at]
+                names = [known[i] for i in at]
                 removed += writer.delete_many(names, records=names if shelf.layout.positions else ())
         return removed
 
@@ -194,8 +196,8 @@ class Carrier:
                 self._shelves.learn(self._holding.store.namespaces())
         return sorted(self._shelves.where(worker, None), key=lambda shelf: -shelf.page_bytes)
 
-    def _places(self, keys: Sequence[Key]) -> Iterator[tuple[Shelf, list[int]]]:
-        """Where each chunk is."""
+    def _places(self, keys: Sequence[Key], names: Sequence[bytes]) -> Iterator[tuple[Shelf, list[int]]]:
+        """Where each chunk is; ``names``: their pages' keys."""
         workers: dict[Worker, list[int]] = {}
         for i, key in enumerate(keys):
             workers.setdefault(Worker.of(key), []).append(i)
@@ -205,7 +207,7 @@ class Carrier:
                 reader = shelf.view().reader
                 if reader is None or not rest:
                     continue
-                flags = reader.contains([chunk_name(keys[i]) for i in rest])
+                flags = reader.contains([names[i] for i in rest])
                 at = [i for i, flag in zip(rest, flags, strict=True) if flag]
                 rest = [i for i, flag in zip(rest, flags, strict=True) if not flag]
                 if at:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+
 from lsmkv_tensor.adapters.lmcache.chains import Chains
 from lsmkv_tensor.adapters.lmcache.identity import record_of
 from lsmkv_tensor.adapters.lmcache.locks import Locks
-from tests.adapters.lmcache.conftest import content, listed, make_key
+from lsmkv_tensor.adapters.lmcache.moving import memory_of
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.spans import page_views
+from tests.adapters.lmcache.conftest import SHAPE, content, listed, make_key
+from tests.adapters.lmcache.fakes import FP16, MemoryObj
 
 NAME = [bytes([i]) * 28 for i in range(5)]
 
@@ -72,3 +80,29 @@ def test_the_oldest_predecessors_are_forgotten():
     chains.note([NAME[4], NAME[2]], [True, False])  # noted anew, it is the youngest
     chains.note([NAME[0], NAME[1]], [True, False])
     assert chains.before(NAME[:4]) == [None, NAME[0], NAME[4], None]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_memory_of_objects_is_theirs(count):
+    items = [MemoryObj(SHAPE, FP16) for _ in range(count)]
+    arrays = [item.memory for item in items]
+    views = page_views(memory_of(items, 5120), count, 5120, writable=True)
+    for i, spans in enumerate(views):
+        spans[0][:] = bytes([i + 1]) * 5120
+    assert [array.tobytes() for array in arrays] == [bytes([i + 1]) * 5120 for i in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_memory_of_another_device_is_refused(count):
+    items = [MemoryObj(SHAPE, FP16) for _ in range(count)]
+    for item in items:
+        item.raw_tensor = SimpleNamespace(data_ptr=lambda: 4096, is_contiguous=lambda: True, device=SimpleNamespace(type="cuda"))
+    with pytest.raises(InvalidArgumentError, match="bring it to the CPU"):
+        memory_of(items, 5120)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_object_without_memory_is_refused(count):
+    items = [SimpleNamespace(data_ptr=0) for _ in range(count)]
+    with pytest.raises(InvalidArgumentError, match="null"):
+        memory_of(items, 5120)
