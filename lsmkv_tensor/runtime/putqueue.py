@@ -53,7 +53,8 @@ class Finished(NamedTuple):
     dropped_pages: int
     """Accepted, and not written because the time was over."""
     ended: bool
-    """Whether no write is under way: else the disk hangs, and closing would wait for it."""
+    """Whether no write is under way: else the disk hangs, closing would wait for it, and so might who is told what was dropped:
+    nobody is."""
 
 
 class Piece:
@@ -322,12 +323,11 @@ class PutQueue:
             dropped = list(self._pieces)
             self._pieces.clear()
             self._unbegun = 0
-        if dropped:
-            self._end(dropped, ())
-        with self._changed:
-            if dropped:
-                self._finished = max(self._finished, dropped[-1].ticket)
             ended = self._changed.wait_for(lambda: self._worker is None, ENDING_S)
+        if dropped:
+            self._end(dropped, (), tell=ended)
+            with self._changed:
+                self._finished = max(self._finished, dropped[-1].ticket)
         return Finished(sum(len(piece.keys) for piece in dropped), ended)
 
     def close(self) -> None:
@@ -359,7 +359,7 @@ class PutQueue:
             found.append(self._pieces.popleft())
         return found
 
-    def _end(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict]) -> None:
+    def _end(self, pieces: Sequence[Piece], verdicts: Sequence[Verdict], *, tell: bool = True) -> None:
         """These are here no more, and whoever asked for it is told what became of them; without verdicts: they are not there."""
         with self._changed:
             for piece in pieces:
@@ -377,7 +377,7 @@ class PutQueue:
         for piece in pieces:
             own = verdicts[at : at + len(piece.keys)] or [False] * len(piece.keys)
             at += len(piece.keys)
-            if piece.told is not None:
+            if piece.told is not None and tell:
                 try:
                     piece.told(piece.keys, own)
                 except Exception as error:  # noqa: BLE001 - as for writes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 from lsmkv.testing import FailOp, Hang
@@ -99,3 +101,21 @@ def test_closing_writes_what_waits_and_leaves_a_disk_that_hangs(queued):
     rule.event.set()
     queued.fs.clear()
     again.holding.close()
+
+
+def test_closing_does_not_ask_a_disk_that_hangs_about_what_it_drops(queued):
+    adapter = queued.start(scheduler=None, shutdown_s=0)
+    rule = queued.fs.add(Hang("pwritev", path="*.seg"))
+    adapter.submit_store_task(KEYS[:1], queued.items(KEYS[:1]))
+    assert rule.reached.wait(60)
+    adapter.submit_store_task(KEYS[1:], queued.items(KEYS[1:]))
+    adapter.wait_idle()
+    closing = Thread(target=adapter.close)
+    closing.start()
+    closing.join(60)
+    hangs = closing.is_alive()
+    rule.event.set()
+    closing.join()
+    queued.fs.clear()
+    adapter.holding.close()
+    assert not hangs
