@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from tests.real.installed import ENGINES, is_installed
 
-collect_ignore = [f"test_{engine}.py" for engine in ("sglang", "vllm", "lmcache") if find_spec(engine) is None]
+collect_ignore = [f"test_{engine}.py" for engine in ENGINES if not is_installed(engine)]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import pytest
 
 from bench.__main__ import main
 from bench.report import load
+from tests.real.installed import ENGINES, is_installed
 
 
-@pytest.mark.parametrize("engine", [engine for engine in ("sglang", "vllm", "lmcache") if find_spec(engine) is not None])
+@pytest.mark.parametrize("engine", [engine for engine in ENGINES if is_installed(engine)])
 def test_both_sides_are_measured(engine, tmp_path):
     pytest.importorskip("rich", reason="the benchmarks print tables with rich, which this environment has not")
     file = tmp_path / "found.json"

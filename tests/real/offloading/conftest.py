@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from tests.real.installed import is_installed
 
-try:
-    INSTALLED = version("vllm")  # not the build for CPUs, which is of another version
-except PackageNotFoundError:
-    INSTALLED = None
-
-if INSTALLED is None:
+if not is_installed("vllm"):
     collect_ignore_glob = ["*.py"]
