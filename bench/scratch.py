@@ -30,9 +30,15 @@ def _files(root: Path) -> list[str]:
     return [os.path.join(where, name) for where, _, names in os.walk(root) for name in names]
 
 
-def sync_tree(root: Path) -> None:
-    """Make every file and directory below ``root`` durable: what a store that never syncs leaves to its user."""
-    for path in [*_files(root), *(where for where, _, _ in os.walk(root))]:
+def sync_tree(root: Path, known: set[str] | None = None) -> None:
+    """Make every file and directory below ``root`` durable: what a store that never syncs leaves to its user.
+
+    ``known``: files that need it no more; gains the others. Only where files are never changed.
+    """
+    files = [path for path in _files(root) if known is None or path not in known]
+    if known is not None:
+        known.update(files)
+    for path in [*files, *(where for where, _, _ in os.walk(root))]:
         fd = os.open(path, os.O_RDONLY)
         try:
             os.fsync(fd)

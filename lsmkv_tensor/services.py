@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any, Literal, TypeVar
 
 from lsmkv.base.columns import U8
@@ -22,7 +21,7 @@ from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.crew import Crew, threads_for
 from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
 from lsmkv_tensor.runtime.estimate import LoadEstimate
-from lsmkv_tensor.runtime.gathering import gather
+from lsmkv_tensor.runtime.gathering import gather_pages
 from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Finished, PutQueue, Sink, Told, never
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
@@ -117,13 +116,8 @@ class Services:
         """
 
         def fill(start: int, stop: int, into: U8) -> None:
-            """Some of the pages, end to end; where they do not fill their places, one by one."""
-            stride = len(into) // (stop - start)
-            if stride == size:
-                gather(chain.from_iterable(views[start:stop]), into)
-                return
-            for place, page in enumerate(views[start:stop]):
-                gather(page, into[place * stride : place * stride + size])
+            """Some of the pages, each to its place."""
+            gather_pages(views[start:stop], into)
 
         assert self.puts is not None
         accepted = self.puts.offer(keys, size, fill, sink, what=what, group=group, told=told, ended=ended)

@@ -17,7 +17,11 @@ from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.vlog.gc import Collector
 from lsmkv_tensor.vlog.log import ValueLog
 
-__all__ = ["Upkeep", "start_upkeep"]
+__all__ = ["LATER_S", "Upkeep", "start_upkeep"]
+
+LATER_S = 0.05
+"""Seconds until a step that nobody waits for. Beside a burst of puts it takes the lock and the interpreter from them: 3 ms at each
+segment, of the 10 that 16 MiB take."""
 
 
 class Upkeep:
@@ -38,13 +42,18 @@ class Upkeep:
     def serve(self, log: ValueLog, collector: Collector) -> None:
         """Work for these from now on: the store was opened, or opened again."""
         self._served = (log, collector)
-        log.space.on_roll = self.now
+        log.space.on_roll = self.rolled
         log.on_many_touches = self.now
         self.now()
 
     def now(self) -> None:
         """Ask for a step."""
         self.wake(0.0)
+
+    def rolled(self) -> None:
+        """Ask for a step as a segment was filled: now if the next one has to be reclaimed, else a little later."""
+        if self._served is not None:
+            self.wake(0.0 if self._served[0].space.short_of_free() else LATER_S)
 
     def step(self) -> bool:
         """One piece of work; whether there may be more now."""

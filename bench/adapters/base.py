@@ -36,13 +36,13 @@ class Side(Protocol):
         """Let go of the directory."""
 
 
-def sync_side(inside: Any, home: Path) -> None:
-    """Make a side durable: ours by its store; files one by one, which engines leave out."""
+def sync_side(inside: Any, home: Path, known: set[str]) -> None:
+    """Make a side durable: ours by its store; files one by one, which engines leave out. ``known``: see sync_tree."""
     holding = getattr(inside, "holding", None)
     if holding is not None:
         holding.store.sync()
     else:
-        sync_tree(home)
+        sync_tree(home, known)
 
 
 Opener: TypeAlias = Callable[[Path, int], Side]

@@ -23,6 +23,7 @@ class _Objects:
 
     def __init__(self, engine: _Server, backend: Any, home: Path) -> None:
         self._engine, self._backend, self._home = engine, backend, home
+        self._synced: set[str] = set()
 
     def put(self, keys: Sequence[bytes], first: int) -> int:
         """Rows of the first half; until the task is done."""
@@ -42,7 +43,7 @@ class _Objects:
     def sync(self) -> None:
         """Ours by its store; files one by one, which LMCache leaves out."""
         inside = getattr(self._backend, "adapter", None) or self._backend.disk
-        sync_side(inside, self._home)
+        sync_side(inside, self._home, self._synced)
 
     def close(self) -> None:
         """Its own."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.adapters.bare import BARE
 from bench.adapters.base import Engine, Opener, Side
 from bench.data import chain_digests
 from bench.harness import Better, Case, Effort
@@ -23,6 +24,8 @@ _COLD_BATCHES = 8
 """Batches a cold round reads at most."""
 _LOOKED_UP_BYTES = 64 << 10
 """Lookups are the same for pages of any size."""
+CAPACITY_BYTES = 16 << 30
+"""Nothing is evicted: a disk tier is seldom smaller, and a smaller store of ours has smaller segments."""
 _LOOKUPS = 20
 """Lookups a round makes of each batch."""
 
@@ -49,14 +52,13 @@ class _Stored:
 
     home: Path
     open: Opener
-    capacity: int
     side: Side
     keys: list[bytes]
 
     def reopen(self) -> None:
         """Empty the store's own caches; touch one page that no round asks for, so that opening is over."""
         self.side.close()
-        self.side = self.open(self.home, self.capacity)
+        self.side = self.open(self.home, CAPACITY_BYTES)
         self.side.get(self.keys[-1:], 0)
 
 
@@ -96,17 +98,18 @@ def _case(engine: Engine, what: str, size: Size, batch: int, unit: str, work: di
 
 
 def _measure_puts(session: Session, engine: Engine, size: Size, batch: int, root: Path) -> None:
-    """Into a fresh store that holds one page: with one sync at the end, and what the engine waits for its calls."""
+    """Into a store that took as many pages before: with one sync at the end, and what the engine waits for its calls."""
     counter = itertools.count(session.request.seed * 1_000_000)
 
     def put(name: str, *, synced: bool) -> Callable[[], float]:
         def once() -> float:
             home = root / f"fresh-{next(counter)}"
             home.mkdir()
-            side = engine.sides[name](home, _capacity(size))
-            keys = list(chain_digests(size.pages + 1, next(counter)))
+            side = engine.sides[name](home, CAPACITY_BYTES)
+            keys = list(chain_digests(2 * size.pages, next(counter)))
             try:
-                side.put(keys[-1:], 0)  # creating files is not what is measured
+                for at in range(0, size.pages, batch):  # nor are files that are made, and memory that is used, for the first time
+                    side.put(keys[size.pages + at : size.pages + min(at + batch, size.pages)], at)
                 side.sync()
                 began = time.perf_counter()
                 for at in range(0, size.pages, batch):
@@ -135,16 +138,16 @@ def _fill(session: Session, engine: Engine, size: Size, root: Path, stack: conte
         home.mkdir()
         keys = list(chain_digests(size.pages + 1, session.request.seed))
         try:
-            side = opener(home, _capacity(size))
+            side = opener(home, CAPACITY_BYTES)
             for at in range(0, size.pages, 32):
                 side.put(keys[at : min(at + 32, size.pages)], at)
             side.put(keys[-1:], 0)
             side.sync()
-            found = _Stored(home, opener, _capacity(size), side, keys)
+            found = _Stored(home, opener, side, keys)
             if name not in FORGETFUL:
                 side.close()
                 sync_tree(home)
-                found.side = opener(home, _capacity(size))
+                found.side = opener(home, CAPACITY_BYTES)
             engine.clear()
             _all(found.side.get(keys[: size.pages], 0), size.pages, "read")
             _all(engine.same(0, size.pages), 1, "read as they were stored")
@@ -208,16 +211,11 @@ def _measure_gets(session: Session, engine: Engine, size: Size, batch: int, stor
     rows = (
         ("cold get", "MB/s", {name: cold(one, name) for name, one in stored.items()}),
         ("warm get", "MB/s", {name: warm(one) for name, one in stored.items()}),
-        ("lookup", "us", {name: lookup(one) for name, one in stored.items()}),
+        ("lookup", "us", {name: lookup(one) for name, one in stored.items() if name != BARE}),
     )
     for what, unit, work in rows:
         if what != "lookup" or size.page_bytes <= _LOOKED_UP_BYTES:
             session.measure(_case(engine, what, size, batch, unit, work), size.effort)
-
-
-def _capacity(size: Size) -> int:
-    """Room for twice a round, and for what stores keep beside pages."""
-    return 2 * size.pages * size.page_bytes + (256 << 20)
 
 
 def _all(found: int, n: int, what: str) -> None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from sglang.srt.mem_cache.hicache_storage import PoolName, PoolTransfer
 
-from bench.adapters.base import Engine, Side
-from bench.scratch import sync_tree
+from bench.adapters.bare import BARE, BareLog
+from bench.adapters.base import Engine, Side, sync_side
+from lsmkv_tensor.adapters.hostpool import HostPages
 
 __all__ = ["ENGINES"]
 
@@ -25,6 +26,7 @@ class _Backend:
 
     def __init__(self, engine: _Sglang, backend: Any, home: Path) -> None:
         self._engine, self._backend, self._home = engine, backend, home
+        self._synced: set[str] = set()
         backend.register_mem_host_pool_v2(engine.pool, PoolName.KV)
         backend.on_host_pools_registered()
 
@@ -44,11 +46,7 @@ class _Backend:
 
     def sync(self) -> None:
         """Ours by its store; files one by one, which SGLang leaves out."""
-        holding = getattr(self._backend, "holding", None)
-        if holding is not None:
-            holding.store.sync()
-        else:
-            sync_tree(self._home)
+        sync_side(self._backend, self._home, self._synced)
 
     def close(self) -> None:
         """Where there is something to close."""
@@ -69,7 +67,7 @@ class _Sglang(Engine):
         rng = np.random.default_rng(1)
         for side in half:
             side.view(torch.uint8).copy_(torch.from_numpy(rng.integers(0, 256, side.view(torch.uint8).shape, np.uint8)))
-        self.sides = {"lsmkv": self._lsmkv, "HiCacheFile": self._file}
+        self.sides = {"lsmkv": self._lsmkv, "HiCacheFile": self._file, BARE: lambda home, _: BareLog(home, self._spans)}
 
     def _lsmkv(self, home: Path, capacity: int) -> Side:
         return _Backend(self, lsmkv_backend(home, capacity, self.pool), home)
@@ -78,6 +76,11 @@ class _Sglang(Engine):
         backend = file_backend(home, capacity, self.pool)
         backend.register_mem_pool_host(self.pool)
         return _Backend(self, backend, home)
+
+    def _spans(self, first: int, n: int, into: bool) -> list[list[memoryview]]:
+        """See BareLog."""
+        slots = (np.arange(first, first + n) + self.pages * into) * PAGE_TOKENS
+        return HostPages(self.pool).spans(slots).views()
 
     def clear(self) -> None:
         """See the base class."""

@@ -18,6 +18,7 @@ class _Tier:
 
     def __init__(self, backend: TierBackend, pages: int, home: Path) -> None:
         self._backend, self._pages, self._home = backend, pages, home
+        self._synced: set[str] = set()
 
     def put(self, keys: Sequence[bytes], first: int) -> int:
         """A store job from the memory's first half."""
@@ -34,7 +35,7 @@ class _Tier:
 
     def sync(self) -> None:
         """Ours by its store; files one by one, which vLLM leaves out."""
-        sync_side(self._backend.tier, self._home)
+        sync_side(self._backend.tier, self._home, self._synced)
 
     def close(self) -> None:
         """The tier's shutdown."""

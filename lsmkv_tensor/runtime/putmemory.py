@@ -2,9 +2,10 @@
 
 Fresh anonymous memory costs more than the copy into it: on two cores 2.1 GB/s with the page faults, 7 without. So the same memory
 is used again and again, the lowest addresses first (what few pages use stays little memory, in the processor's cache too), and a
-thread has the kernel bring in what a growing queue will need next (MADV_POPULATE_WRITE, 4.4 GB/s, without the interpreter): four
-times what was in use at once so far, 64 MiB at least, the queue's limit at most. Huge pages are as fast to use, but getting the
-first of them stalled for 5 ms each, so they are not asked for.
+thread has the kernel bring in what a growing queue will need next (MADV_POPULATE_WRITE, 4.4 GB/s, without the interpreter): twice
+what was in use at once so far, 16 MiB at least, the queue's limit at most. Not more, and little at a time: on a virtual machine
+whose host has to find the memory first it took up to 3 ms a MiB, a processor, and the lock of the address space. Huge pages are
+as fast to use, but getting the first of them stalled for 5 ms each, so they are not asked for.
 
 A page lies in one piece and begins at a multiple of 4096 bytes, as O_DIRECT wants it; the pages of one call lie end to end where
 there is room. Where there is none (a reader holds what was written, holes are too small), memory comes from the system.
@@ -27,11 +28,11 @@ from lsmkv.env.sync import Lock, start_thread
 __all__ = ["Loan", "PutMemory"]
 
 ALIGNMENT = 4096
-SLICE_BYTES = 1 << 20
+SLICE_BYTES = 256 << 10
 """Memory that is made ready at a time."""
-AHEAD = 4
+AHEAD = 2
 """So many times as much as was in use at once is made ready."""
-LEAST_READY_BYTES = 64 << 20
+LEAST_READY_BYTES = 16 << 20
 _POPULATE_WRITE = 23
 """MADV_POPULATE_WRITE of Linux 5.14; older kernels refuse it, and pages come when they are touched."""
 _WIPE_ON_FORK = 18

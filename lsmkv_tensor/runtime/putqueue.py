@@ -26,6 +26,9 @@ __all__ = ["PIECE_BYTES", "Fill", "Finished", "Piece", "PutQueue", "Sink", "Told
 
 PIECE_BYTES = 8 << 20
 """Bytes of pages that are written at a time: enough for the disk's speed, and few enough that room comes back soon."""
+BEGIN_BYTES = 2 << 20
+"""Bytes that a worker with nothing to do begins with: it need not wait for all of a piece to be copied. What comes meanwhile goes
+together again, so a disk that falls behind gets large writes."""
 LINGER_S = 0.002
 """Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
 from those who put them."""
@@ -147,11 +150,12 @@ class PutQueue:
             self.bytes += n * size
             self.pages += n
         call = _Call(keys, size, sink, what, group, told, ended)
-        step, accepted = max(PIECE_BYTES // size, 1), 0
+        step, accepted = max((PIECE_BYTES if self._pieces else BEGIN_BYTES) // size, 1), 0
         try:
             while accepted < n and self._accept(call, range(accepted, min(accepted + step, n)), fill):
                 accepted = min(accepted + step, n)
                 self._have_written()
+                step = max(PIECE_BYTES // size, 1)
         finally:
             if accepted < n:  # it was shut meanwhile, or there is no memory
                 with self._changed:
@@ -187,7 +191,7 @@ class PutQueue:
 
     def _have_written(self) -> None:
         """Wake the worker for what waits: at once, or a little later."""
-        if self._unbegun >= PIECE_BYTES:
+        if self._unbegun >= BEGIN_BYTES:
             self.wake(0.0)
         elif not self._lingers:
             self._lingers = True
