@@ -20,8 +20,8 @@ from lsmkv_tensor.vlog.log import ValueLog
 __all__ = ["LATER_S", "Upkeep", "start_upkeep"]
 
 LATER_S = 0.05
-"""Seconds until a step that nobody waits for. Beside a burst of puts it takes the lock and the interpreter from them: 3 ms at each
-segment, of the 10 that 16 MiB take."""
+"""Seconds until a step that nobody waits for. Beside a burst of puts it takes the lock and the interpreter from them: 3 ms at
+each segment, of the 10 that 16 MiB take."""
 
 
 class Upkeep:

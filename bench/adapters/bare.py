@@ -1,7 +1,7 @@
 """A bare log beside the backends: what the disk and the kernel allow, when nothing has to be found again, checked or deleted.
 
-Each batch is one gathered write (O_DIRECT, where the file system takes it), a sync is one fdatasync, and a page is read by one pread
-through the page cache.
+Each batch is one gathered write (O_DIRECT, where the file system takes it), a sync is one fdatasync, and a page is read by one
+pread through the page cache.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Whoever lets go of the interpreter for a copy waits for it afterwards: up to 5 ms, beside a thread that never waits. So short
 copies keep it, and long ones are made as long as possible: spans that follow each other in memory are one, and so are pages whose
-spans lie at equal distances, as in a pool of pages that were given out in order (:func:`gather_pages`): 8 MiB of them are one copy,
-beside which the thread that writes finds the interpreter free.
+spans lie at equal distances, as in a pool of pages that were given out in order (:func:`gather_pages`): 8 MiB of them are one
+copy, beside which the thread that writes finds the interpreter free.
 """
 
 from __future__ import annotations
