@@ -2,10 +2,13 @@
 
 Fresh anonymous memory costs more than the copy into it: on two cores 2.1 GB/s with the page faults, 7 without. So the same memory
 is used again and again, the lowest addresses first (what few pages use stays little memory, in the processor's cache too), and a
-thread has the kernel bring in what a growing queue will need next (MADV_POPULATE_WRITE, 4.4 GB/s, without the interpreter): twice
-what was in use at once so far, 16 MiB at least, the queue's limit at most. Not more, and little at a time: on a virtual machine
-whose host has to find the memory first it took up to 3 ms a MiB, a processor, and the lock of the address space. Huge pages are
-as fast to use, but getting the first of them stalled for 5 ms each, so they are not asked for.
+thread has the kernel bring in what a growing queue will need next (MADV_POPULATE_WRITE, without the interpreter): 32 MiB more
+than was in use at once so far, the limit at most. Not more, and only on an idle processor: on a virtual machine whose host has
+to find the memory first it took up to 3 ms a MiB.
+
+Huge pages are asked for. A copy into them is as fast as into small ones, but a direct write out of them is not: the disk is given
+few long stretches where small pages are thousands (64 MiB, 8 at a time: 1.73 GB/s, small ones 1.33). Getting one takes 1.4 ms,
+and 5 where the kernel has to move others out of the way, which is one more reason to have them made ready.
 
 A page lies in one piece and begins at a multiple of 4096 bytes, as O_DIRECT wants it; the pages of one call lie end to end where
 there is room. Where there is none (a reader holds what was written, holes are too small), memory comes from the system.
@@ -15,9 +18,10 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from bisect import bisect_left
 from contextlib import suppress
-from threading import Thread
+from threading import Thread, get_native_id
 from typing import NamedTuple
 
 import numpy as np
@@ -28,11 +32,13 @@ from lsmkv.env.sync import Lock, start_thread
 __all__ = ["Loan", "PutMemory"]
 
 ALIGNMENT = 4096
-SLICE_BYTES = 256 << 10
-"""Memory that is made ready at a time."""
-AHEAD = 2
-"""So many times as much as was in use at once is made ready."""
-LEAST_READY_BYTES = 16 << 20
+SLICE_BYTES = 2 << 20
+"""Memory that is made ready at a time: a huge page."""
+AHEAD_BYTES = 32 << 20
+"""So much more than was ever in use at once is made ready."""
+IDLE = 19
+"""The niceness of the thread that does it: it must not keep a processor from those who copy and write now (a worker that was
+woken began 5 ms later beside it)."""
 _POPULATE_WRITE = 23
 """MADV_POPULATE_WRITE of Linux 5.14; older kernels refuse it, and pages come when they are touched."""
 _WIPE_ON_FORK = 18
@@ -125,15 +131,19 @@ class PutMemory:
     def _reserve(self) -> None:
         """Have address space: twice the limit, as pages may lie apart; it takes memory only where it is used."""
         try:
-            memory = mmap.mmap(-1, 2 * self._limit, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            memory = mmap.mmap(-1, 2 * self._limit + SLICE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             with suppress(OSError):  # a child has no queue: copying pages on its behalf would cost the parent
                 memory.madvise(_WIPE_ON_FORK)
+            with suppress(OSError, AttributeError):
+                memory.madvise(mmap.MADV_HUGEPAGE)
         except (OSError, ValueError):  # more than the machine has: as it comes
             self._grows = False
             self._array = np.empty(0, np.uint8)
             return
-        self._view = memoryview(memory)
-        self._array = np.frombuffer(memory, np.uint8)
+        whole = np.frombuffer(memory, np.uint8)
+        first = -int(whole.__array_interface__["data"][0]) % SLICE_BYTES
+        self._array = whole[first : first + 2 * self._limit]
+        self._view = memoryview(memory)[first : first + 2 * self._limit]
         self._free = [(0, len(self._array))]
 
     def _loan(self, extents: list[tuple[int, int]], left: int, stride: int, size: int) -> Loan:
@@ -162,7 +172,7 @@ class PutMemory:
 
     def _aim(self) -> int:
         """Bytes that should be ready."""
-        return min(self._limit, max(AHEAD * self._peak, LEAST_READY_BYTES))
+        return min(self._limit, self._peak + AHEAD_BYTES)
 
     def _start(self) -> None:
         """Have a thread make memory ready, or nobody (lock held)."""
@@ -174,6 +184,8 @@ class PutMemory:
     def _grow(self) -> None:
         """Make memory ready, slice by slice."""
         assert self._array is not None
+        with suppress(OSError, AttributeError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), IDLE)  # on Linux a thread has its own
         address: int = self._array.__array_interface__["data"][0]
         while True:
             with self._lock:

@@ -25,10 +25,12 @@ from lsmkv_tensor.runtime.putmemory import Loan, PutMemory
 __all__ = ["PIECE_BYTES", "Fill", "Finished", "Piece", "PutQueue", "Sink", "Told", "Verdict", "never"]
 
 PIECE_BYTES = 8 << 20
-"""Bytes of pages that are written at a time: enough for the disk's speed, and few enough that room comes back soon."""
+"""Bytes of pages that are copied, and handed over, at a time."""
+TOGETHER_BYTES = 32 << 20
+"""Bytes of pages that are written at a time, if the disk has fallen so far behind: what a write takes beside its bytes (0.7 ms,
+more beside threads that copy) counts for less. At most a quarter of the queue: room has to come back."""
 BEGIN_BYTES = 2 << 20
-"""Bytes that a worker with nothing to do begins with: it need not wait for all of a piece to be copied. What comes meanwhile goes
-together again, so a disk that falls behind gets large writes."""
+"""Bytes that a worker with nothing to do begins with."""
 LINGER_S = 0.002
 """Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
 from those who put them."""
@@ -100,6 +102,7 @@ class PutQueue:
     def __init__(self, limit_bytes: int, limit_pages: int, *, manual: bool) -> None:
         self._limit_bytes = limit_bytes
         self._limit_pages = limit_pages
+        self._together = max(min(TOGETHER_BYTES, limit_bytes // 4), PIECE_BYTES)
         self._manual = manual
         self._changed = Condition()
         self._pieces: deque[Piece] = deque()
@@ -111,7 +114,7 @@ class PutQueue:
         self._shut = False
         self._worker: int | None = None
         self.memory = PutMemory(limit_bytes, ready=not manual)
-        self.wake: Callable[[float], None] = _nothing
+        self.wake: Callable[[float], None] = lambda _: None
         """Called when there is work, to be begun so many seconds from now."""
         self.bytes = 0
         """Bytes of pages accepted and not yet written."""
@@ -358,7 +361,7 @@ class PutQueue:
         while self._pieces:
             piece = self._pieces[0]
             nbytes += piece.nbytes
-            if nbytes > PIECE_BYTES or piece.sink != first.sink or piece.group != first.group:
+            if nbytes > self._together or piece.sink != first.sink or piece.group != first.group:
                 break
             found.append(self._pieces.popleft())
         return found
@@ -395,8 +398,3 @@ class PutQueue:
             last = piece.done and not piece.users
         if last:
             self.memory.give(piece.loan)
-
-
-def _nothing(after_s: float) -> None:
-    """No worker is there to be woken."""
-    del after_s

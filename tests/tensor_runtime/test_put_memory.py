@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lsmkv_tensor.runtime.gathering import SHORT_BYTES, gather
 from lsmkv_tensor.runtime.putmemory import ALIGNMENT, PutMemory
-from lsmkv_tensor.runtime.putqueue import PutQueue
+from lsmkv_tensor.runtime.putqueue import BEGIN_BYTES, TOGETHER_BYTES, PutQueue
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,6 +63,34 @@ def test_a_caller_who_is_interrupted_leaves_the_account_of_room_right():
     assert (queue.bytes, queue.pages) == (ALIGNMENT, 1)
     assert not queue.step()
     assert (queue.bytes, queue.pages, queue.memory.lent_bytes) == (0, 0, 0)
+
+
+def test_an_idle_worker_begins_with_a_little_and_a_late_one_writes_much_at_a_time():
+    size, wakes, written = BEGIN_BYTES // 2, [], []
+    queue = PutQueue(2 * TOGETHER_BYTES, 1000, manual=True)
+    queue.wake = wakes.append
+
+    def sink(pieces):
+        written.append([len(piece.keys) for piece in pieces])
+        return [True] * sum(written[-1])
+
+    def offer(n):
+        return queue.offer([bytes([len(wakes), i]) for i in range(n)], size, lambda start, stop, into: None, sink)
+
+    assert offer(1) == 1
+    assert wakes.pop() > 0.0  # one page waits for others
+    assert offer(2) == 2
+    assert wakes.pop() == 0.0
+    assert queue.step() is False
+    assert written.pop() == [1, 2]
+    assert offer(60) == 60  # 2, then 8 at a time
+    while queue.step():
+        pass
+    assert sum(map(sum, written)) == 60
+    assert written[0][0] == 2
+    assert [sum(pieces) * size <= TOGETHER_BYTES // 2 for pieces in written] == [True] * len(written)  # a quarter of the queue
+    assert len(written) == 5
+    assert queue.bytes == 0
 
 
 def test_the_same_memory_is_used_again():

@@ -11,6 +11,7 @@ from lsmkv.testing import FailOp
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.runtime.workers import Workers
+from lsmkv_tensor.upkeep import LATER_S
 from lsmkv_tensor.vlog.space import AHEAD_FROM
 from tests.tensor_pages.conftest import World
 from tests.tensor_runtime.conftest import SIZE, Call
@@ -47,6 +48,44 @@ def test_a_segment_is_kept_free_ahead_of_need_and_owners_are_told(faulty):
     assert faulty.store.stats().free_segments == 1
     assert gone
     assert not ns.contains(gone).any()
+
+
+class Noted:
+    """A manual scheduler that notes which workers were woken, and how much later they were to begin."""
+
+    manual = True
+
+    def __init__(self):
+        self.wakes = []
+
+    def start(self, name, step):
+        return NotedWorker(name, self.wakes)
+
+
+class NotedWorker:
+    def __init__(self, name, wakes):
+        self.name, self.wakes = name, wakes
+
+    def wake(self, after_s=0.0):
+        self.wakes.append((self.name, after_s))
+
+    def stop(self):
+        pass
+
+
+def test_a_filled_segment_asks_for_a_step_later_unless_the_next_one_has_to_be_reclaimed(faulty):
+    """Beside a burst of puts it would take the lock from them."""
+    faulty.segments, noted = AHEAD_FROM + 2, Noted()
+    ns = faulty.open(scheduler=noted).namespace({"m": 1}, SIZE)
+    noted.wakes.clear()
+    asked = []
+    for start in range(0, (AHEAD_FROM + 1) * PER_SEGMENT, PER_SEGMENT):
+        faulty.put(ns, range(start, start + PER_SEGMENT))
+        asked.append({after for name, after in noted.wakes if name == "lsmkv-reclaim"})
+        noted.wakes.clear()
+    assert all(one <= {LATER_S} for one in asked[:-2])
+    assert any(asked[:-2])
+    assert 0.0 in asked[-1]
 
 
 def test_a_collection_that_fails_is_told_to_the_breaker_and_raises_nothing(faulty):
