@@ -222,6 +222,7 @@ class Keeper(Pins):
     def moved(self, keys: Sequence[bytes], segment: int) -> None:
         """These pages lie in another segment now."""
         self.table.segments[self.find(keys)] = segment
+        self.known.moved(keys)
 
     def drain(self) -> None:
         """Tell the policy what was used since the last time, with all resident ancestors, leaf to root.

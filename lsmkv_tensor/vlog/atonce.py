@@ -23,9 +23,9 @@ from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.vlog.cached import PARALLEL_BYTES, Cached
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import Opened, SegmentFiles
-from lsmkv_tensor.vlog.layout import BLOCK, Place, payload_check
+from lsmkv_tensor.vlog.layout import Place, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.past import Stretch, read_past
+from lsmkv_tensor.vlog.past import Run, Stretch, read_past
 from lsmkv_tensor.vlog.pieces import Piece, Want, cut, read_piece
 from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
 from lsmkv_tensor.vlog.straight import Lines, lines_of, parts_of, read_part
@@ -154,17 +154,23 @@ class AtOnce:
             for bad in self._crew.run(work.parts) if shared else [part() for part in work.parts]:
                 for i in bad:
                     verdicts[here[i]] = None
-        if not work.past:
-            return Found(verdicts, [])
-        copied = [here[i] for i in read_past(work.past, self._queues, when.remaining, when.look_s)]
-        for i in copied:
-            verdicts[i] = True
+        copied: list[int] = []
+        if work.past:
+            copied = [here[i] for i in read_past(work.past, self._queues, when.remaining, when.look_s)]
+            for i in copied:
+                verdicts[i] = True
+        if None in verdicts:  # some may have moved
+            self._log.keeper.known.moved([key for key, verdict in zip(keys, verdicts, strict=True) if verdict is None])
         return Found(verdicts, copied)
 
     # helpers
 
     def _values(self, keys: Sequence[bytes], when: When) -> list[bytes | None] | None:
-        """What the index says: from memory, or else by a thread that may be left; None if that is late."""
+        """What the index says: what is known of it, from memory, or else by a thread that may be left; None if that is late."""
+        return self._log.keeper.known.values(keys, partial(self._asked, keys, when))
+
+    def _asked(self, keys: Sequence[bytes], when: When) -> list[bytes | None] | None:
+        """:meth:`_values` of keys of which something is not known."""
         db = self._log.db
         if self._queues.heeds_hurry:
             try:
@@ -213,18 +219,12 @@ class AtOnce:
             cached = opened.cached
             whole = len(cuts) > 1 and cached is not None and cached.holds(place.offset, size * (line.stop - line.start))
             for part in cuts:
-                first = part.offset // BLOCK
                 way = "cached" if whole else self._way(opened, place, part.offset, size * (part.stop - part.start))
                 if way == "cached" and cached is not None:
                     work.parts.append(partial(read_part, Cached(cached), part, keys, targets, found))
                     work.tried.extend(range(part.start, part.stop))
                 elif way == "past" and opened.direct is not None:
-                    places = [
-                        place._replace(block=first + at * (size // BLOCK), check=found.checks[part.start + at])
-                        for at in range(part.stop - part.start)
-                    ]
-                    wants = [Want(i, keys[i], its, targets[i]) for i, its in enumerate(places, part.start)]
-                    work.past.append(Stretch(opened.direct, wants))
+                    work.past.append(Run(opened.direct, part, keys, targets, found))
         return work
 
     def _by_piece(
@@ -279,7 +279,7 @@ class _Work(NamedTuple):
     """Read from the page cache; the positions of what did not come whole."""
     tried: list[int]
     """What these read."""
-    past: list[Stretch]
+    past: list[Stretch | Run]
 
 
 def _read_piece(file: CachedReads, piece: Piece) -> list[int]:

