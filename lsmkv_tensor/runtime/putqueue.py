@@ -31,9 +31,9 @@ TOGETHER_BYTES = 32 << 20
 more beside threads that copy) counts for less. At most a quarter of the queue: room has to come back."""
 BEGIN_BYTES = 2 << 20
 """Bytes that a worker with nothing to do begins with."""
-LINGER_S = 0.002
+LINGER_S = 0.02
 """Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
-from those who put them."""
+from those who put them (64 KiB one by one in LMCache's server: 0.48 ms a page, 0.83 with 2 ms)."""
 ENDING_S = 0.5
 """Real seconds that a write under way is given when the time for it is over."""
 
