@@ -14,7 +14,7 @@ from tests.tensor_runtime.conftest import Call
 from tests.tensor_runtime.test_past_reads import CANARY, QueueingWorld
 
 SIZE = 64 << 10
-PER_READ = past.SLOT_BYTES // SIZE
+PER_READ = past.RUN_BYTES // SIZE
 
 
 class _Recorded(EmulatedQueue):
