@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
+from lsmkv_tensor.finding import FoundAtOnce
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
 from lsmkv_tensor.knowing import Knowing
 from lsmkv_tensor.retention.touches import ASK, STORE
@@ -44,6 +45,11 @@ class Asking:
     _prefix: bytes
     _tokens: int
     _knowing: Knowing
+    found_at_once: FoundAtOnce
+    """Whether these page keys (28 bytes, one at least) are all known to be stored; then this was :meth:`contains_prefix` of them.
+
+    False says nothing, and is nowhere accounted for. The sequence is kept. I/O: none.
+    """
 
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:
         """Which pages are stored, here or at a sibling, or accepted and waiting to be written (not those if ``queued`` is False).

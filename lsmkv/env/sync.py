@@ -5,13 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from threading import Condition, Event, Lock, RLock
+from threading import get_ident as current_thread_id  # tells the calling thread from others alive now
 
 __all__ = ["Condition", "Event", "Lock", "RLock", "current_thread_id", "start_thread"]
-
-
-def current_thread_id() -> int:
-    """An integer that tells the calling thread from others alive now."""
-    return threading.get_ident()
 
 
 def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:

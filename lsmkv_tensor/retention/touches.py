@@ -60,6 +60,10 @@ class Note(NamedTuple):
         return len(self.keys if self.stored is None else self.stored)
 
 
+_note = tuple.__new__
+"""Makes a Note without a call of Python's: every lookup makes one."""
+
+
 class Request:
     """What a thread's present request has touched."""
 
@@ -117,7 +121,8 @@ class Touches:
             self.lost += len(keys)
             return
         self.waiting += len(keys)
-        self._queue.append(Note(caller_id() if thread is None else thread, kind, prefix, keys, None))
+        own = caller_id() if thread is None else thread
+        self._queue.append(_note(Note, (own, kind, prefix, keys, None)))
 
     def note_stored(self, first: bytes, slots: NDArray[np.int64]) -> None:
         """A call of this thread stored pages in prefix order, of which the first has this index key. Never lost."""

@@ -11,12 +11,13 @@ its own fate. Where that page was never offered, those behind it were not either
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from lsmkv.env.sync import Lock
+from lsmkv_tensor.runtime.calltimes import MOST_WAITING
 
 __all__ = ["CAUSES", "FATES", "Asked", "Cause", "Defer", "Fates", "Loss", "Waterfall", "at_once"]
 
@@ -122,6 +123,8 @@ class Waterfall:
         self._asked: Counter[str] = Counter()
         self._hits: Counter[str] = Counter()
         self._lost: dict[str, Counter[str]] = {"ask": Counter(), "get": Counter()}
+        self.wholes: deque[int] = deque()
+        """Tokens of prefixes that were found whole and are not counted yet: who appends here calls :meth:`settle_wholes`."""
 
     def prefix(
         self,
@@ -157,9 +160,21 @@ class Waterfall:
 
     def whole(self, pages: int, tokens: int) -> None:
         """A prefix of so many pages, of so many tokens each, was asked for, and all of it is there."""
+        self.wholes.append(pages * tokens)
+        if len(self.wholes) >= MOST_WAITING:
+            self.settle_wholes()
+
+    def settle_wholes(self) -> None:
+        """Count what waits."""
         with self._lock:
-            self._asked["ask"] += pages * tokens
-            self._hits["ask"] += pages * tokens
+            self._settle_wholes()
+
+    def _settle_wholes(self) -> None:
+        """Count what waits (lock held)."""
+        wholes = self.wholes
+        tokens = sum(wholes.popleft() for _ in range(len(wholes)))  # what is noted meanwhile waits
+        self._asked["ask"] += tokens
+        self._hits["ask"] += tokens
 
     def pages(
         self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int, defer: Defer = at_once
@@ -185,6 +200,7 @@ class Waterfall:
     def told(self) -> dict[str, Asked]:
         """The account, by kind of call."""
         with self._lock:
+            self._settle_wholes()
             return {
                 call: Asked(self._asked[call], self._hits[call], {cause: lost[cause] for cause in CAUSES})
                 for call, lost in self._lost.items()

@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lsmkv.testing import FailOp, FaultFileSystem, Hang, ManualClock, MemoryFileSystem
 from lsmkv_tensor.errors import ClosedError, PoisonedError
+from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.known import KnownPages
+from lsmkv_tensor.runtime.calltimes import MOST_WAITING
 from lsmkv_tensor.vlog.layout import has_ended
 from tests.tensor_pages.conftest import PATH, World
 
@@ -127,6 +129,7 @@ class Lookups(RuleBasedStateMachine):
             with pytest.raises(ClosedError):
                 ns.contains_prefix(World.keys([0]))
             assert not ns.known(World.keys([0]))
+            assert not ns.found_at_once(World.keys([0]))
         self.views()
 
     @rule()
@@ -148,6 +151,8 @@ class Lookups(RuleBasedStateMachine):
                 leading = truth.index(False) if False in truth else len(truth)
                 assert ns.contains_prefix(given) == leading
                 assert ns.contains_prefix(given[leading:]) == 0
+            assert all(ns.found_at_once([key]) == ns.known([key]) for key in World.keys(PAGES))
+            assert ns.found_at_once(World.keys(PAGES)) == ns.known(World.keys(PAGES))
         known = self.store._keeper.known
         assert len(known) == sum(len(known.of(ns._prefix)) for ns in self.spaces) <= Clocked.limit
 
@@ -212,13 +217,14 @@ def test_what_a_store_holds_is_known_when_it_was_read_after_opening(clocked):
     assert ns.known(names(range(4)))
 
 
-def test_retention_and_the_account_hear_of_what_is_answered_from_memory(clocked):
+@pytest.mark.parametrize("ask", [Namespace.contains_prefix, lambda ns, keys: 4 * ns.found_at_once(keys)])
+def test_retention_and_the_account_hear_of_what_is_answered_from_memory(clocked, ask):
     ns = clocked.open(eviction="lru").namespace({"m": 1, "page_tokens": 16}, SIZE)
     World.put(ns, range(4))
     clocked.store._log.keeper.fill()
     for i in range(10, 130):
         assert ns.known(World.keys(range(4)))
-        assert ns.contains_prefix(World.keys(range(4))) == 4
+        assert ask(ns, World.keys(range(4))) == 4
         World.put(ns, [i])
     stats = clocked.store.stats()
     assert stats.evicted_pages > 50
@@ -236,8 +242,25 @@ def test_nothing_is_said_from_memory_while_the_disk_is_left_alone(clocked):
         World.check(ns, [0])
     assert breaker.open
     assert not ns.known(World.keys([1]))
+    assert not ns.found_at_once(World.keys([1]))
     assert ns.contains_prefix(World.keys([1])) == 0
     clocked.fs.clear()
+
+
+def test_what_is_found_at_once_is_counted_now_and_then_and_waits_in_bounded_memory(clocked):
+    ns = clocked.open().namespace({"m": 1, "page_tokens": 16}, SIZE)
+    World.put(ns, range(2))
+    services = clocked.store._services
+    before = clocked.store.stats().times["ask"].calls
+    for i in range(3 * MOST_WAITING):
+        assert ns.found_at_once(World.keys(range(2)))
+        assert not ns.found_at_once(World.keys([1, 2]))
+        assert len(services.waterfall.wholes) == (i + 1) % MOST_WAITING
+        assert len(services.times.waiting) < 2 * MOST_WAITING
+    ns.found_at_once(World.keys([0]))
+    stats = clocked.store.stats()
+    assert stats.waterfall["ask"].asked_tokens == stats.waterfall["ask"].hit_tokens == (6 * MOST_WAITING + 1) * 16
+    assert stats.times["ask"].calls == sum(stats.times["ask"].buckets) == before + 3 * MOST_WAITING + 1
 
 
 def test_a_page_that_could_not_be_read_is_looked_for_in_the_index(clocked):

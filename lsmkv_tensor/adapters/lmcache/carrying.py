@@ -53,6 +53,7 @@ class Carrier:
         self._chains = Chains()
         self._names = ChunkNames()
         self._learnt: float | None = None
+        self._last: Shelf | None = None
         self.locks = Locks()
 
     # asking
@@ -60,6 +61,11 @@ class Carrier:
     def prefix(self, keys: Sequence[Key], *, pin: bool) -> int:
         """How many chunks from the first on are there; ``pin``: they are locked. I/O: as ``Namespace.contains_prefix``."""
         names = self._names.of(keys)
+        last = self._last
+        if last is not None and names and not pin:  # a name says whose chunk it is: wherever it is found it is the one
+            writer = last.view().writer
+            if writer is not None and writer.found_at_once(names):
+                return len(names)
         found = 0
         while found < len(keys) and (step := self._run(Worker.of(keys[found]), names[found:], pin=pin)):
             found += step
@@ -84,6 +90,7 @@ class Carrier:
             view = shelf.view()
             step = 0 if view.reader is None else view.reader.contains_prefix(names)
             if step:
+                self._last = shelf
                 if pin:
                     pins = [False] * step if view.writer is None else view.writer.pin(names[:step])
                     self.locks.add([(shelf.number, name) for name in names[:step]], pins)

@@ -101,28 +101,38 @@ class ChunkNames:
 
     def of(self, keys: Sequence[Key]) -> list[bytes]:
         """As :func:`chunk_name` of each."""
-        kinds = set(map(type, keys))
-        says = _SAYS.get(next(iter(kinds)).__name__) if len(kinds) == 1 else None
-        if says is None or any(map(_TAGS, keys)):
+        says = _SAYS.get(keys[0].__class__.__name__) if keys else None
+        if says is None:
             return [chunk_name(key) for key in keys]
-        what = list(map(says, keys))
-        found = list(map(self._known.get, what))
-        if None not in found:
-            return found  # type: ignore[return-value]  # as asked
+        try:
+            if len(keys) == 1:
+                name = self._known.get(says(keys[0]))
+                return [self._new(keys, [says(keys[0])], [None])[0] if name is None else name]
+            what = list(map(says, keys))
+            found = list(map(self._known.get, what))
+        except (AttributeError, TypeError):  # keys of several classes; tags that cannot be looked up
+            return [chunk_name(key) for key in keys]
+        return self._new(keys, what, found) if None in found else found  # type: ignore[return-value]  # as asked
+
+    def _new(self, keys: Sequence[Key], what: Sequence[tuple[object, ...]], found: Sequence[bytes | None]) -> list[bytes]:
+        """The names of keys of which some are not known; they are from now on."""
         names = [name or chunk_name(key) for name, key in zip(found, keys, strict=True)]
         if len(self._known) + len(names) > self._most:
             self._known.clear()
-        self._known.update(zip(what, names, strict=True))
+        self._known.update((said, name) for said, name in zip(what, names, strict=True) if not said[TAGS])
         return names
 
 
+TAGS = 1
+"""Where a key's tags are in what it says. They are values of any kind: some are equal and have another text, as 1 and True. A key
+with tags is not remembered."""
 _SAYS: Mapping[str, Callable[[Key], tuple[object, ...]]] = {
-    "CacheEngineKey": attrgetter("model_name", "world_size", "worker_id", "chunk_hash", "dtype"),
-    "LayerCacheEngineKey": attrgetter("model_name", "world_size", "worker_id", "chunk_hash", "dtype", "layer_id"),
+    "CacheEngineKey": attrgetter("__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype"),
+    "LayerCacheEngineKey": attrgetter(
+        "__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype", "layer_id"
+    ),
 }
-"""What a key's text is made of, by its class, beside its tags."""
-_TAGS: Callable[[Key], object] = attrgetter("tags")
-"""Values of any kind: some are equal and have another text, as 1 and True. A key with tags is not remembered."""
+"""What a key's text is made of, by its class."""
 
 
 def chunk_layout(item: Item) -> ChunkLayout:

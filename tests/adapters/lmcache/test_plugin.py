@@ -84,6 +84,20 @@ def test_chunks_are_stored_found_and_loaded(engines):
     assert not plugin.exists_in_put_tasks(keys[0])
 
 
+def test_what_was_found_before_is_found_as_long_as_it_is_there(engines):
+    plugin, keys = engines.start(), keys_of(*range(4))
+    engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
+    for _ in range(3):
+        assert plugin.batched_contains(keys) == 4
+        assert [plugin.contains(key) for key in keys_of(*range(5))] == [True] * 4 + [False]
+    assert plugin.holding.store.stats().waterfall["ask"].hit_tokens == 24
+    assert plugin.remove(keys[1])
+    assert [plugin.contains(key) for key in keys] == [True, False, True, True]
+    assert plugin.batched_contains(keys) == 1
+    plugin.close()
+    assert not plugin.contains(keys[0])
+
+
 def test_a_short_chunk_ends_a_prompt(engines):
     plugin, keys = engines.start(), keys_of(*range(4))
     engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
@@ -263,8 +277,18 @@ def test_names_are_remembered_and_are_those_of_the_text():
     for i, one in enumerate(layers):
         object.__setattr__(one, "layer_id", i)
     tags = [CacheEngineKey("m", 2, 0, 1, tags=(("user", user),)) for user in (1, True)]
+    tags += [CacheEngineKey("m", 2, 0, 1, tags=(("users", ["a"]),))]
     unknown = [type("Other", (CacheEngineKey,), {})("m", 2, 0, i) for i in range(2)]
-    calls = [keys_of(*range(4)), keys_of(*range(2, 9)), keys_of(1, worker=1), keys_of(1, model="n"), layers, tags, unknown]
-    for keys in [*calls, [*calls[0], *layers], [], *reversed(calls)]:
+    calls = [
+        *([one] for one in (*layers, *tags, *keys_of(1))),
+        keys_of(*range(4)),
+        keys_of(*range(2, 9)),
+        keys_of(1, worker=1),
+        keys_of(1, model="n"),
+        layers,
+        tags,
+        unknown,
+    ]
+    for keys in [*calls, [*keys_of(*range(4)), *layers], [*layers, *keys_of(1)], [], *reversed(calls)]:
         assert names.of(keys) == [chunk_name(key) for key in keys]
     assert len(names._known) <= 6 + 1
