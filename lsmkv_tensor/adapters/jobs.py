@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from lsmkv.env.sync import Condition, start_thread
+from lsmkv.env.sync import Condition, RLock, start_thread
 
 __all__ = ["DroppedError", "Jobs", "Stopped"]
 
@@ -59,7 +59,11 @@ class Jobs(Generic[T]):
         self._name = name
         self._limit = threads
         self._max_store_pages = max_store_pages
-        self._changed = Condition()
+        lock = RLock()
+        self._changed = Condition(lock)
+        """For who waits until all is done."""
+        self._more = Condition(lock)
+        """For threads with nothing to do: each job wakes one, as two that wake for it hinder each other."""
         self._queues: dict[Kind, deque[_Job[T]]] = {"load": deque(), "store": deque()}
         self._results: deque[T] = deque()
         self._threads = 0
@@ -84,7 +88,7 @@ class Jobs(Generic[T]):
                     if not self._threads:
                         queue.pop()
                         return False
-            self._changed.notify_all()
+            self._more.notify()
             return True
 
     def has_room(self, pages: int) -> bool:
@@ -129,13 +133,12 @@ class Jobs(Generic[T]):
         dropped: list[_Job[T]] = []
         with self._changed:
             self._stopping = True
-            self._changed.notify_all()
+            self._more.notify_all()
             ended = self._changed.wait_for(lambda: not self._threads, within_s)
             if not ended:
                 for queue in self._queues.values():
                     dropped += queue
                     queue.clear()
-                self._changed.notify_all()
         if not ended:
             late()
             with self._changed:
@@ -168,7 +171,7 @@ class Jobs(Generic[T]):
         with self._changed:
             self._idle += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._stopping or any(self._queues.values()))
+            self._more.wait_for(lambda: self._stopping or any(self._queues.values()))
             self._idle -= 1
             for queue in self._queues.values():
                 if queue:

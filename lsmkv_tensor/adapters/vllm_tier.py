@@ -28,18 +28,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from lsmkv.env.clock import SystemClock
 from lsmkv_tensor.adapters.given import QUEUE_BYTES, check_counts, check_path, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
+from lsmkv_tensor.adapters.vllm_memory import TierMemory
 from lsmkv_tensor.adapters.vllm_records import Base, job_result, lookup_result, request_context, vllm_locality
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.runtime.putqueue import Verdict
-from lsmkv_tensor.spans import PageSpans
 
 __all__ = ["LsmkvTier"]
 
@@ -110,7 +108,7 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             "LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S, put_queue_bytes=QUEUE_BYTES
         )
         self._clock = chosen.clock or SystemClock()
-        self._memory = _Memory(primary_kv_view)
+        self._memory = TierMemory(primary_kv_view)
         config = offloading_spec.config
         member = f"rank{config.parallel.rank}-dp{config.parallel.data_parallel_index}"
         self.holding = Holding(path, member, chosen, on_conflict=on_conflict, wait_s=conflict_wait_s)
@@ -327,29 +325,6 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         self._results.append(
             job_result(job, success=whole, keys=None if whole or not came else tuple(came), seconds=seconds, moved=moved)
         )
-
-
-class _Memory:
-    """The primary tier's memory: chunks of equal size, at equal distances."""
-
-    def __init__(self, view: memoryview) -> None:
-        steps, shape = view.strides or (), view.shape or ()
-        if view.ndim != 2 or view.readonly or steps[1] != view.itemsize or steps[0] < shape[1] * view.itemsize:
-            msg = f"the primary tier's view must be writable and have two dimensions, whole chunks, not {shape} by {steps}"
-            raise InvalidArgumentError(msg)
-        self._array = np.asarray(view)
-        self._chunks, self._step = shape[0], steps[0]
-        self.page_bytes = shape[1] * view.itemsize
-        """Without what may lie between two chunks: that is nobody's, and behind the last one another's."""
-        self._base = int(self._array.ctypes.data)
-
-    def spans(self, chunks: Sequence[int]) -> PageSpans:
-        """The memory of these chunks. InvalidArgumentError for one that there is not."""
-        if chunks and not 0 <= min(chunks) <= max(chunks) < self._chunks:
-            msg = f"chunks {min(chunks)} to {max(chunks)} of a primary tier of {self._chunks}"
-            raise InvalidArgumentError(msg)
-        at = np.array(chunks, np.uint64) * np.uint64(self._step) + np.uint64(self._base)
-        return PageSpans(at[:, None], np.array([self.page_bytes], np.int64), self._array)
 
 
 def namespace_fields(spec: Spec, revision: str | None) -> dict[str, object]:

@@ -14,8 +14,10 @@ from lsmkv.maintain.scheduler import ManualScheduler
 from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
+from lsmkv_tensor.adapters.vllm_memory import FEW_CHUNKS, TierMemory
 from lsmkv_tensor.adapters.vllm_tier import LsmkvTier
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.spans import page_views
 from tests.adapters.vllm import fakes
 from tests.adapters.vllm.fakes import ReqContext as Request
 from tests.adapters.vllm.fakes import offloading_spec as spec
@@ -392,6 +394,18 @@ def test_only_a_tiers_own_chunks_are_read_and_written(machine):
         assert not machine.transfer(tier, tier.submit_store, [0], [chunk])["success"]
     machine.store(tier, [0])
     assert not machine.transfer(tier, tier.submit_load, [0], [CHUNKS])["success"]
+
+
+@pytest.mark.parametrize("count", [1, FEW_CHUNKS, FEW_CHUNKS + 1])
+def test_a_chunks_memory_is_its_own_whatever_its_elements_are(count):
+    memory = np.zeros((8, 5), np.int16)
+    tier, chunks = TierMemory(memoryview(memory[:, :3])), list(range(7, 7 - count, -1))
+    for (view,), chunk in zip(page_views(tier.spans(chunks), count, 6, writable=True), chunks, strict=True):
+        view[:] = bytes([chunk + 1]) * 6
+    wanted = np.array([[(i + 1) * 257 if i in chunks else 0] * 3 + [0, 0] for i in range(8)], np.int16)
+    assert np.array_equal(memory, wanted)
+    with pytest.raises(InvalidArgumentError, match="chunks 8 to 8"):
+        tier.spans([8])
 
 
 def test_what_lies_between_two_chunks_is_left_alone(machine):

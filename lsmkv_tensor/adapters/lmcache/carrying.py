@@ -54,6 +54,7 @@ class Carrier:
         self._names = ChunkNames()
         self._learnt: float | None = None
         self._last: Shelf | None = None
+        self._forms: dict[ChunkLayout, tuple[Any, Any, Any]] = {}  # shapes, dtypes and format of LMCache's: one per namespace
         self.locks = Locks()
 
     # asking
@@ -205,6 +206,10 @@ class Carrier:
 
     def _places(self, keys: Sequence[Key], names: Sequence[bytes]) -> Iterator[tuple[Shelf, list[int]]]:
         """Where each chunk is; ``names``: their pages' keys."""
+        last = self._last
+        if last is not None and (view := last.view()).reader is not None and view.reader.known(names):
+            yield last, list(range(len(keys)))  # a name says whose chunk it is, as in a lookup
+            return
         workers: dict[Worker, list[int]] = {}
         for i, key in enumerate(keys):
             workers.setdefault(Worker.of(key), []).append(i)
@@ -218,14 +223,20 @@ class Carrier:
                 at = [i for i, flag in zip(rest, flags, strict=True) if flag]
                 rest = [i for i, flag in zip(rest, flags, strict=True) if not flag]
                 if at:
+                    self._last = shelf
                     yield shelf, at
 
     def _allocate(self, layout: ChunkLayout, *, wait: bool) -> Item | None:
         """Memory for a chunk; None if there is none."""
-        shapes = [self._parts.shape(shape) for shape in layout.shapes]
-        dtypes = [self._parts.dtype(name) for name in layout.dtypes]
-        what = (shapes, dtypes) if len(shapes) > 1 else (shapes[0], dtypes[0])
-        return self._allocator.allocate(*what, self._parts.fmt(layout.fmt), busy_loop=wait)
+        form = self._forms.get(layout)
+        if form is None:
+            shapes = [self._parts.shape(shape) for shape in layout.shapes]
+            dtypes = [self._parts.dtype(name) for name in layout.dtypes]
+            what = (shapes, dtypes) if len(shapes) > 1 else (shapes[0], dtypes[0])
+            form = (*what, self._parts.fmt(layout.fmt))
+            if len(shapes) == 1:  # lists are the object's own
+                self._forms[layout] = form
+        return self._allocator.allocate(*form, busy_loop=wait)
 
     def _notes(self, shelf: Shelf, items: Sequence[Item]) -> list[bytes | None]:
         """The positions of chunks that have them."""
