@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.spans import PageSpans
+from lsmkv_tensor.spans import PageBuffers, PageSpans, tensor_window
 
 __all__ = ["HostPages", "first_slots"]
 
@@ -26,6 +26,8 @@ _FIELDS = ("layer_num", "head_num", "head_dim", "v_head_dim", "start_layer", "en
 """What of a pool's geometry is asked for, where it has it."""
 _ANY = 1 << 62
 """Tokens of a pool that does not say how many it has."""
+FEW = 8
+"""Pieces up to which one page's memory is found faster by itself than by arrays: measured, 2 pieces, 15 us instead of 100."""
 
 
 class HostPages:
@@ -39,6 +41,8 @@ class HostPages:
         """Bytes of each piece of a page; None: whole pages are copied."""
         self._base: NDArray[np.uint64] | None = None
         self._step: NDArray[np.uint64] | None = None
+        self._runs: list[tuple[int, int, int]] = []
+        """Of few pieces: where each begins in the first page, how far the next page's is, its bytes; neighbours are one."""
         self._find_pieces()
         self.page_bytes = int(self.sizes.sum()) if self.sizes is not None else int(self._blank().nbytes)
         self.empty = not self.page_bytes
@@ -84,6 +88,14 @@ class HostPages:
             msg = f"host indices that begin no page of the pool: pages of {self.page_size} tokens from 0 to {last} do"
             raise InvalidArgumentError(msg)
         return first
+
+    def memory(self, host_indices: Any, pages: int) -> PageBuffers:  # noqa: ANN401  # as of :meth:`slots`
+        """The memory of the pages at these indices, of a pool that has :attr:`sizes`. InvalidArgumentError as :meth:`slots`."""
+        if pages == 1 and self._runs and host_indices is not None and len(host_indices) == self.page_size:
+            page, rest = divmod(int(np.asarray(host_indices).item(0)), self.page_size)
+            if not rest and 0 <= page < int(getattr(self.pool, "size", _ANY)) // self.page_size:
+                return [[tensor_window(base + page * step, size, self.pool) for base, step, size in self._runs]]
+        return self.spans(self.slots(host_indices, pages))
 
     def spans(self, slots: NDArray[np.int64]) -> PageSpans:
         """The memory of the pages that begin at these slots; only of a pool that has :attr:`sizes`."""
@@ -138,6 +150,18 @@ class HostPages:
         step = addresses[1] - addresses[0]
         if (addresses[2] == addresses[0] + np.uint64(last) * step).all():
             self._base, self._step = addresses[0], step
+            if len(step) <= FEW and addresses[0].all() and int(step.max()) < _ANY:  # a pool that runs backwards wraps around
+                for piece in zip(addresses[0].tolist(), step.tolist(), sizes[0].tolist(), strict=True):
+                    self._add_run(*piece)
+
+    def _add_run(self, base: int, step: int, size: int) -> None:
+        """One more piece, behind the others or as a part of the last."""
+        if self._runs:
+            before, as_far, has = self._runs[-1]
+            if before + has == base and as_far == step:
+                self._runs[-1] = (before, step, has + size)
+                return
+        self._runs.append((base, step, size))
 
 
 def first_slots(slots: NDArray[np.int64], page_size: int) -> Any:  # noqa: ANN401  # a tensor where torch is installed

@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from lsmkv.env.fs import IOV_MAX, CachedReads
+from lsmkv.env.fs import IOV_MAX, CachedReads, File
 from lsmkv.env.hurry import HURRY
 from lsmkv_tensor.codec import RAW
 from lsmkv_tensor.errors import IOFailedError
@@ -25,7 +25,7 @@ from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import Opened, SegmentFiles
 from lsmkv_tensor.vlog.layout import Place, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.past import Run, Stretch, read_past
+from lsmkv_tensor.vlog.past import SLOT_BYTES, Run, Stretch, read_one_past, read_past
 from lsmkv_tensor.vlog.pieces import Piece, Want, cut, read_piece
 from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
 from lsmkv_tensor.vlog.straight import Lines, lines_of, parts_of, read_part
@@ -127,9 +127,8 @@ class AtOnce:
         if self.able and when.remaining() != 0:
             values = self._values(keys, when)
             if values is not None:
-                if len(keys) == 1 and self._one(keys[0], values[0], targets[0]):
-                    return Found([True], [])
-                return self.read(keys, values, targets, when)
+                found = self._one(keys[0], values[0], targets[0], when) if len(keys) == 1 else None
+                return self.read(keys, values, targets, when) if found is None else found
         return Found([None] * len(keys), [])
 
     def read(
@@ -180,19 +179,35 @@ class AtOnce:
                 pass
         return when.aside(partial(db.get_many, keys))
 
-    def _one(self, key: bytes, value: bytes | None, target: Sequence[memoryview]) -> bool:
-        """Whether a page that is alone in its call came from the page cache: as :meth:`read`, with few steps."""
+    def _one(self, key: bytes, value: bytes | None, target: Sequence[memoryview], when: When) -> Found | None:
+        """What becomes of a page that is alone in its call: as :meth:`read`, with few steps; None: that is to be asked.
+
+        Of a cold page of 64 KiB the steps of :meth:`read` took as long as its device.
+        """
         place = self._log.valid((value,))[0]
         if place is None or place.codec != RAW or len(target) > IOV_MAX or self._alone(place.segment >> DISK_SHIFT):
-            return False
+            return None
         opened = self._files.peek(place.segment)
-        if opened is None or opened.cached is None or not opened.cached.holds(place.offset, place.length):
-            return False
-        try:
-            done = opened.cached.preadv_cached(target, place.offset)
-        except OSError:
-            return False
-        return done == place.length and payload_check(key, target) == place.check
+        if opened is None or opened.cached is None:
+            return None
+        held = opened.cached.holds(place.offset, place.length)
+        if held:
+            try:
+                done = opened.cached.preadv_cached(target, place.offset)
+            except OSError:
+                return None
+            return Found([True], []) if done == place.length and payload_check(key, target) == place.check else None
+        if held is None or opened.direct is None or not self._queues.usable or place.length > SLOT_BYTES:
+            return None
+        return self._one_past(opened.direct, Want(0, key, place, target), when)
+
+    def _one_past(self, file: File, want: Want, when: When) -> Found:
+        """What becomes of such a page that the page cache does not hold."""
+        place = want.place
+        due = self._first.due(place.segment, place.generation, place.offset, place.length, begin_anew=True)
+        if due and read_one_past(file, want, self._queues, when.remaining, when.look_s):
+            return Found([True], [0])
+        return Found([None], [])
 
     def _opened(self, segments: Sequence[int], when: When) -> dict[int, Opened]:
         """The files of these segments, but for those that cannot be opened, or not in time, or are left alone."""

@@ -148,6 +148,56 @@ def test_a_read_that_hangs_is_late_and_its_memory_is_nobodys_until_it_ends(world
     assert (out[7:] == CANARY).all()
 
 
+def test_one_page_that_hangs_is_late_and_its_memory_is_nobodys_until_it_ends(world):
+    ns = world.filled(range(2))
+    world.get(ns, [1], deadline_s=9)  # the segment is open from here on
+    rule = world.fs.add(Hang("queued", path="*.seg"))
+    call = Call(lambda: world.get(ns, [0], deadline_s=9))
+    assert rule.reached.wait(60)
+    world.clock.advance(10)
+    got, copied, out = call.result()
+    assert (got, copied) == (set(), set())
+    assert (out == CANARY).all()
+    stats, memory = world.store.stats(), world.store._services.queues.staging
+    assert (stats.late_pages, stats.hanging_reads) == (1, 1)
+    assert memory.lent_bytes
+    rule.event.set()
+    assert world.store.stats().hanging_reads == 0
+    assert memory.lent_bytes == 0
+    assert (out == CANARY).all()
+
+
+@pytest.mark.parametrize("size", [past.SLOT_BYTES + 1, past.SLOT_BYTES, SIZE, 777])
+@pytest.mark.parametrize("trouble", ["wrong", "fails", "refused", "hopeless"])
+def test_one_page_that_does_not_come_past_the_page_cache_is_brought_in_another_way(world, size, trouble):
+    ns = world.filled(range(2), size)
+    world.get(ns, [1], size, deadline_s=9)
+    place = world.store._log.current_places(ns.index_keys(world.keys([0])))[0]
+    if trouble == "refused":
+        world.fs.add(FailOp("queued", errno=errno.EINVAL, path="*.seg"))
+    elif trouble == "fails":
+        world.fs.add(FailOp("queued", errno=errno.EIO, path="*.seg", times=1))
+    else:
+        world.fs.add(FlipByte(place.offset + size - 1, path="*.seg", times=1 if trouble == "wrong" else None))
+    got, copied, _ = world.get(ns, [0], size, deadline_s=9)
+    assert got == (set() if trouble == "hopeless" else {0})
+    assert copied <= got
+    stats = world.store.stats()
+    assert (stats.corrupt_pages, stats.late_pages) == (int(trouble == "hopeless"), 0)
+    assert world.store._services.queues.staging.lent_bytes == 0
+
+
+def test_one_page_comes_past_the_page_cache_and_through_memory_of_the_store(world):
+    ns = world.filled(range(3))
+    world.get(ns, [1], deadline_s=9)
+    calls: list[set[int]] = []
+    assert world.begun(lambda: calls.append(world.get(ns, [0], deadline_s=9)[1])) == 1
+    assert not any(data.cached for data in world.fs.inner._tree.files("/vlog"))
+    world.store._services.attempts.stop(60)
+    assert world.begun(lambda: calls.append(world.get(ns, [2], deadline_s=9)[1])) == 1, "no thread is needed"
+    assert calls == [{0}, {2}]
+
+
 def test_calls_that_were_left_are_bounded(world):
     ns = world.filled(range(2))
     rules = []

@@ -101,11 +101,11 @@ class PoolStore:
     def get(self, keys: Sequence[str], host_indices: Any) -> Got:  # noqa: ANN401  # a tensor
         """Pages into the pool's memory; which came. I/O: as ``Namespace.get_into``."""
         host = self._host()
+        if host.pieces and not self.empty:
+            return self.read(keys, host.memory(host_indices, len(keys)))
         slots = host.slots(host_indices, len(keys))
         if self.empty:
             return Got([bool(flag) for flag in self.held(keys)])
-        if host.pieces:
-            return self.read(keys, host.spans(slots))
         pages = host.blanks(len(keys))
         got = self.read(keys, pages)
         host.put_back(slots, pages, got.flags)
@@ -126,10 +126,10 @@ class PoolStore:
     def memory(self, host_indices: Any, pages: int) -> PageBuffers:  # noqa: ANN401  # a tensor
         """The pages in the pool's memory, or copies of them."""
         host = self._host()
+        if host.pieces and not self.empty:
+            return host.memory(host_indices, pages)
         slots = host.slots(host_indices, pages)
-        if self.empty:
-            return [MARK] * pages
-        return host.spans(slots) if host.pieces else host.copied(slots)
+        return [MARK] * pages if self.empty else host.copied(slots)
 
     def put(self, keys: Sequence[str], buffers: PageBuffers, above: str | None) -> Put:
         """Store pages in their order, as many as the time is enough for; ``above``: the key of the page before the first.

@@ -8,6 +8,8 @@ import torch
 
 from lsmkv.testing import FaultFileSystem, MemoryFileSystem
 from lsmkv_tensor.adapters.hostpool import HostPages
+from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.spans import page_views
 from tests.adapters.hicache.conftest import load, store
 from tests.adapters.hicache.fakes import (
     LAYOUTS,
@@ -78,6 +80,21 @@ def test_what_the_memory_looks_like_is_asked_three_times_and_not_for_every_page(
     assert asked == [3 * PAGE]
     pointers, sizes = real(torch.cat([slots([2, 0, 31])]))
     assert (spans.addresses.reshape(-1).tolist(), spans.sizes.tolist() * 3) == (pointers, sizes)
+
+
+@pytest.mark.parametrize("pool", [*map(HostPool, LAYOUTS), CrookedPool("page_first")])
+def test_the_memory_of_one_page_is_that_of_a_page_among_others(pool):
+    """One page's is found in another way."""
+    host = HostPages(pool.fill(3))
+    for page in (0, 5, 31):
+        for indices in (slots([page]), slots([page]).to(torch.int32), slots([page]).numpy()):
+            alone = page_views(host.memory(indices, 1), 1, host.page_bytes, writable=True)
+            among = page_views(host.memory(slots([3, page, 4]), 3), 3, host.page_bytes)
+            assert b"".join(alone[0]) == b"".join(among[1])
+            assert sum(map(len, alone[0])) == host.page_bytes
+    for wrong in (slots([32]), torch.arange(PAGE) + 2, slots([-1]), slots([0])[:-1], None):
+        with pytest.raises(InvalidArgumentError, match="host indices"):
+            host.memory(wrong, 1)
 
 
 def test_sidecar_pools_and_pools_without_data(server):
