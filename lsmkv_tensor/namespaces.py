@@ -297,10 +297,11 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
             flags = self._source.get_into(index_keys, views)
         else:
             flags, late, twice = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
-            services.late_pages += len(late)
-            why.update((positions[i], "late") for i in late)
+            if late:
+                services.late_pages += len(late)
+                why.update((positions[i], "late") for i in late)
             if copied is not None:
-                copied.update(positions[i] for i in twice)
+                copied.update(map(positions.__getitem__, twice))
         if counters.read_errors > errors or counters.alone > alone:
             stored = list(self._still_there(until, index_keys))
             cause: Cause = "corrupt" if counters.read_errors > errors else "breaker"

@@ -100,10 +100,27 @@ def page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool 
     A buffer is anything with the buffer protocol, or a CPU tensor; it must be contiguous. ``writable``: refuse memory that
     cannot be read into, and memory given twice. Raises InvalidArgumentError naming the page, what it has and what is needed.
     """
+    if n == 1 and type(buffers) is list and (alone := _one_page(buffers, page_bytes)) is not None:
+        return alone
     pages = _page_views(buffers, n, page_bytes, writable=writable)
     if writable:
         _refuse_shared(buffers, pages)
     return pages
+
+
+def _one_page(pages: list[Any], page_bytes: int) -> list[list[memoryview]] | None:
+    """The views of one page that is a list of writable views of bytes, one behind the other; None if it is anything else."""
+    if len(pages) != 1 or type(pages[0]) is not list:
+        return None
+    behind = size = 0
+    for view in pages[0]:
+        if type(view) is not memoryview or view.readonly or view.format != "B" or view.ndim != 1 or not view.c_contiguous:
+            return None
+        if not len(view) or (address := _address(_from_buffer(view))) < behind:
+            return None
+        behind = address + len(view)
+        size += len(view)
+    return [pages[0]] if size == page_bytes else None
 
 
 def _page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool) -> list[list[memoryview]]:

@@ -29,6 +29,7 @@ from lsmkv_tensor.retention.terms import Terms
 from lsmkv_tensor.runtime import StoreGate, try_disk
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.upkeep import Upkeep
+from lsmkv_tensor.vlog.ahead import OpenAhead
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.gc import Collector
 from lsmkv_tensor.vlog.liveness import Liveness
@@ -114,7 +115,7 @@ class Standing:
         self._steer(admission)
         self._registry = Registry(self._log, db.path)
         self._collector.rescue()
-        self._upkeep.serve(self._log, self._collector)
+        self._upkeep.serve(self._log, self._collector, OpenAhead(self._log, files))
 
     def _steer(self, admission: Admission) -> None:
         """Have the controller, if there is one, steer what was built. I/O: reads its journal, if it is new."""

@@ -1,5 +1,8 @@
 """What a store does by itself: learn what it holds after opening and what is used of it, and keep a segment free ahead of need.
 
+To learn what it holds it reads the index, whose blocks stay in the block cache as far as there is room: with them and with
+segments that are open already (:mod:`lsmkv_tensor.vlog.ahead`) a get after an opening waits for its pages and for nothing else.
+
 One worker of the store's services. It is woken at opening, whenever a segment has been filled, and when many uses of pages wait
 to be told to the policy; each step is one bounded piece of work inside the store's gate, so that ``close`` waits for one at most.
 """
@@ -14,6 +17,7 @@ from lsmkv_tensor.passage import telling
 from lsmkv_tensor.retention.notify import Notifier
 from lsmkv_tensor.runtime import CallGate
 from lsmkv_tensor.runtime.workers import Workers
+from lsmkv_tensor.vlog.ahead import OpenAhead
 from lsmkv_tensor.vlog.gc import Collector
 from lsmkv_tensor.vlog.log import ValueLog
 
@@ -31,7 +35,7 @@ class Upkeep:
         self._notifier = notifier
         self._gate = gate
         self._bytes_per_s = bytes_per_s
-        self._served: tuple[ValueLog, Collector] | None = None
+        self._served: tuple[ValueLog, Collector, OpenAhead] | None = None
         self.wake: Callable[[float], None] = lambda _: None
         """Ask for a step so many seconds from now."""
         self.on_error: Callable[[LsmError], None] = lambda _: None
@@ -39,9 +43,9 @@ class Upkeep:
         self.failures = 0
         """Steps that ended in an error; what they had begun is as it was, and is tried again."""
 
-    def serve(self, log: ValueLog, collector: Collector) -> None:
+    def serve(self, log: ValueLog, collector: Collector, ahead: OpenAhead) -> None:
         """Work for these from now on: the store was opened, or opened again."""
-        self._served = (log, collector)
+        self._served = (log, collector, ahead)
         log.space.on_roll = self.rolled
         log.on_many_touches = self.now
         self.now()
@@ -59,13 +63,14 @@ class Upkeep:
         """One piece of work; whether there may be more now."""
         if self._served is None:
             return False
-        log, collector = self._served
+        log, collector, ahead = self._served
         try:
             with telling(log, self._notifier), self._gate:
                 if self._served[0] is not log or _learnt_some(log):  # the store reopened itself while this waited at the gate
                     return True
+                more = ahead.step()
                 with log.lock:
-                    more = log.keeper.drain_some()
+                    more |= log.keeper.drain_some()
                 done = collector.step()
         except ClosedError:
             return False

@@ -1,7 +1,7 @@
 """Point lookups by row: reading, keeping and growing what :mod:`lsmkv.sstable.rows` describes.
 
-A block that a lookup read is held as it is while there is room; the next lookup that finds it keeps its rows instead (making
-them costs ten times a hit, which one that never comes again should not pay). A full cache keeps rows at once, and trims values
+A block that a lookup read is held as it is while there is room; the second lookup that finds it keeps its rows instead (making
+them costs ten times a hit, which ones that never come again should not pay). A full cache keeps rows at once, and trims values
 before it lets rows go. Without its values a row is read from the file, and now and then the whole column, which stays.
 """
 

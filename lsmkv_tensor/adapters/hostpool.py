@@ -91,10 +91,12 @@ class HostPages:
 
     def memory(self, host_indices: Any, pages: int) -> PageBuffers:  # noqa: ANN401  # as of :meth:`slots`
         """The memory of the pages at these indices, of a pool that has :attr:`sizes`. InvalidArgumentError as :meth:`slots`."""
-        if pages == 1 and self._runs and host_indices is not None and len(host_indices) == self.page_size:
-            page, rest = divmod(int(np.asarray(host_indices).item(0)), self.page_size)
-            if not rest and 0 <= page < int(getattr(self.pool, "size", _ANY)) // self.page_size:
-                return [[tensor_window(base + page * step, size, self.pool) for base, step, size in self._runs]]
+        if pages == 1 and self._runs and host_indices is not None:
+            slots = host_indices.tolist()
+            if len(slots) == self.page_size and type(slots[0]) is int:
+                page, rest = divmod(slots[0], self.page_size)
+                if not rest and 0 <= page < int(getattr(self.pool, "size", _ANY)) // self.page_size:
+                    return [[tensor_window(base + page * step, size, self.pool) for base, step, size in self._runs]]
         return self.spans(self.slots(host_indices, pages))
 
     def spans(self, slots: NDArray[np.int64]) -> PageSpans:

@@ -37,7 +37,7 @@ class StoreGate(CallGate):
 
     def __enter__(self) -> None:
         """Count a call in, after a pause if there is one (a call from inside another does not wait for itself)."""
-        with self._state:
+        with self._lock:
             while self._paused and self._open and current_thread_id() not in self._inside:
                 self._state.wait()
             if not self._open:
@@ -57,7 +57,7 @@ class StoreGate(CallGate):
         with self._state:
             if self._paused or not self._open:
                 return False
-            self._paused = True
+            self._paused = self._awaited = True
             if self._state.wait_for(lambda: not self._inside, wait_s) and self._open:
                 return True
             self._paused = False
@@ -73,6 +73,7 @@ class StoreGate(CallGate):
     def drain(self) -> None:
         """Wait until the calls inside have left and a pause has ended."""
         with self._state:
+            self._awaited = True
             while self._inside or self._paused:
                 self._state.wait()
 

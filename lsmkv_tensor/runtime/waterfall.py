@@ -110,10 +110,6 @@ class Fates:
         self._lock = Lock()
 
 
-_NONE: Counter[Cause] = Counter()
-"""Nothing was lost."""
-
-
 class Waterfall:
     """The account of one store. Any thread may call anything."""
 
@@ -158,8 +154,13 @@ class Waterfall:
         self._at_once("ask", rest, causes, tokens, defer, lost)
         self._count("ask", known, lost, tokens)
 
-    def whole(self, pages: int, tokens: int) -> None:
-        """A prefix of so many pages, of so many tokens each, was asked for, and all of it is there."""
+    def whole(self, pages: int, tokens: int, call: Literal["ask", "get"] = "ask") -> None:
+        """So many pages, of so many tokens each, were asked for, and all of them are there."""
+        if call == "get":
+            with self._lock:
+                self._asked[call] += pages * tokens
+                self._hits[call] += pages * tokens
+            return
         self.wholes.append(pages * tokens)
         if len(self.wholes) >= MOST_WAITING:
             self.settle_wholes()
@@ -181,7 +182,7 @@ class Waterfall:
     ) -> None:
         """Pages were asked for; ``why`` says what the call itself knows of some that it did not deliver."""
         if all(flags):
-            self._count("get", len(flags), _NONE, tokens)
+            self.whole(len(flags), tokens, "get")
             return
         lost: Counter[Cause] = Counter(why[i] for i, flag in enumerate(flags) if not flag and i in why)
         open_ = [key for i, (key, flag) in enumerate(zip(keys, flags, strict=True)) if not flag and i not in why]

@@ -75,11 +75,12 @@ def read_by(
         return _NONE
     size = sum(map(len, targets[0]))
     verdicts, copied = reader.at_once(keys, targets, ByDeadline(pool, until))
+    delivered = list(map(bool, verdicts))
+    if None not in verdicts:
+        reader.count(delivered, size)
+        return Hurried(delivered, [], copied)
     left = [i for i, verdict in enumerate(verdicts) if verdict is None]
     reader.count([bool(verdict) for verdict in verdicts if verdict is not None], size)
-    delivered = [bool(verdict) for verdict in verdicts]
-    if not left:
-        return Hurried(delivered, [], copied)
     rest = _by_others(reader, pool, staging, [keys[i] for i in left], [targets[i] for i in left], until)
     for i, flag in zip(left, rest.delivered, strict=True):
         delivered[i] = flag

@@ -68,6 +68,17 @@ def test_rows_answer_as_the_block_does(tables, found, wide, each, compression, s
             assert compression == "zstd" or trimmed == sum(1 for i in range(table.blocks) if table.row_layouts[i][4])
 
 
+def test_rows_are_made_after_the_second_hit_of_a_block_and_not_for_one_that_is_hit_once(tables):
+    entries = [(b"%018d" % i, 1, b"v%07d" % i) for i in range(200)]
+    tables.build(entries, fs=(fs := MemoryFileSystem()), block_bytes=1024)
+    table = tables.reader(fs, cache=BlockCache(1 << 20, 5))
+    held = []
+    for _ in range(4):
+        assert table.value(entries[3][0]) == entries[3][2]
+        held.append((table.cached[0] is not None, table.rows[0] is not None))
+    assert held == [(True, False), (True, False), (False, True), (False, True)]
+
+
 def test_a_row_without_its_value_costs_one_read_of_the_value(tables):
     counting = CountingFileSystem(MemoryFileSystem())
     entries = [(b"%018d%c" % (i, i * 37 % 251), 1, b"v%07d" % i) for i in range(1000)]

@@ -32,6 +32,33 @@ def test_overlapping_buffers_are_refused_and_nothing_is_lost(world, ns, shift):
     assert world.check(ns, range(6)) == set(range(6))
 
 
+def test_one_page_in_several_buffers(world, ns):
+    """A page that is alone in its call is looked at in fewer steps, and for the same faults."""
+    memory = bytearray(2 * SIZE)
+    view = memoryview(memory)
+    whole = world.pages([0], SIZE)[0]
+    for parts in (
+        [view[:1000], view[1000:SIZE]],
+        [view[SIZE : SIZE + 1000], view[: SIZE - 1000]],
+        [view[:0], view[:SIZE]],
+        (view[:1000], view[1000:SIZE]),
+        [view[:1000], np.frombuffer(view, np.uint8)[1000:SIZE]],
+        [view[:1000].cast("I"), view[1000:SIZE].cast("c")],
+    ):
+        assert ns.get_into(world.keys([0]), [parts]) == [True]
+        assert b"".join(bytes(part) for part in parts) == whole
+    for parts, why in (
+        ([view[:1000], view[999 : SIZE - 1]], "overlap"),
+        ([view[500:1500], view[: SIZE - 1000]], "overlap"),
+        ([view[:1000], view[1000 : SIZE - 1]], "3999 bytes"),
+        ([view[:1000].toreadonly(), view[1000:SIZE]], "read-only"),
+        ([view[: 2 * SIZE : 2]], "contiguous"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=why):
+            ns.get_into(world.keys([0]), [parts])
+    assert ns.put_many(world.keys([9]), [[view[:1000], view[: SIZE - 1000]]]) == [True], "memory may be stored twice"
+
+
 def test_neighbouring_buffers_in_any_order_are_fine(world, ns):
     memory = bytearray(3 * SIZE)
     view = memoryview(memory)
