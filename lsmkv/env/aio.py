@@ -95,6 +95,11 @@ class PosixReadQueue:
         self._process = os.getpid()
         self._requests = ctypes.create_string_buffer(_REQUEST.size * depth)
         self._base = ctypes.addressof(self._requests)
+        self._pointers = (ctypes.c_uint64 * depth)(*[self._base + slot * _REQUEST.size for slot in range(depth)])
+        """To each request."""
+        self._places = ctypes.addressof(self._pointers)
+        self._limit = _Time()
+        self._limit_at = ctypes.addressof(self._limit)
         self._events = ctypes.create_string_buffer(_EVENT.size * depth)
         self._free = list(range(depth))
         self._kept: dict[int, tuple[int, object]] = {}
@@ -119,8 +124,13 @@ class PosixReadQueue:
             slots.append(slot)
         if not slots:
             return 0
-        places = (ctypes.c_uint64 * len(slots))(*[self._base + slot * _REQUEST.size for slot in slots])
-        taken = int(_submit(_CALLS[3], self._context, len(slots), places))
+        if len(slots) == 1:
+            taken: int = _submit(_CALLS[3], self._context, 1, self._places + slots[0] * 8)
+        else:
+            places = (ctypes.c_uint64 * len(slots))(*[self._pointers[slot] for slot in slots])
+            taken = _submit(_CALLS[3], self._context, len(slots), ctypes.addressof(places))
+        if taken == len(slots):
+            return len(slots)
         error = ctypes.get_errno()
         for slot in slots[max(taken, 0) :]:
             del self._kept[slot]
@@ -135,7 +145,10 @@ class PosixReadQueue:
         least = min(least, len(self._kept))
         if not self._kept:
             return []
-        limit = None if seconds is None else ctypes.byref(_Time(int(seconds), int(seconds % 1 * 1e9)))
+        limit = None
+        if seconds is not None:
+            limit = self._limit_at
+            self._limit.seconds, self._limit.nanoseconds = int(seconds), int(seconds % 1 * 1e9)
         n = int(_events(_CALLS[2], self._context, least, len(self._kept), self._events, limit))
         if n < 0:
             if (error := ctypes.get_errno()) == errno.EINTR:

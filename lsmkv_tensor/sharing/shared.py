@@ -124,8 +124,8 @@ class Everywhere:
 
     def at_once(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], when: When) -> Found:
         """What the caller's own thread finds by a deadline; what is not here may be at a sibling."""
-        verdicts, copied = self._reader.at_once(keys, targets, when)
-        return Found([verdict or None for verdict in verdicts], copied)
+        found = self._reader.at_once(keys, targets, when)
+        return found if all(found.verdicts) else Found([verdict or None for verdict in found.verdicts], found.copied)
 
     def fetcher(self, page_bytes: int) -> SharedFetcher | None:
         """What brings its own pages and those of siblings in time without a copy; None where its own cannot be brought so."""
