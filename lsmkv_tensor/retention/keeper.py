@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lsmkv import DB
 from lsmkv_tensor.errors import CorruptionError, FormatTooNewError
 from lsmkv_tensor.retention.hits import Hits
-from lsmkv_tensor.retention.known import KnownPages
+from lsmkv_tensor.retention.known import MOST_READ, KnownPages
 from lsmkv_tensor.retention.pins import Pins
 from lsmkv_tensor.retention.protocol import Eviction, Remembering
 from lsmkv_tensor.retention.residents import Residents, expiries_in, key_rows, parent_rows, prefixed_rows, word_of
@@ -70,6 +70,8 @@ class Keeper(Pins):
         self._births = np.zeros(0, np.uint64)
         """While filling: generation and block of each slot."""
         self._expected = 0
+        self._places_too = False
+        """While filling: where pages are is worth remembering, as all of it will be."""
         self._hits = Hits(policy)
         self.pinned_bytes = 0
         self._pin_limit_bytes = pin_limit_bytes
@@ -86,6 +88,7 @@ class Keeper(Pins):
     def expect(self, pages: int) -> None:
         """About so many pages will be found; more or fewer do no harm."""
         self._expected = pages
+        self._places_too = pages <= MOST_READ
 
     def fill_step(self) -> bool:
         """Read some of the index; True while there is more. I/O: a scan of FILL_PAGES index entries."""
@@ -98,7 +101,10 @@ class Keeper(Pins):
         entries = list(islice(self._db.scan(start=start), FILL_PAGES))
         pages = [(key, value) for key, value in entries if len(key) == INDEX_KEY_BYTES and len(value) == PLACE_COLUMNS.itemsize]
         if pages:
-            self._found([key for key, _ in pages], np.frombuffer(b"".join(value for _, value in pages), PLACE_COLUMNS))
+            keys, values = [key for key, _ in pages], [value for _, value in pages]
+            self._found(keys, np.frombuffer(b"".join(values), PLACE_COLUMNS))
+            if self._places_too:
+                self.known.places(keys, values)
         if len(entries) == FILL_PAGES:
             self._cursor = entries[-1][0] + b"\0"
             return True

@@ -6,8 +6,9 @@ room for so many pages: beyond that, each new one takes the place of any other, 
 
 A set of page keys for each namespace: asking is one operation of a set, which no other thread can come into the middle of.
 
-Of pages that were read lately it is also known where they are (:class:`ReadPlaces`): the look-up of 32 scattered keys costs more
-than checking their bytes, once two megabytes have passed through the processor's cache.
+Of pages that were read lately it is also known where they are (:class:`ReadPlaces`), after an opening of all if they are not more
+than that: the look-up of 32 scattered keys costs more than checking their bytes, once two megabytes have passed through the
+processor's cache.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from operator import itemgetter
 
 from lsmkv.env.sync import Lock
 
-__all__ = ["KnownPages", "ReadPlaces"]
+__all__ = ["MOST_READ", "KnownPages", "ReadPlaces"]
 
 MOST_READ = 1 << 14
 """Pages of which it is known where they are: a gigabyte of pages of 64 KiB, 5 MB of memory."""
+
+PLACES_AT_ONCE = MOST_READ // 4
 
 SPACE_BYTES = 4
 """Bytes of an index key that are its namespace."""
@@ -83,6 +86,12 @@ class KnownPages:
                 if self.losses == losses:
                     self.read.note(keys, values)
         return values
+
+    def places(self, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+        """The index has these values for these index keys, and cannot change while the caller says so."""
+        with self._lock:
+            for start in range(0, len(keys), PLACES_AT_ONCE):
+                self.read.note(keys[start : start + PLACES_AT_ONCE], values[start : start + PLACES_AT_ONCE])
 
     def moved(self, keys: Sequence[bytes]) -> None:
         """These index keys may have other places now."""

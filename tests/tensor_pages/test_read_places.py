@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsmkv_tensor.retention import keeper
 from lsmkv_tensor.retention.known import KnownPages, ReadPlaces
 from tests.tensor_runtime.test_past_reads import QueueingWorld
 
@@ -40,6 +41,30 @@ def test_pages_that_were_read_are_not_looked_up_again(world, when):
     for _ in range(3):
         world.get(ns, range(0, PAGES, 2), SIZE, **when)
     assert remembered(world, ns, range(PAGES)) == set(range(0, PAGES, 2))
+
+
+def reopened(world, **options):
+    filled(world)
+    world.store.close()
+    ns = world.open(**options).namespace({"m": 1}, SIZE)
+    world.store._log.keeper.fill()
+    return ns
+
+
+@pytest.mark.parametrize(("options", "found"), [({}, PAGES), ({"known_pages": 10}, 0), ({"known_pages": 0}, 0)])
+def test_a_small_store_remembers_all_its_places_when_it_is_opened(world, options, found):
+    ns = reopened(world, **options)
+    assert len(remembered(world, ns, range(PAGES))) == found
+    assert world.get(ns, range(PAGES), SIZE)[0] == set(range(PAGES))
+    ns.delete_many(world.keys(range(4)))
+    assert remembered(world, ns, range(4)) == set()
+    assert world.get(ns, range(PAGES), SIZE)[0] == set(range(4, PAGES))
+
+
+def test_a_large_store_does_not(world, monkeypatch):
+    monkeypatch.setattr(keeper, "MOST_READ", PAGES - 1)
+    ns = reopened(world)
+    assert remembered(world, ns, range(PAGES)) == set()
 
 
 def test_what_is_remembered_is_not_asked():
