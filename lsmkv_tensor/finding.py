@@ -12,8 +12,10 @@ from typing import TypeAlias
 
 from lsmkv_tensor.retention.touches import ASK
 from lsmkv_tensor.runtime import StoreGate
+from lsmkv_tensor.runtime.callers import caller_id
 from lsmkv_tensor.runtime.calltimes import MOST_WAITING
 from lsmkv_tensor.services import Services
+from lsmkv_tensor.vlog.changes import DRAIN_KEYS
 from lsmkv_tensor.vlog.log import ValueLog
 
 __all__ = ["FoundAtOnce", "finder"]
@@ -27,15 +29,19 @@ def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tok
     ``tokens``: that a page covers.
     """
     now, breaker, fall, times = services.clock.monotonic, services.breaker, services.waterfall, services.times
-    known, touch, terms = log.keeper.known.of(space).issuperset, log.touch, log.terms
-    wholes, took = fall.wholes.append, times.waiting.append
+    known, touches, terms = log.keeper.known.of(space).issuperset, log.keeper.touches, log.terms
+    touched, wholes, took = touches.queue.append, fall.wholes.append, times.waiting.append
 
     def found_at_once(pages: Sequence[bytes]) -> bool:
         """See above."""
         began = now()
         if not known(pages) or breaker.open or not gate.lets_in or (terms.expiring and log.may_expire(space)):
             return False
-        touch(ASK, pages, space)
+        if touches.waiting < DRAIN_KEYS:
+            touches.waiting += len(pages)
+            touched((caller_id(), ASK, space, pages, None))  # as log.touch does it
+        else:
+            log.touch(ASK, pages, space)
         wholes(len(pages) * tokens)
         took(("ask", now() - began))
         if len(fall.wholes) >= MOST_WAITING:

@@ -60,10 +60,6 @@ class Note(NamedTuple):
         return len(self.keys if self.stored is None else self.stored)
 
 
-_note = tuple.__new__
-"""Makes a Note without a call of Python's: every lookup makes one."""
-
-
 class Request:
     """What a thread's present request has touched."""
 
@@ -102,7 +98,8 @@ class Touches:
     """Notes of calls (any thread) for whoever holds the commit lock."""
 
     def __init__(self) -> None:
-        self._queue: deque[Note] = deque()
+        self.queue: deque[tuple[int, int, bytes, Sequence[bytes], NDArray[np.int64] | None]] = deque()
+        """Notes, or tuples of their fields. Who appends one adds its keys to :attr:`waiting`."""
         self._requests: dict[int, Request] = {}
         self.waiting = 0
         """Keys in the queue, nearly."""
@@ -121,26 +118,29 @@ class Touches:
             self.lost += len(keys)
             return
         self.waiting += len(keys)
-        own = caller_id() if thread is None else thread
-        self._queue.append(_note(Note, (own, kind, prefix, keys, None)))
+        self.queue.append((caller_id() if thread is None else thread, kind, prefix, keys, None))
 
     def note_stored(self, first: bytes, slots: NDArray[np.int64]) -> None:
         """A call of this thread stored pages in prefix order, of which the first has this index key. Never lost."""
         self.waiting += len(slots)
-        self._queue.append(Note(caller_id(), STORE, b"", (first,), slots))
+        self.queue.append(Note(caller_id(), STORE, b"", (first,), slots))
 
     @property
     def notes(self) -> int:
         """Notes that wait."""
-        return len(self._queue)
+        return len(self.queue)
 
     def take(self, most: int) -> list[Note]:
         """The oldest notes, of ``most`` keys together or one note of more; they wait no longer."""
         taken: list[Note] = []
-        queue, keys = self._queue, 0
-        while queue and (not taken or keys + queue[0].size <= most):
-            taken.append(queue.popleft())
-            keys += taken[-1].size
+        queue, keys = self.queue, 0
+        while queue:
+            note = Note(*queue[0])
+            if taken and keys + note.size > most:
+                break
+            queue.popleft()
+            taken.append(note)
+            keys += note.size
         self.waiting = max(self.waiting - keys, 0) if queue else 0
         return taken
 

@@ -101,13 +101,12 @@ class ChunkNames:
 
     def of(self, keys: Sequence[Key]) -> list[bytes]:
         """As :func:`chunk_name` of each."""
-        says = _SAYS.get(keys[0].__class__.__name__) if keys else None
-        if says is None:
-            return [chunk_name(key) for key in keys]
         try:
-            if len(keys) == 1:
-                name = self._known.get(says(keys[0]))
-                return [self._new(keys, [says(keys[0])], [None])[0] if name is None else name]
+            if len(keys) == 1 and (name := self._known.get(_WHOLE(keys[0]))) is not None:  # a class that says more is not there
+                return [name]
+            says = _SAYS.get(keys[0].__class__.__name__) if keys else None
+            if says is None:
+                return [chunk_name(key) for key in keys]
             what = list(map(says, keys))
             found = list(map(self._known.get, what))
         except (AttributeError, TypeError):  # keys of several classes; tags that cannot be looked up
@@ -126,8 +125,11 @@ class ChunkNames:
 TAGS = 1
 """Where a key's tags are in what it says. They are values of any kind: some are equal and have another text, as 1 and True. A key
 with tags is not remembered."""
+_WHOLE: Callable[[Key], tuple[object, ...]] = attrgetter(
+    "__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype"
+)
 _SAYS: Mapping[str, Callable[[Key], tuple[object, ...]]] = {
-    "CacheEngineKey": attrgetter("__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype"),
+    "CacheEngineKey": _WHOLE,
     "LayerCacheEngineKey": attrgetter(
         "__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype", "layer_id"
     ),
