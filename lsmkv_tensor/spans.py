@@ -11,7 +11,7 @@ byte moves, so a wrong one costs the caller an error and never a page.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from operator import add, le
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import InvalidArgumentError
 
-__all__ = ["PageBuffers", "PageSpans", "page_views", "ranges_overlap", "tensor_window"]
+__all__ = ["PageBuffers", "PageSpans", "PageViews", "page_views", "ranges_overlap", "tensor_window"]
 
 PageBuffers: TypeAlias = "Sequence[Any] | NDArray[Any] | PageSpans | Any"
 """Per page a buffer or a sequence of buffers, one array or CPU tensor whose first dimension counts pages, or PageSpans."""
@@ -94,12 +94,27 @@ class PageSpans:
         return [[window[a:b] for a, b in zip(*page, strict=True)] for page in zip(firsts, lasts, strict=True)]
 
 
+class PageViews(list[list[memoryview]]):
+    """Per page its spans as flat writable views of bytes, none of them in two pages: whoever made them vouches for that.
+
+    ``page_bytes``: what the spans of each page have together.
+    """
+
+    __slots__ = ("page_bytes",)
+
+    def __init__(self, pages: Iterable[list[memoryview]], page_bytes: int) -> None:
+        super().__init__(pages)
+        self.page_bytes = page_bytes
+
+
 def page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool = False) -> list[list[memoryview]]:
     """The memory of ``n`` pages of ``page_bytes`` bytes: per page its spans as flat views of unsigned bytes.
 
     A buffer is anything with the buffer protocol, or a CPU tensor; it must be contiguous. ``writable``: refuse memory that
     cannot be read into, and memory given twice. Raises InvalidArgumentError naming the page, what it has and what is needed.
     """
+    if type(buffers) is PageViews and len(buffers) == n and buffers.page_bytes == page_bytes:
+        return buffers
     if n == 1 and type(buffers) is list and (alone := _one_page(buffers, page_bytes)) is not None:
         return alone
     pages = _page_views(buffers, n, page_bytes, writable=writable)

@@ -83,15 +83,24 @@ def test_what_the_memory_looks_like_is_asked_three_times_and_not_for_every_page(
 
 
 @pytest.mark.parametrize("pool", [*map(HostPool, LAYOUTS), CrookedPool("page_first")])
-def test_the_memory_of_one_page_is_that_of_a_page_among_others(pool):
-    """One page's is found in another way."""
+def test_the_memory_of_few_pieces_is_found_in_another_way(pool):
     host = HostPages(pool.fill(3))
     for page in (0, 5, 31):
         for indices in (slots([page]), slots([page]).to(torch.int32), slots([page]).numpy()):
             alone = page_views(host.memory(indices, 1), 1, host.page_bytes, writable=True)
-            among = page_views(host.memory(slots([3, page, 4]), 3), 3, host.page_bytes)
+            among = page_views(host.spans(np.array([3, page, 4]) * PAGE), 3, host.page_bytes)
             assert b"".join(alone[0]) == b"".join(among[1])
             assert sum(map(len, alone[0])) == host.page_bytes
+    several = [7, 31, 0, 8]
+    for indices in (slots(several), slots(several).numpy()):
+        quick = page_views(host.memory(indices, 4), 4, host.page_bytes, writable=True)
+        plain = page_views(host.spans(np.array(several) * PAGE), 4, host.page_bytes)
+        assert [b"".join(page) for page in quick] == [b"".join(page) for page in plain]
+        assert [sum(map(len, page)) for page in quick] == [host.page_bytes] * 4
+    with pytest.raises(InvalidArgumentError, match="overlap"):
+        page_views(host.memory(slots([3, 5, 3]), 3), 3, host.page_bytes, writable=True)
+    with pytest.raises(InvalidArgumentError, match=r"2 pages|has .* bytes"):
+        page_views(host.memory(slots([3, 5]), 2), 3, host.page_bytes)
     for wrong in (slots([32]), torch.arange(PAGE) + 2, slots([-1]), slots([0])[:-1], None):
         with pytest.raises(InvalidArgumentError, match="host indices"):
             host.memory(wrong, 1)
