@@ -199,7 +199,9 @@ def test_the_loop_does_not_wait_for_the_disk(engines, machine):
         await asyncio.sleep(0)
         given_up.cancel()
         rule.event.set()
-        return found, await load
+        items = await load
+        await asyncio.to_thread(plugin.wait_idle)  # what nobody waits for any more comes while there is a loop
+        return found, items
 
     found, items = asyncio.run(main())
     plugin.wait_idle()
