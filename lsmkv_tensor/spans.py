@@ -124,8 +124,13 @@ def page_views(buffers: PageBuffers, n: int, page_bytes: int, *, writable: bool 
 
 
 def _one_page(pages: list[Any], page_bytes: int) -> list[list[memoryview]] | None:
-    """The views of one page that is a list of writable views of bytes, one behind the other; None if it is anything else."""
-    if len(pages) != 1 or type(pages[0]) is not list:
+    """The views of one page that is a writable view of bytes, or a list of such, one behind the other; None if it is not."""
+    if len(pages) != 1:
+        return None
+    if type(one := pages[0]) is memoryview:
+        plain = one.format == "B" and one.shape == (page_bytes,) and one.c_contiguous and not one.readonly
+        return [[one]] if plain else None
+    if type(one) is not list:
         return None
     behind = size = 0
     for view in pages[0]:

@@ -182,3 +182,15 @@ def test_spans_and_arrays_of_another_page_size_are_refused():
         page_views(pool(2, [4, 8])[1], 2, 8)
     with pytest.raises(InvalidArgumentError, match="has 16 bytes, a page has 8"):
         page_views(np.zeros((2, 16), np.uint8), 2, 8)
+
+
+def test_one_page_given_as_one_view_is_that_view_and_checked_as_any_other():
+    page = bytearray(8)
+    assert page_views([memoryview(page)], 1, 8, writable=True)[0][0].obj is page
+    for wrong, why in (
+        (memoryview(bytes(8)), "read"),
+        (memoryview(page)[:7], "7 bytes"),
+        (memoryview(bytearray(16))[::2], "contiguous"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=why):
+            page_views([wrong], 1, 8, writable=True)

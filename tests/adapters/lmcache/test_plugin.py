@@ -98,6 +98,19 @@ def test_what_was_found_before_is_found_as_long_as_it_is_there(engines):
     assert not plugin.contains(keys[0])
 
 
+def test_a_single_chunk_that_cannot_be_read_is_a_miss_and_keeps_no_memory(engines, machine):
+    plugin, keys = engines.start(room=1), keys_of(*range(3))
+    engines.put(plugin, keys)
+    machine.fs.add(FailOp("preadv", path="*.seg"))
+    assert plugin.contains(keys[1])
+    assert engines.get(plugin, [keys[1]]) == [False]
+    machine.fs.clear()
+    for _ in range(2):
+        assert engines.get(plugin, [keys[0]]) == [True]
+        assert engines.get(plugin, [keys[1]]) == [True]
+    assert (plugin.counts["loaded_pages"], plugin.counts["missing_pages"]) == (4, 1)
+
+
 def test_a_short_chunk_ends_a_prompt(engines):
     plugin, keys = engines.start(), keys_of(*range(4))
     engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
