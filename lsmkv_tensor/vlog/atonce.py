@@ -207,6 +207,7 @@ class AtOnce:
         due = self._first.due(place.segment, place.generation, place.offset, place.length, begin_anew=True)
         if due and read_one_past(file, want, self._queues, when.remaining, when.look_s):
             return Found([True], [0])
+        self._log.keeper.known.moved([want.key])  # it may have
         return Found([None], [])
 
     def _opened(self, segments: Sequence[int], when: When) -> dict[int, Opened]:

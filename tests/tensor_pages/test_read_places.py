@@ -141,6 +141,18 @@ def test_a_page_that_moved_is_looked_up_again(world):
     assert remembered(world, ns, range(PAGES)) == set(range(1, PAGES, 2))
 
 
+def test_one_page_whose_remembered_place_is_wrong_is_looked_up_again(world):
+    """It was remembered from before it moved, by a call that had asked the index then."""
+    ns = filled(world)
+    world.get(ns, [1], SIZE, deadline_s=5)
+    world.let_go()
+    log, key = world.store._log, ns.index_keys(world.keys([0]))
+    wrong = log.db.get_many(ns.index_keys(world.keys([2])))
+    log.keeper.known.read.note(key, wrong)
+    assert world.get(ns, [0], SIZE, deadline_s=5)[0] == {0}
+    assert log.keeper.known.read.of(key) != wrong
+
+
 def test_what_is_lost_while_the_index_is_asked_is_not_remembered():
     known = KnownPages(10)
 
