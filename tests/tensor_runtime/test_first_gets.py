@@ -43,8 +43,10 @@ def asked_of_the_disk(world, call):
     return asked
 
 
-def test_the_first_get_of_a_page_reads_the_page_and_nothing_else(world):
-    ns = opened_again(world)
+@pytest.mark.parametrize("known", [32_768, 0])
+def test_the_first_get_of_a_page_reads_the_page_and_nothing_else(world, known):
+    """Whether places are remembered or the index's blocks are."""
+    ns = opened_again(world, known_pages=known)
     assert len({s.number for s in world.store._space.segments.values() if s.pages}) > 1
     world.store._services.attempts.stop(60)  # nor is a thread called
     for i in PAGES:
@@ -55,7 +57,7 @@ def test_the_first_get_of_a_page_reads_the_page_and_nothing_else(world):
 
 
 def test_without_a_cache_for_its_blocks_the_index_is_read_and_all_pages_come(world):
-    ns = opened_again(world, block_cache_bytes=0)
+    ns = opened_again(world, block_cache_bytes=0, known_pages=0)
     got = asked_of_the_disk(world, lambda: world.get(ns, PAGES, deadline_s=5))
     assert "sst" in {kind for _, kind in got}
     assert world.store.stats().hits == len(PAGES)
