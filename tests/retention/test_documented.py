@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lsmkv_tensor.retention.admission import AdmitAll
@@ -19,6 +19,12 @@ from lsmkv_tensor.trace.blocks import BlockCache
 from tests.retention.strategies import request_lists, trace_of
 
 DOCS = Path(__file__).parents[2] / "docs"
+
+RETURNED = [
+    *([i] for i in range(9)), [9, 10, 11, 12], [13], [14], [15], [9, 10], *([i] for i in range(16, 27)), list(range(27, 35)),
+    [9, 10], [9, 10, 11, 12, *range(35, 43)], *([i] for i in range(43, 60)),
+]  # fmt: skip
+"""Requests of which one made S3-FIFO, asked twice, answer in another order."""
 
 
 def module(name: str) -> ModuleType:
@@ -52,6 +58,7 @@ def test_the_dict_lru_hits_exactly_what_the_built_in_hits(requests: list[list[in
 @pytest.mark.parametrize(("name", "policy"), [("arc", "Arc"), ("s3_fifo", "S3Fifo")])
 @settings(deadline=None)
 @given(requests=request_lists(), capacity=st.integers(1, 40))
+@example(requests=RETURNED, capacity=10)
 def test_the_examples_keep_to_the_protocol(name: str, policy: str, requests: list[list[int]], capacity: int) -> None:
     class Checked(getattr(module(name), policy)):  # type: ignore[misc] - a class found at run time
         def victims(self, nbytes: int) -> np.ndarray:
