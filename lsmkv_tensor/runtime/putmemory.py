@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 from bisect import bisect_left
 from contextlib import suppress
 from threading import Thread, get_native_id
@@ -184,8 +185,9 @@ class PutMemory:
     def _grow(self) -> None:
         """Make memory ready, slice by slice."""
         assert self._array is not None
-        with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, get_native_id(), IDLE)  # on Linux a thread has its own
+        if sys.platform == "linux":  # elsewhere the number of a thread may be that of some process
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, get_native_id(), IDLE)
         address: int = self._array.__array_interface__["data"][0]
         while True:
             with self._lock:
