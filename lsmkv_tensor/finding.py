@@ -44,7 +44,7 @@ def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tok
             log.touch(ASK, pages, space)
         wholes(len(pages) * tokens)
         took(("ask", now() - began))
-        if len(fall.wholes) >= MOST_WAITING:
+        if len(fall.wholes) >= MOST_WAITING or len(times.waiting) >= MOST_WAITING:  # either may have been counted by itself
             fall.settle_wholes()
             times.settle()
         return True
