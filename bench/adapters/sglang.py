@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from sglang.srt.mem_cache.hicache_storage import PoolName, PoolTransfer
 
-from bench.adapters.bare import BARE, BareLog
+from bench.adapters.bare import BARE, BareSide
 from bench.adapters.base import Engine, Side, sync_side
 from lsmkv_tensor.adapters.hostpool import HostPages
 
@@ -67,7 +67,11 @@ class _Sglang(Engine):
         rng = np.random.default_rng(1)
         for side in half:
             side.view(torch.uint8).copy_(torch.from_numpy(rng.integers(0, 256, side.view(torch.uint8).shape, np.uint8)))
-        self.sides = {"lsmkv": self._lsmkv, "HiCacheFile": self._file, BARE: lambda home, _: BareLog(home, self._spans)}
+        self.sides = {
+            "lsmkv": self._lsmkv,
+            "HiCacheFile": self._file,
+            BARE: lambda home, _: BareSide(home, page_bytes, self._spans),
+        }
 
     def _lsmkv(self, home: Path, capacity: int) -> Side:
         return _Backend(self, lsmkv_backend(home, capacity, self.pool), home)
@@ -78,7 +82,7 @@ class _Sglang(Engine):
         return _Backend(self, backend, home)
 
     def _spans(self, first: int, n: int, into: bool) -> list[list[memoryview]]:
-        """See BareLog."""
+        """See BareSide."""
         slots = (np.arange(first, first + n) + self.pages * into) * PAGE_TOKENS
         return HostPages(self.pool).spans(slots).views()
 

@@ -7,6 +7,7 @@ page through the page cache. Neither can find a page again after a restart, chec
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.peers.base import PagePeer, Pages
@@ -39,13 +40,16 @@ class BareLog(PagePeer):
 
     def put_batch(self, keys: list[bytes], pages: Pages) -> None:
         """One gathered write."""
+        self.put_spans(keys, [memoryview(pages.reshape(-1))])
+
+    def put_spans(self, keys: Sequence[bytes], spans: Sequence[memoryview]) -> None:
+        """As :meth:`put_batch`, from memory that lies in pieces."""
         at = len(self._slots)
         self._slots.update((key, at + i) for i, key in enumerate(keys))
-        offset = at * self._page_bytes
-        left = memoryview(pages.reshape(-1))
-        while left:
-            written = os.pwritev(self._out, [left], offset)
-            left, offset = left[written:], offset + written
+        size = len(keys) * self._page_bytes
+        if os.pwritev(self._out, spans, at * self._page_bytes) != size:
+            msg = f"less than {size} bytes were written at once"
+            raise OSError(msg)
 
     def sync(self) -> None:
         """One fdatasync."""
@@ -53,9 +57,13 @@ class BareLog(PagePeer):
 
     def get_batch(self, keys: list[bytes], out: Pages) -> None:
         """One pread per page."""
+        self.get_spans(keys, [[memoryview(row)] for row in out])
+
+    def get_spans(self, keys: Sequence[bytes], pages: Sequence[Sequence[memoryview]]) -> None:
+        """As :meth:`get_batch`, into memory that lies in pieces."""
         size = self._page_bytes
-        for key, row in zip(keys, out, strict=True):
-            if os.preadv(self._in, [row], self._slots[key] * size) != size:
+        for key, page in zip(keys, pages, strict=True):
+            if os.preadv(self._in, page, self._slots[key] * size) != size:
                 raise KeyError
 
     def close(self) -> None:

@@ -128,11 +128,7 @@ def read_past(
     try:
         return _Reading(queue, buffer.view, slices).run(remaining, look_s)
     finally:
-        if queue.waiting:
-            queues.leave(queue, buffer)
-        else:
-            queues.staging.give(buffer)
-            queues.give(queue)
+        queues.take_back(queue, buffer)
 
 
 def read_one_past(
@@ -166,11 +162,7 @@ def read_one_past(
     except OSError:  # no reads of this kind here
         return False
     finally:
-        if queue.waiting:
-            queues.leave(queue, buffer)
-        else:
-            queues.staging.give(buffer)
-            queues.give(queue)
+        queues.take_back(queue, buffer)
     return True
 
 

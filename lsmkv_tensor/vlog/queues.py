@@ -95,6 +95,14 @@ class ReadQueues:
             self.staging.give(memory)
             self.give(queue)
 
+    def take_back(self, queue: ReadQueue, memory: AlignedBuffer) -> None:
+        """A call is over: take both back, or leave them to its reads that are still under way."""
+        if queue.waiting:
+            self.leave(queue, memory)
+        else:
+            self.staging.give(memory)
+            self.give(queue)
+
     def close(self) -> None:
         """Let go of every queue; reads under way end whenever the disk lets them, in memory that is nobody's then."""
         self._reap()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lsmkv_tensor.retention import keeper
 from lsmkv_tensor.retention.known import KnownPages, ReadPlaces
+from tests.tensor_runtime.conftest import lent
 from tests.tensor_runtime.test_past_reads import QueueingWorld
 
 SIZE = 8192
@@ -25,10 +26,7 @@ def remembered(world, ns, ids):
 
 @pytest.fixture
 def world():
-    found = QueueingWorld()
-    yield found
-    found.fs.clear()
-    found.store.close()
+    yield from lent(QueueingWorld())
 
 
 def filled(world, pages=PAGES, **options):

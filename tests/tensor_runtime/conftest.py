@@ -52,6 +52,13 @@ class FaultyWorld(World):
         return self.open()
 
 
+def lent(world):
+    """For fixtures: a world, whose store ends with the test."""
+    yield world
+    world.fs.clear()
+    world.store.close()
+
+
 @pytest.fixture
 def faulty():
     world = FaultyWorld()

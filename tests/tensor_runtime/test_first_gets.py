@@ -8,6 +8,7 @@ import pytest
 
 from lsmkv.testing import FailOp
 from lsmkv_tensor.vlog import ahead
+from tests.tensor_runtime.conftest import lent
 from tests.tensor_runtime.test_past_reads import SIZE, QueueingWorld
 
 PAGES = range(60)
@@ -15,10 +16,7 @@ PAGES = range(60)
 
 @pytest.fixture
 def world():
-    found = QueueingWorld()
-    yield found
-    found.fs.clear()
-    found.store.close()
+    yield from lent(QueueingWorld())
 
 
 def opened_again(world, **options):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lsmkv.testing import FailOp, FlipByte, Hang, MemoryFileSystem
 from lsmkv.testing.queues import EmulatedQueue
 from lsmkv_tensor.vlog import past
-from tests.tensor_runtime.conftest import Call
+from tests.tensor_runtime.conftest import Call, lent
 from tests.tensor_runtime.test_past_reads import CANARY, QueueingWorld
 
 SIZE = 64 << 10
@@ -42,10 +42,7 @@ class _Recording(MemoryFileSystem):
 
 @pytest.fixture
 def world():
-    found = QueueingWorld()
-    yield found
-    found.fs.clear()
-    found.store.close()
+    yield from lent(QueueingWorld())
 
 
 def recording(world, ids):

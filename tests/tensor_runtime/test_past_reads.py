@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
 from lsmkv_tensor.vlog import past, queues
 from tests.tensor_pages.conftest import INDEX
-from tests.tensor_runtime.conftest import Call, FaultyWorld
+from tests.tensor_runtime.conftest import Call, FaultyWorld, lent
 
 SIZE = 70_000
 SEGMENT = 2 << 20
@@ -64,10 +64,7 @@ class QueueingWorld(FaultyWorld):
 
 @pytest.fixture
 def world():
-    found = QueueingWorld()
-    yield found
-    found.fs.clear()
-    found.store.close()
+    yield from lent(QueueingWorld())
 
 
 def test_pages_that_no_cache_holds_are_read_past_it_and_leave_nothing_there(world):
