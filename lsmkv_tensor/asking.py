@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.finding import FoundAtOnce
+from lsmkv_tensor.getting import ReadAtOnce
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
 from lsmkv_tensor.knowing import Knowing
 from lsmkv_tensor.retention.touches import ASK, STORE
@@ -49,6 +50,13 @@ class Asking:
     """Whether these page keys (28 bytes, one at least) are all known to be stored; then this was :meth:`contains_prefix` of them.
 
     False says nothing, and is nowhere accounted for. The sequence is kept. I/O: none.
+    """
+    read_at_once: ReadAtOnce
+    """Read one page (28-byte key) into memory that is asked for while the disk reads; then this was :meth:`get_into` of it.
+
+    Called with the key, the memory (:data:`~lsmkv_tensor.vlog.single.Memory`: spans of together a page's length), and the moment
+    by which it is back, on the clock of :meth:`Services.until`; None: whenever. What it says if the page did not come, None, says
+    nothing, and is nowhere accounted for. I/O: a read.
     """
 
     def contains(self, keys: Sequence[PageKey], *, queued: bool = True) -> NDArray[np.bool_]:

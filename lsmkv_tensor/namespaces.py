@@ -14,6 +14,7 @@ from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.finding import finder
+from lsmkv_tensor.getting import getter
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey
 from lsmkv_tensor.knowing import Knowing
@@ -75,6 +76,7 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         self._knowing = Knowing(log, gate, self.services.breaker, self._prefix)
         self._tokens = tokens_of(info.fields)
         self.found_at_once = finder(self.services, log, gate, self._prefix, self._tokens)
+        self.read_at_once = getter(self.services, log, reader, gate, self._prefix, self._tokens)
         self._records = number_key(RECORDS, info.number)
 
     @property
@@ -206,6 +208,10 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         until = self.services.until(deadline_s)
         views = page_views(buffers, len(keys), self.page_bytes, writable=True)
         index_keys = self.index_keys(keys)
+        if len(index_keys) == 1 and (one := self.read_at_once(index_keys[0][4:], lambda: views[0], until)) is not None:
+            if one.copied and copied is not None:
+                copied.add(0)
+            return [True]
         why: dict[int, Cause] = {}
         found = self._shielded("read", lambda: self._get(index_keys, views, until, why, copied), self.services.refusal)
         if isinstance(found, str):
@@ -273,6 +279,7 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         self._reader = reader
         self._knowing = Knowing(log, self._gate, self.services.breaker, self._prefix, self._knowing)
         self.found_at_once = finder(self.services, log, self._gate, self._prefix, self._tokens)
+        self.read_at_once = getter(self.services, log, reader, self._gate, self._prefix, self._tokens)
         self._everywhere = Everywhere.of(self.info, log, reader, self.services.siblings)
         self._source = reader if self._everywhere is None else self._everywhere
 

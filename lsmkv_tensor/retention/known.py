@@ -147,6 +147,10 @@ class ReadPlaces:
         found = [old.get(key) if value is None else value for key, value in zip(keys, found, strict=True)]
         return None if None in found else found
 
+    def one(self, key: bytes) -> bytes | None:
+        """The value of this key, None if it is not remembered. Any thread, without a lock."""
+        return self._young.get(key) or self._old.get(key)
+
     def note(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """The index says so; of those that it does not know nothing is remembered."""
         young = self._young

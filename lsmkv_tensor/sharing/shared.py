@@ -12,9 +12,10 @@ from lsmkv_tensor.retention.touches import READ
 from lsmkv_tensor.runtime.waterfall import Loss
 from lsmkv_tensor.sharing.fetching import SharedFetcher
 from lsmkv_tensor.sharing.siblings import Siblings
-from lsmkv_tensor.vlog.atonce import Found, When
+from lsmkv_tensor.vlog.atonce import Found
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.reader import PageReader
+from lsmkv_tensor.vlog.when import When
 
 __all__ = ["Everywhere", "SiblingReader", "leading"]
 

@@ -12,80 +12,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias
 
-from lsmkv.env.fs import IOV_MAX, CachedReads, File
+from lsmkv.env.fs import CachedReads
 from lsmkv.env.hurry import HURRY
 from lsmkv_tensor.codec import RAW
 from lsmkv_tensor.errors import IOFailedError
-from lsmkv_tensor.runtime.attempts import LOOK_S, AttemptPool
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.vlog.cached import PARALLEL_BYTES, Cached
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import Opened, SegmentFiles
-from lsmkv_tensor.vlog.layout import Place, payload_check
+from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.past import SLOT_BYTES, Run, Stretch, read_one_past, read_past
+from lsmkv_tensor.vlog.past import Run, Stretch, read_past
 from lsmkv_tensor.vlog.pieces import Piece, Want, cut, read_piece
 from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
+from lsmkv_tensor.vlog.single import SinglePages
 from lsmkv_tensor.vlog.straight import Lines, lines_of, parts_of, read_part
+from lsmkv_tensor.vlog.when import When
 
-__all__ = ["AtOnce", "ByDeadline", "Found", "NoDeadline", "When"]
+__all__ = ["AtOnce", "Found"]
 
-T = TypeVar("T")
 Way: TypeAlias = Literal["cached", "past", "other"]
 """From the page cache; past it; not here."""
-
-
-class When(Protocol):
-    """By when a call must be back."""
-
-    @property
-    def look_s(self) -> float | None:
-        """How long to wait before :meth:`remaining` is asked again; None: it may be waited for."""
-        ...
-
-    def remaining(self) -> float | None:
-        """Seconds left; None: any number."""
-        ...
-
-    def aside(self, work: Callable[[], T]) -> T | None:
-        """What work returns that may hang; None if that is late."""
-        ...
-
-
-class ByDeadline(NamedTuple):
-    """At a moment of the pool's clock."""
-
-    pool: AttemptPool
-    until: float
-
-    @property
-    def look_s(self) -> float | None:
-        """See :class:`When`."""
-        return None if self.pool.ticks else LOOK_S
-
-    def remaining(self) -> float | None:
-        """See :class:`When`."""
-        return self.pool.remaining(self.until)
-
-    def aside(self, work: Callable[[], T]) -> T | None:
-        """See :class:`When`: on a thread of the pool."""
-        return self.pool.one(work, self.until)
-
-
-class NoDeadline:
-    """Whenever it is done."""
-
-    look_s = None
-
-    def remaining(self) -> float | None:
-        """See :class:`When`."""
-        return None
-
-    def aside(self, work: Callable[[], T]) -> T | None:
-        """See :class:`When`: here."""
-        return work()
 
 
 class Found(NamedTuple):
@@ -108,6 +57,7 @@ class AtOnce:
         self._alone = alone
         self._queues = queues
         self._first = FirstReads()
+        self.single = SinglePages(log, files, alone, queues, self._first)
 
     @property
     def past_cache(self) -> bool:
@@ -127,8 +77,10 @@ class AtOnce:
         if self.able and when.remaining() != 0:
             values = self._values(keys, when)
             if values is not None:
-                found = self._one(keys[0], values[0], targets[0], when) if len(keys) == 1 else None
-                return self.read(keys, values, targets, when) if found is None else found
+                one = self.single.read(keys[0], values[0], lambda: targets[0], when) if len(keys) == 1 else None
+                if one is None:
+                    return self.read(keys, values, targets, when)
+                return Found([True if one.nbytes else None], [0] if one.copied else [])
         return Found([None] * len(keys), [])
 
     def read(
@@ -178,37 +130,6 @@ class AtOnce:
             except (IOFailedError, BlockingIOError):  # if it is not for the hurry, it is told again
                 pass
         return when.aside(partial(db.get_many, keys))
-
-    def _one(self, key: bytes, value: bytes | None, target: Sequence[memoryview], when: When) -> Found | None:
-        """What becomes of a page that is alone in its call: as :meth:`read`, with few steps; None: that is to be asked.
-
-        Of a cold page of 64 KiB the steps of :meth:`read` took as long as its device.
-        """
-        place = self._log.valid((value,))[0]
-        if place is None or place.codec != RAW or len(target) > IOV_MAX or self._alone(place.segment >> DISK_SHIFT):
-            return None
-        opened = self._files.peek(place.segment)
-        if opened is None or opened.cached is None:
-            return None
-        held = opened.cached.holds(place.offset, place.length)
-        if held:
-            try:
-                done = opened.cached.preadv_cached(target, place.offset)
-            except OSError:
-                return None
-            return Found([True], []) if done == place.length and payload_check(key, target) == place.check else None
-        if held is None or opened.direct is None or not self._queues.usable or place.length > SLOT_BYTES:
-            return None
-        return self._one_past(opened.direct, Want(0, key, place, target), when)
-
-    def _one_past(self, file: File, want: Want, when: When) -> Found:
-        """What becomes of such a page that the page cache does not hold."""
-        place = want.place
-        due = self._first.due(place.segment, place.generation, place.offset, place.length, begin_anew=True)
-        if due and read_one_past(file, want, self._queues, when.remaining, when.look_s):
-            return Found([True], [0])
-        self._log.keeper.known.moved([want.key])  # it may have
-        return Found([None], [])
 
     def _opened(self, segments: Sequence[int], when: When) -> dict[int, Opened]:
         """The files of these segments, but for those that cannot be opened, or not in time, or are left alone."""

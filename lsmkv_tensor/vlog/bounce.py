@@ -12,7 +12,7 @@ import numpy as np
 from lsmkv.base.columns import U8
 from lsmkv_tensor.vlog.layout import padded
 
-__all__ = ["AlignedBuffer", "all_aligned", "may_be_direct"]
+__all__ = ["HUGE", "AlignedBuffer", "all_aligned", "may_be_direct"]
 
 SECTOR = 512
 """Bytes; what the most lenient common devices ask of memory and lengths."""
@@ -42,6 +42,15 @@ class AlignedBuffer:
         else:
             self.view = memoryview(mmap.mmap(-1, self.size))
         self.array: U8 = np.frombuffer(self.view, np.uint8)
+
+    def cut(self, size: int) -> list[AlignedBuffer]:
+        """All of it in pieces of this size, a divisor of its own and whole blocks; the memory goes with the last of them."""
+        pieces = []
+        for start in range(0, self.size, size):
+            piece = AlignedBuffer.__new__(AlignedBuffer)
+            piece.size, piece.view, piece.array = size, self.view[start : start + size], self.array[start : start + size]
+            pieces.append(piece)
+        return pieces
 
 
 _ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)

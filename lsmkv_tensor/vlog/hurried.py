@@ -16,9 +16,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from lsmkv_tensor.runtime.attempts import AttemptPool
-from lsmkv_tensor.vlog.atonce import ByDeadline, Found, When
+from lsmkv_tensor.vlog.atonce import Found
 from lsmkv_tensor.vlog.cached import LEAST_BYTES, Fetches
 from lsmkv_tensor.vlog.staging import StagingPool
+from lsmkv_tensor.vlog.when import ByDeadline, When
 
 __all__ = ["PART_BYTES", "Deliverer", "Hurried", "read_by", "scatter"]
 

@@ -24,18 +24,13 @@ from lsmkv_tensor.vlog.pieces import Piece, Want
 from lsmkv_tensor.vlog.queues import DEPTH, ReadQueues
 from lsmkv_tensor.vlog.straight import Lines, Part
 
-__all__ = ["SLOT_BYTES", "Run", "Stretch", "read_one_past", "read_past"]
+__all__ = ["SLOT_BYTES", "Run", "Stretch", "pour", "read_past"]
 
 SLOT_BYTES = 512 << 10
 """Bytes of one read."""
 
 RUN_BYTES = 768 << 10
 """... of pages that lie end to end, at most."""
-
-HUGE_BYTES = 2 << 20
-"""Memory of this size comes in one piece from the system; less is taken for few pages only."""
-
-FEW_BYTES = 128 << 10
 
 GROUP = 4
 """Reads under way at a time: 2 or 3 MiB keep a device busy, and are looked at in less time than the next take. Measured, 32 pages
@@ -124,46 +119,11 @@ def read_past(
     if queue is None:
         return []
     total = sum(padded(one.size) for one in slices)
-    buffer = queues.staging.take(total if total <= FEW_BYTES else min(max(total, HUGE_BYTES), 2 * GROUP * RUN_BYTES))
+    buffer = queues.staging.take(min(total, 2 * GROUP * RUN_BYTES))
     try:
         return _Reading(queue, buffer.view, slices).run(remaining, look_s)
     finally:
         queues.take_back(queue, buffer)
-
-
-def read_one_past(
-    file: File, want: Want, queues: ReadQueues, remaining: Callable[[], float | None], look_s: float | None
-) -> bool:  # fmt: skip
-    """As :func:`read_past` for one page of at most SLOT_BYTES, in a third of the steps; whether it came whole.
-
-    I/O: one read handed over, and waits for it.
-    """
-    queue = queues.take()
-    if queue is None:
-        return False
-    offset, length = want.place.offset, want.place.length
-    size = padded(length)
-    buffer = queues.staging.take(size if size <= FEW_BYTES else max(size, HUGE_BYTES))
-    try:
-        done = -1
-        if queue.begin(((0, file, buffer.view[:size], offset),)):
-            while queue.waiting:
-                seconds = remaining()
-                if seconds == 0:
-                    return False
-                if look_s is not None:
-                    seconds = look_s if seconds is None else min(seconds, look_s)
-                for ended in queue.ended(1, seconds):
-                    done = ended[1]
-        data = buffer.view[:length]
-        if done < length or xxh3_64_intdigest(data, xxh3_64_intdigest(want.key)) != want.place.check:
-            return False
-        pour(data, want.spans, 0)
-    except OSError:  # no reads of this kind here
-        return False
-    finally:
-        queues.take_back(queue, buffer)
-    return True
 
 
 class _Reading:

@@ -21,7 +21,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import RAW, decode, is_known
 from lsmkv_tensor.runtime.crew import Crew
 from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
-from lsmkv_tensor.vlog.atonce import AtOnce, Found, NoDeadline, When
+from lsmkv_tensor.vlog.atonce import AtOnce, Found
 from lsmkv_tensor.vlog.cached import Fetcher
 from lsmkv_tensor.vlog.direct import Readable
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
@@ -31,6 +31,7 @@ from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.pieces import HINT_BYTES, Trouble, Verdict, Want, advise, cut, read_piece
 from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.straight import lines_of, parts_of, read_part
+from lsmkv_tensor.vlog.when import NO_DEADLINE, When
 
 __all__ = ["PageReader", "read_pages"]
 
@@ -44,9 +45,6 @@ AHEAD_BYTES = 64 << 20
 
 ATTEMPTS = 4
 """Looks at a page whose place keeps changing before it is called a miss."""
-
-
-_NO_DEADLINE = NoDeadline()
 
 
 class PageReader:
@@ -68,6 +66,8 @@ class PageReader:
         self._fetcher = Fetcher(lambda keys: log.valid(log.db.get_many(keys)), files, crew, self._left_alone)
         self._at_once = AtOnce(log, files, crew, self._left_alone, queues)
         self._count_lock = Lock()
+        self.single = self._at_once.single.read
+        """Reads one page in few steps (:mod:`lsmkv_tensor.vlog.single`), without counting."""
 
     def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """Fill each target with the page of its key; False: absent or unreadable (contents then undefined).
@@ -98,7 +98,7 @@ class PageReader:
             return self._deliver(keys, db.get_many(keys), targets)
         values = self._log.keeper.known.values(keys, partial(db.get_many, keys))
         assert values is not None
-        verdicts = self._at_once.read(keys, values, targets, _NO_DEADLINE).verdicts
+        verdicts = self._at_once.read(keys, values, targets, NO_DEADLINE).verdicts
         delivered = [bool(verdict) for verdict in verdicts]
         if None in verdicts:
             left = [i for i, verdict in enumerate(verdicts) if verdict is None]

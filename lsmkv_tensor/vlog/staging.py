@@ -2,12 +2,15 @@
 
 Fresh anonymous memory costs a page fault per 4 KiB (0.25 ms a MiB), so a bounded amount is kept for the next borrower. Sizes are
 rounded up to powers of two: a few sizes serve all calls.
+
+Where huge pages are wanted, buffers of less than one are cut out of one, all of a size: a device then finds each in one place of
+memory, and sixteen calls that read a small page at a time share two megabytes.
 """
 
 from __future__ import annotations
 
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.vlog.bounce import AlignedBuffer
+from lsmkv_tensor.vlog.bounce import HUGE, AlignedBuffer
 
 __all__ = ["KEEP_BYTES", "StagingPool"]
 
@@ -37,7 +40,13 @@ class StagingPool:
             if free:
                 self.kept_bytes -= size
                 return free.pop()
-        return AlignedBuffer(size, huge=self._huge)
+        if not self._huge or size >= HUGE:
+            return AlignedBuffer(size, huge=self._huge)
+        own, *others = AlignedBuffer(HUGE, huge=True).cut(size)
+        with self._lock:
+            self.kept_bytes += size * len(others)
+            self._free.setdefault(size, []).extend(others)
+        return own
 
     def give(self, buffer: AlignedBuffer) -> None:
         """Take a buffer back that nobody looks at any more."""

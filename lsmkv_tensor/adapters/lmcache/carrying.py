@@ -12,7 +12,7 @@ from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.lmcache.chains import Chains
 from lsmkv_tensor.adapters.lmcache.chunks import ChunkLayout, ChunkNames, PluginParts, Worker, chunk_layout, chunk_name
 from lsmkv_tensor.adapters.lmcache.locks import Locks
-from lsmkv_tensor.adapters.lmcache.moving import memory_of
+from lsmkv_tensor.adapters.lmcache.moving import memory_of, memory_of_one
 from lsmkv_tensor.adapters.lmcache.reading import Reading
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
 from lsmkv_tensor.adapters.lmcache.tally import Tally
@@ -185,14 +185,27 @@ class Carrier:
 
     def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> Item | None:
         """:meth:`get` of one chunk that is known to be here, in few steps: they take longer than a small page after a pause."""
-        reader, item = shelf.view().reader, self._allocate(shelf.layout, wait=wait)
+        view = shelf.view()
+        item: Item | None = None
         came = False
-        if reader is not None and item is not None:
-            try:
-                came = reader.get_into(names, memory_of([item], shelf.page_bytes))[0] and self._annotate(shelf, names[0], item)
-            finally:
-                if not came:
-                    item.ref_count_down()
+
+        def memory() -> list[memoryview] | None:
+            """Some of LMCache's, if there is any at once: the disk reads meanwhile."""
+            nonlocal item
+            item = self._allocate(shelf.layout, wait=False)
+            return None if item is None else [memory_of_one(item, shelf.page_bytes)]
+
+        try:
+            writer = view.writer
+            if writer is not None:
+                came = writer.read_at_once(names[0], memory, writer.services.until(None)) is not None
+            if not came and view.reader is not None:
+                item = item or self._allocate(shelf.layout, wait=wait)
+                came = item is not None and view.reader.get_into(names, memory_of([item], shelf.page_bytes))[0]
+            came = came and self._annotate(shelf, names[0], item)
+        finally:
+            if not came and item is not None:
+                item.ref_count_down()
         self._tally.count(loaded_pages=int(came), missing_pages=int(not came))
         return item if came else None
 

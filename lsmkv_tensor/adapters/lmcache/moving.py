@@ -22,7 +22,7 @@ from lsmkv_tensor.retention.touches import request_id
 from lsmkv_tensor.runtime.callers import caller_id, working_for
 from lsmkv_tensor.spans import PageBuffers, PageSpans, tensor_window
 
-__all__ = ["Asked", "Mover", "Unpins", "memory_of", "unpin_all"]
+__all__ = ["Asked", "Mover", "Unpins", "memory_of", "memory_of_one", "unpin_all"]
 
 Unpins: TypeAlias = list[tuple[Namespace, list[bytes]]]
 """Pages that are to be unpinned, where."""
@@ -318,13 +318,19 @@ def unpin_all(left: Unpins) -> None:
 
 def memory_of(items: Sequence[Item], page_bytes: int) -> PageBuffers:
     """The memory of objects of this size. InvalidArgumentError if it is another device's."""
-    if len(items) == 1 and (one := items[0].data_ptr):  # arrays of one address take longer than finding a small page
-        owner = getattr(items[0], "raw_tensor", items[0])
-        if getattr(getattr(owner, "device", None), "type", "cpu") == "cpu":
-            return [tensor_window(one, page_bytes, owner)]
+    if len(items) == 1:
+        return [memory_of_one(items[0], page_bytes)]
     addresses = np.fromiter((item.data_ptr for item in items), np.uint64, len(items))
     owners = [getattr(item, "raw_tensor", item) for item in items]
     return PageSpans(addresses[:, None], np.array([page_bytes], np.int64), owners)
+
+
+def memory_of_one(item: Item, page_bytes: int) -> memoryview:
+    """As :func:`memory_of`, of one: arrays of one address take longer than finding a small page."""
+    owner = getattr(item, "raw_tensor", item)
+    if (address := item.data_ptr) and getattr(getattr(owner, "device", None), "type", "cpu") == "cpu":
+        return tensor_window(address, page_bytes, owner)
+    return PageSpans(np.array([[address]], np.uint64), np.array([page_bytes], np.int64), [owner]).views()[0][0]
 
 
 def _bytes_of(desc: Any) -> int:  # noqa: ANN401  # LMCache's MemoryLayoutDesc

@@ -13,7 +13,7 @@ import pytest
 
 from lsmkv.env.rng import seeded
 from lsmkv.maintain.scheduler import ManualScheduler
-from lsmkv.testing import FailOp, Hang
+from lsmkv.testing import FailOp, FaultFileSystem, Hang, MemoryFileSystem
 from lsmkv_tensor.adapters.lmcache.chunks import ChunkNames, chunk_name
 from lsmkv_tensor.adapters.lmcache_plugin import LsmkvStoragePlugin, UnstableHashError
 from lsmkv_tensor.errors import InvalidArgumentError
@@ -109,6 +109,45 @@ def test_a_single_chunk_that_cannot_be_read_is_a_miss_and_keeps_no_memory(engine
         assert engines.get(plugin, [keys[0]]) == [True]
         assert engines.get(plugin, [keys[1]]) == [True]
     assert (plugin.counts["loaded_pages"], plugin.counts["missing_pages"]) == (4, 1)
+
+
+class Hesitating(LocalCPUBackend):
+    """Has memory at once, or later, or never; or fails."""
+
+    def __init__(self, memory):
+        super().__init__()
+        self.memory, self.waited = memory, []
+
+    def allocate(self, shapes, dtypes, fmt=None, eviction=True, busy_loop=True):
+        self.waited.append(busy_loop)
+        if self.memory == "fails":
+            raise MemoryError
+        there = self.memory == "at once" or (self.memory == "later" and busy_loop)
+        return super().allocate(shapes, dtypes, fmt) if there else None
+
+
+@pytest.mark.parametrize(
+    ("memory", "waited"), [("at once", [False]), ("later", [False, True]), ("never", [False, True]), ("fails", [False])]
+)
+def test_memory_for_a_single_chunk_is_made_while_the_disk_reads_and_only_then_waited_for(engines, machine, memory, waited):
+    machine.fs = FaultFileSystem(MemoryFileSystem(page_cache=True, queues=True))
+    plugin, keys = engines.start(), keys_of(*range(3))
+    engines.put(plugin, keys)
+    plugin.close()
+    plugin = engines.start()
+    while plugin.holding.store.step():
+        pass
+    host = plugin._allocator = plugin._carrier._allocator = Hesitating(memory)
+    assert plugin.batched_contains(keys) == 3
+    queued = machine.fs.add(Hang("queued", path="*.seg"))
+    queued.event.set()
+    came = memory in ("at once", "later")
+    assert engines.get(plugin, [keys[1]]) == [came]
+    assert machine.fs.hits(queued) == 1
+    assert host.waited == waited
+    assert plugin.holding.store.stats().hanging_reads == 0
+    assert plugin.holding.store._services.queues.staging.lent_bytes == 0
+    assert (plugin.counts["loaded_pages"], plugin.counts["missing_pages"]) == (int(came), int(memory == "never"))
 
 
 def test_a_short_chunk_ends_a_prompt(engines):
