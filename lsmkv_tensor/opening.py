@@ -103,7 +103,8 @@ def _same_segments(path: str, stamp: Stamp | None, options: StoreOptions) -> Non
     """Refuse another segment size than the store was made with."""
     asked = options.segment_bytes
     if stamp is not None and asked is not None and -(-asked // 4096) * 4096 != stamp.segment_bytes:
-        msg = f"{path} was made with segment_bytes = {stamp.segment_bytes}, asked for {asked}: leave it None"
+        made = f"{path} was made with segment_bytes = {stamp.segment_bytes}, asked for {asked}"
+        msg = f"{made}: leave it out, or take another directory"
         raise InvalidArgumentError(msg)
 
 

@@ -136,9 +136,11 @@ class PageStore(Standing):
         largest = self._quota.largest_page_bytes
         with self._services.telling_poison(), self._gate:
             if isinstance(page_bytes, int) and page_bytes > largest:
+                segment = self._quota.segment_bytes
                 msg = (
-                    f"page_bytes = {page_bytes}: a segment of {self._quota.segment_bytes} bytes holds pages of at most "
-                    f"{largest}; make a store with a larger segment_bytes or capacity_bytes"
+                    f"page_bytes = {page_bytes}: the segments of {self.path} have {segment} bytes and hold pages of at most "
+                    f"{largest}. They keep that size: take another directory, or remove this one, with segment_bytes = "
+                    f"{page_bytes + segment - largest} or more"
                 )
                 raise InvalidArgumentError(msg)
             writes = namespace_codec(codec, fields)

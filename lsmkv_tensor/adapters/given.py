@@ -9,7 +9,17 @@ from typing import Any
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
 
-__all__ = ["QUEUE_BYTES", "SETTINGS", "check_counts", "check_path", "check_seconds", "seams_in", "store_options", "whole"]
+__all__ = [
+    "QUEUE_BYTES",
+    "SETTINGS",
+    "check_counts",
+    "check_given",
+    "check_path",
+    "check_seconds",
+    "seams_in",
+    "store_options",
+    "whole",
+]
 
 _SEAMS = frozenset({"fs", "clock", "rng", "scheduler"})
 SETTINGS = frozenset(f.name for f in fields(StoreOptions)) - _SEAMS
@@ -45,6 +55,14 @@ def seams_in(given: Mapping[str, Any]) -> frozenset[str]:
 def whole(value: Any) -> Any:  # noqa: ANN401  # whatever a configuration holds
     """A value of a configuration: 1e12 is a whole number, whatever JSON and YAML make of it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def check_given(owner: str, where: str, **values: object) -> None:
+    """InvalidArgumentError naming the first of ``path`` and ``max_bytes`` that is None, and ``where`` to add it."""
+    for name, value in values.items():
+        if value is None:
+            msg = f'{owner}: {name} is missing: add "path": "/nvme/kv", "max_bytes": 1000000000000 {where}'
+            raise InvalidArgumentError(msg)
 
 
 def check_path(owner: str, path: object) -> str:

@@ -23,13 +23,16 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.sync import Lock, start_thread
+from lsmkv_tensor.adapters.advice import told
 from lsmkv_tensor.adapters.intime import InTime
 from lsmkv_tensor.adapters.jobs import Jobs
-from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
+from lsmkv_tensor.errors import InvalidArgumentError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace, PageKey
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.retention.names import load_eviction
+from lsmkv_tensor.retention.steering import steered_admission
 from lsmkv_tensor.runtime.putqueue import Finished
 from lsmkv_tensor.sharing import Sharing
 
@@ -93,6 +96,8 @@ class Holding:
         if on_conflict not in CONFLICTS:
             msg = f"on_conflict = {on_conflict!r}: must be one of {', '.join(CONFLICTS)}"
             raise InvalidArgumentError(msg)
+        load_eviction(options.eviction)(options.capacity_bytes)  # a wrong name is told now, also if the store cannot be had yet
+        steered_admission(options.admission, options.controller)(options.capacity_bytes, options.write_bytes_per_day)
         self.root = root
         self.member = member
         self.state: State = "off"
@@ -237,15 +242,18 @@ class Holding:
         until = self._clock.monotonic() + wait_s
         while (found := self._take(self.member)) is None and self._clock.monotonic() < until:
             self._clock.sleep(LOOK_S)
-        fresh = 2
+        why, fresh = self.reason, 2
         while found is None and self._conflict == "fresh" and fresh <= MOST_FRESH:
             name = f"{self.member}.{fresh}"
             found, fresh = self._take(name), fresh + 1
-            self.member = name if found is not None else self.member
+            if found is not None:
+                _log.warning("lsmkv: %s/%s is taken instead of %s: %s", self.root, name, self.member, why)
+                self.member = name
         if found is not None:
             self._hold(found)
             return
-        _log.warning("lsmkv: %s/%s cannot be had, pages are only read: %s", self.root, self.member, self.reason)
+        until_then = "nothing" if self._conflict == "fresh" else "until it can be (tried once a second) nothing"
+        _log.warning("lsmkv: %s/%s cannot be had, %s is stored: %s", self.root, self.member, until_then, self.reason)
         try:
             self._hold(PageFollower.open(self.root, options=self._options, sharing=self._sharing))
         except (LsmError, OSError) as error:
@@ -258,10 +266,8 @@ class Holding:
             return PageStore.open(self.root, options=self._options, member=member, sharing=self._sharing)
         except InvalidArgumentError:
             raise
-        except LockedError as error:
-            self.reason = str(error)
         except (LsmError, OSError) as error:
-            self.reason = f"{type(error).__name__}: {error}"
+            self.reason = told(error, f"{self.root}/{member}")
         return None
 
     def _hold(self, store: PageStore | PageFollower) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from lsmkv_tensor.errors import InvalidArgumentError
+
 if TYPE_CHECKING:
     Base: TypeAlias = Any
 else:
@@ -15,9 +17,14 @@ else:
 
 __all__ = ["Base", "job_result", "lookup_result", "request_context", "vllm_locality"]
 
+LOCALITIES = ("LOCAL", "REMOTE")
+
 
 def vllm_locality(name: str | None) -> Any:  # noqa: ANN401  # vLLM's Locality
-    """Where the storage is, as vLLM's tier filter has it."""
+    """Where the storage is, as vLLM's tier filter has it. InvalidArgumentError for a word that it does not have."""
+    if name not in (None, *LOCALITIES):
+        msg = f"LsmkvTier: locality = {name!r}: must be one of {', '.join(LOCALITIES)}"
+        raise InvalidArgumentError(msg)
     if name is None or Base is object:
         return name
     from vllm.v1.kv_offload.base import Locality  # noqa: PLC0415  # only with vLLM

@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from lsmkv.env.clock import SystemClock
-from lsmkv_tensor.adapters.given import QUEUE_BYTES, check_counts, check_path, check_seconds, store_options, whole
+from lsmkv_tensor.adapters.given import QUEUE_BYTES, check_counts, check_given, check_path, check_seconds, store_options, whole
 from lsmkv_tensor.adapters.holding import Conflict, Holding
 from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.verdicts import Verdicts
@@ -82,8 +82,8 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
         tier_type: str,
         backpressure_detector: object = None,
         *,
-        path: str,
-        max_bytes: int,
+        path: str | None = None,
+        max_bytes: int | None = None,
         locality: str | None = None,
         revision: str | None = None,
         on_conflict: Conflict = "wait",
@@ -97,21 +97,22 @@ class LsmkvTier(Base):  # type: ignore[misc]  # vLLM's class where it is install
             require_version("vllm", *SUPPORTED["vllm"])
             super().__init__(offloading_spec, primary_kv_view, tier_type, backpressure_detector)
         self.tier_type = tier_type
+        check_given("LsmkvTier", 'to the tier, beside "type"', path=path, max_bytes=max_bytes)
         self.locality = vllm_locality(locality)
         check_counts("LsmkvTier", max_bytes=whole(max_bytes), threads=threads, max_store_pages=max_store_pages)
         check_seconds("LsmkvTier", conflict_wait_s=conflict_wait_s, shutdown_s=shutdown_s)
         if not isinstance(revision, str | None):
             msg = f"LsmkvTier: revision = {revision!r}: must be a text"
             raise InvalidArgumentError(msg)
-        check_path("LsmkvTier", path)
+        root = check_path("LsmkvTier", path)
         chosen = store_options(
-            "LsmkvTier", options, capacity_bytes=max_bytes, io_timeout_s=IO_TIMEOUT_S, put_queue_bytes=QUEUE_BYTES
+            "LsmkvTier", options, capacity_bytes=whole(max_bytes), io_timeout_s=IO_TIMEOUT_S, put_queue_bytes=QUEUE_BYTES
         )
         self._clock = chosen.clock or SystemClock()
         self._memory = TierMemory(primary_kv_view)
         config = offloading_spec.config
         member = f"rank{config.parallel.rank}-dp{config.parallel.data_parallel_index}"
-        self.holding = Holding(path, member, chosen, on_conflict=on_conflict, wait_s=conflict_wait_s)
+        self.holding = Holding(root, member, chosen, on_conflict=on_conflict, wait_s=conflict_wait_s)
         try:
             self._view = self.holding.view(namespace_fields(offloading_spec, revision), self._memory.page_bytes)
         except BaseException:

@@ -15,6 +15,7 @@ from lsmkv_tensor.cli.doctor_checks import ENGINES, Check, check_engines, check_
 from lsmkv_tensor.cli.doctor_disk import (
     Speed,
     check_break_even,
+    check_capacity,
     check_disk,
     in_the_way,
     measure,
@@ -95,8 +96,12 @@ def doctor(
                 checks += check_break_even(speed, per_token, prefill)
             elif per_token is not None or prefill is not None:
                 checks.append(no_break_even())
-        shut = any(check.name == "path" and check.outcome == "bad" for check in checks)
-        settings = {} if path is None or shut else _settings(usable, path, capacity_bytes)
+        settings: dict[str, str] = {}
+        if path is not None and not any(check.name == "path" and check.outcome == "bad" for check in checks):
+            chosen = _capacity(path) if capacity_bytes is None else capacity_bytes
+            small = check_capacity(chosen)
+            checks += small
+            settings = {} if small else {engine: setting(engine, str(Path(path).absolute()), chosen) for engine in usable}
         if as_json:
             told = {"ok": _well(checks), "checks": [asdict(check) for check in checks], "settings": settings}
             emit_json({**told, "speed": None if speed is None else asdict(speed)})
@@ -139,13 +144,9 @@ def _disk(path: str, capacity_bytes: int | None, total_bytes: int | None, *, as_
         return checks, measure(where, total_bytes, advance)
 
 
-def _settings(usable: list[str], path: str, capacity_bytes: int | None) -> dict[str, str]:
-    """What to set, per engine."""
-    where = nearest_directory(path)
-    capacity = (
-        capacity_bytes if capacity_bytes is not None else int((PosixFileSystem().free_bytes(where) + store_bytes(path)) * 0.8)
-    )
-    return {engine: setting(engine, str(Path(path).absolute()), capacity) for engine in usable}
+def _capacity(path: str) -> int:
+    """What a cache may take there: four fifths of what is free, or of stores already."""
+    return int((PosixFileSystem().free_bytes(nearest_directory(path)) + store_bytes(path)) * 0.8)
 
 
 def _well(checks: list[Check]) -> bool:
@@ -166,5 +167,6 @@ def _show(checks: list[Check], settings: dict[str, Any]) -> None:
     for engine, text in settings.items():
         out.print(f"\nto set for {engine}:\n  {text}", markup=False)
     bad, notes = (sum(check.outcome == outcome for check in checks) for outcome in ("bad", "note"))
-    told = f"{bad} of {len(checks)} checks are bad" if bad else "all is well" + (f", with {notes} notes" if notes else "")
+    noted = f", with {notes} note{'s' if notes > 1 else ''}" if notes else ""
+    told = f"{bad} of {len(checks)} checks {'are' if bad > 1 else 'is'} bad" if bad else "all is well" + noted
     out.print(f"\n{told}")

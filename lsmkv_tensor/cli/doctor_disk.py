@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,17 +14,19 @@ import numpy as np
 
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.fs import FileSystem, write_all
-from lsmkv.errors import LsmError
+from lsmkv.errors import InvalidArgumentError, LsmError
 from lsmkv.observe.picture import human_bytes
 from lsmkv_tensor.cli.doctor_checks import Check
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
+from lsmkv_tensor.retention.quota import divide
 from lsmkv_tensor.runtime.tryout import try_disk
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 
 __all__ = [
     "Speed",
     "check_break_even",
+    "check_capacity",
     "check_disk",
     "in_the_way",
     "measure",
@@ -34,6 +37,7 @@ __all__ = [
 
 PAGE_BYTES = 1 << 20
 BATCH = 32
+MEMORY = ("tmpfs", "ramfs")
 MARGIN_BYTES = 64 << 20
 """What a trial store needs beside its pages."""
 
@@ -45,7 +49,7 @@ class Speed:
     write_bytes_per_s: float
     """Until all was durable."""
     read_bytes_per_s: float
-    """From the device; from memory if ``cached``."""
+    """From the device; from memory if ``cached``: without O_DIRECT, or on a file system in memory."""
     cached: bool
 
 
@@ -90,14 +94,42 @@ def check_disk(fs: FileSystem, path: str, capacity_bytes: int | None, taken_byte
     except OSError as error:
         trouble, direct = error, None
     if trouble is not None:
-        return [Check("path", "bad", f"{path} cannot be written: {trouble}", "another path, or its permissions")], False
+        full = getattr(trouble, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room there, or another path" if full else "another path, or its permissions"
+        return [Check("path", "bad", f"{path} cannot be written: {trouble}", advice)], False
     checks = [Check("path", "ok", f"{path} can be written, synced and read"), _room(fs, path, capacity_bytes, taken_bytes)]
+    if is_memory(path):
+        told = "none: this file system is memory, and takes it from others; what is kept there ends with the machine"
+        checks.append(Check("disk", "note", told, "a path on a disk"))
     if direct:
         checks.append(Check("O_DIRECT", "ok", "works: pages are written without the page cache"))
     else:
         told = "refused by this file system: pages go through the page cache"
         checks.append(Check("O_DIRECT", "note", told, "ext4 or XFS on a local disk, if there is one"))
     return checks, True
+
+
+def check_capacity(capacity_bytes: int) -> list[Check]:
+    """Whether a store can be made with this capacity: nothing if it can."""
+    try:
+        divide(capacity_bytes, None, None)
+    except InvalidArgumentError as error:
+        return [Check("capacity", "bad", str(error), "a larger --capacity, on a disk that has room for it")]
+    return []
+
+
+def is_memory(path: str) -> bool:
+    """Whether the file system of a directory is memory. I/O: reads what Linux says of mounts; without Linux: no."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        whole = Path(path).resolve()
+    except OSError:
+        return False
+    kinds: dict[Path, str] = {}  # of mounts on one place the last one counts
+    for line in mounts:
+        place, kind = line.split(" ")[4].replace("\\040", " "), line.partition(" - ")[2].partition(" ")[0]
+        kinds[Path(place)] = kind
+    return next((kinds[at] for at in (whole, *whole.parents) if at in kinds), "") in MEMORY
 
 
 def measure(path: str, total_bytes: int, advance: Callable[[int], None], *, clock: Clock | None = None) -> Speed:
@@ -124,14 +156,14 @@ def measure(path: str, total_bytes: int, advance: Callable[[int], None], *, cloc
             view.get_into(some, pages)
             advance(pages.nbytes)
         read = clock.monotonic() - began
-        cached = not store.stats().direct_io
+        cached = not store.stats().direct_io or is_memory(path)
     moved = batches * BATCH * PAGE_BYTES
     return Speed(moved / max(written, 1e-9), moved / max(read, 1e-9), cached)
 
 
 def check_break_even(speed: Speed, token_bytes: int | None, prefill_tokens_per_s: float | None) -> list[Check]:
     """What the speed is worth: loading a token against computing it."""
-    where = "from memory: without O_DIRECT the disk itself was not measured" if speed.cached else "from the device"
+    where = "from memory: no disk was measured" if speed.cached else "from the device"
     told = f"writes {human_bytes(speed.write_bytes_per_s)}/s, reads {human_bytes(speed.read_bytes_per_s)}/s {where}"
     checks = [Check("bandwidth", "note" if speed.cached else "ok", told)]
     if token_bytes is None or prefill_tokens_per_s is None:

@@ -98,6 +98,9 @@ def read_config(config: str | None) -> dict[str, Any]:
     file = file / "config.json" if file.is_dir() else file
     try:
         fields = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}): a model's config.json, or the directory that holds it, is wanted"
+        raise InvalidArgumentError(msg) from error
     except ValueError as error:
         msg = f"{file} is no JSON: {error}"
         raise InvalidArgumentError(msg) from error

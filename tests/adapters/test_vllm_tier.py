@@ -235,6 +235,9 @@ def test_a_second_engine_follows_and_stores_nothing(machine):
 def test_settings_are_named_when_they_are_wrong(machine):
     with pytest.raises(InvalidArgumentError, match="no setting 'capacity'"):
         machine.start(capacity=5)
+    for given, missing in (({}, "path"), ({"path": "/kv2"}, "max_bytes"), ({"max_bytes": 1 << 20}, "path")):
+        with pytest.raises(InvalidArgumentError, match=rf'^LsmkvTier: {missing} is missing: add "path": .*"max_bytes": '):
+            LsmkvTier(spec(), memoryview(bytearray(8)), "t", **given)
     with pytest.raises(InvalidArgumentError, match="two dimensions"):
         LsmkvTier(spec(), memoryview(bytearray(8)), "t", path="/kv2", max_bytes=1 << 20)
 
@@ -249,6 +252,8 @@ def test_settings_are_named_when_they_are_wrong(machine):
         {"conflict_wait_s": "soon"},
         {"shutdown_s": -1},
         {"revision": 5},
+        {"locality": "NEAR"},
+        {"locality": ["LOCAL"]},
     ],
 )
 def test_values_that_cannot_be_meant_end_the_start(machine, wrong):

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from lsmkv.env.posix import PosixFileSystem
 from lsmkv.testing import FailOp, FaultFileSystem, ManualClock, MemoryFileSystem
 from lsmkv_tensor.adapters.versions import SUPPORTED
 from lsmkv_tensor.cli.doctor_checks import check_engines, check_hash, setting
-from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, measure, store_bytes
+from lsmkv_tensor.cli.doctor_disk import Speed, check_break_even, check_disk, is_memory, measure, store_bytes
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.pages import PageStore
 
@@ -129,7 +130,7 @@ def test_measuring_moves_what_it_says_and_leaves_nothing(tmp_path: Path) -> None
 
 
 def test_the_whole_command(cli: Cli, tmp_path: Path) -> None:
-    asked = ["--measured", "32MiB", "--token-bytes", "1KiB", "--prefill-tokens-per-s", 1, "--capacity", "1MiB"]
+    asked = ["--measured", "32MiB", "--token-bytes", "1KiB", "--prefill-tokens-per-s", 1, "--capacity", "4MiB"]
     shown = cli("doctor", tmp_path / "new" / "cache", "--json", *asked)
     told = shown.json
     assert outcomes(told["checks"])["break-even"] == "ok"
@@ -138,13 +139,40 @@ def test_the_whole_command(cli: Cli, tmp_path: Path) -> None:
     assert told["ok"] == (shown.code == 0)
     assert not list(tmp_path.iterdir())
     for text in cli("doctor", tmp_path, "--no-measure").out.splitlines()[-1:]:
-        assert re.fullmatch(r"all is well(, with \d+ notes)?", text)
+        assert re.fullmatch(r"all is well(, with (1 note|\d+ notes))?", text)
 
 
 def test_too_little_room_is_bad_and_says_how_much_there_is(cli: Cli, tmp_path: Path) -> None:
     shown = cli("doctor", tmp_path, "--no-measure", "--capacity", "9000TB")
     assert shown.code == 1
     assert "capacity_bytes = " in shown.out
+
+
+def test_a_full_disk_needs_room_and_no_permissions(tmp_path: Path) -> None:
+    fs = FaultFileSystem(PosixFileSystem(), [FailOp("pwritev", errno=errno.ENOSPC)])
+    checks, works = check_disk(fs, str(tmp_path), None)
+    assert not works
+    assert checks[0].advice == "make room there, or another path"
+
+
+def test_a_capacity_that_no_store_can_have_is_not_recommended(cli: Cli, tmp_path: Path) -> None:
+    """It was, and all was well: the engine then ended at its start."""
+    shown = cli("doctor", tmp_path, "--no-measure", "--capacity", "1MiB", "--json")
+    assert (shown.code, outcomes(shown.json["checks"])["capacity"], shown.json["settings"]) == (1, "bad", {})
+
+
+@pytest.mark.skipif(not is_memory("/dev/shm"), reason="needs a file system in memory there")
+def test_a_file_system_in_memory_is_not_taken_for_a_disk() -> None:
+    """Linux has O_DIRECT there: 107 GiB/s were read "from the device"."""
+    with TemporaryDirectory(dir="/dev/shm") as path:
+        assert outcomes(check_disk(PosixFileSystem(), path, None)[0])["disk"] == "note"
+        assert measure(path, 1 << 20, lambda _: None).cached
+
+
+def test_a_model_that_is_not_there_is_told_with_what_is_wanted(cli: Cli, tmp_path: Path) -> None:
+    shown = cli("doctor", "--model", tmp_path / "gone")
+    assert shown.code == 2
+    assert "config.json" in shown.err
 
 
 @pytest.mark.parametrize("below", ["", "cache/kv"])

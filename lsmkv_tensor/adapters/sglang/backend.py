@@ -31,6 +31,7 @@ from lsmkv_tensor.adapters.sglang.meter import Meter
 from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.runtime.putqueue import Verdict
 
 if TYPE_CHECKING:
     Base: TypeAlias = Any
@@ -252,7 +253,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
         pages = HostPages(pool)
         known = self._pools.get(name)
         if known is None or known.host is None or known.host.pool is not pool:
-            self._pools[name] = PoolStore(self.holding, self.config, self.ranks, name, pages)
+            self._pools[name] = PoolStore(self.holding, self.config, self.ranks, name, pages, told=self._ended)
 
     def _kv(self) -> PoolStore:
         """The store that KV pages are in, as SGLang was told to pass them."""
@@ -266,7 +267,7 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
             pool = self._pools.get(KV)
             host = None if pool is None else pool.host
             store = self._flat[page_bytes] = PoolStore(
-                self.holding, self.config, self.ranks, KV, host, order=FLAT, page_bytes=page_bytes
+                self.holding, self.config, self.ranks, KV, host, order=FLAT, page_bytes=page_bytes, told=self._ended
             )
         return store
 
@@ -303,6 +304,16 @@ class LsmkvHiCache(Base):  # type: ignore[misc]  # SGLang's class where it is in
             stored, len(keys) - sum(put.flags), store.write_copies, stored * store.page_bytes, self._clock.monotonic() - began
         )
         return put.flags
+
+    def _ended(self, keys: Sequence[bytes], verdicts: Sequence[Verdict]) -> None:
+        """These waited to be written; called by the store's worker."""
+        del keys
+        failed = verdicts.count(False)
+        times = self.meter.ended(failed, verdicts.count(None))
+        if failed and times & (times - 1) == 0:
+            where = f"{self.holding.root}/{self.holding.member}"
+            told = "lsmkv: %d pages could not be written after their call: is the disk full, or does it fail? lsmkv doctor %s"
+            _log.warning(told, self.meter.failed_pages, where)
 
     def _guarded(self, what: str, call: Callable[[], T], otherwise: Callable[[], T]) -> T:
         """What the call returns; ``otherwise`` if it fails, whatever the reason."""

@@ -11,8 +11,6 @@ from lsmkv_tensor.adapters.given import QUEUE_BYTES, SETTINGS, check_path, check
 from lsmkv_tensor.adapters.holding import CONFLICTS, Conflict
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.options import StoreOptions
-from lsmkv_tensor.retention.names import load_eviction
-from lsmkv_tensor.retention.steering import steered_admission
 
 __all__ = ["SglangConfig", "StorageConfig", "member_name", "read_config"]
 
@@ -80,8 +78,6 @@ def read_config(extra: Mapping[str, Any] | None, seams: Mapping[str, Any] = Mapp
             f'"lsmkv": io_timeout_s = {timeout!r}: must be {LEAST_TIMEOUT_S:g} to {MOST_TIMEOUT_S:g} seconds, as SGLang gives '
             "its storage threads 10 to end; or null: calls take as long as the disk does"
         )
-    load_eviction(found.eviction)(found.capacity_bytes)  # a name that is wrong is told now, also if the store cannot be had yet
-    steered_admission(found.admission, found.controller)(found.capacity_bytes, found.write_bytes_per_day)
     return SglangConfig(**config, options=found)
 
 

@@ -20,7 +20,7 @@ class Meter:
 
     read_pages: int = 0
     written_pages: int = 0
-    """Pages that are there after a set: stored, accepted, or there before."""
+    """Pages that are there after a set: stored, accepted, or there before. What is accepted may still fail or be declined."""
     declined_pages: int = 0
     """Pages that admission did not want, or that a follower cannot store: SGLang is told that all is well."""
     failed_pages: int = 0
@@ -31,6 +31,7 @@ class Meter:
     """Pages that were moved in either direction: ``copied_pages / moved_pages`` is the number of copies a page."""
     errors: dict[str, int] = field(default_factory=dict)
     """Failures by call, none of which reached the server."""
+    _losses: int = 0
     _prefetch: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))
     _backup: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))
     _lock: Any = field(default_factory=Lock)
@@ -58,6 +59,14 @@ class Meter:
         """Pages were not wanted."""
         with self._lock:
             self.declined_pages += pages
+
+    def ended(self, failed: int, declined: int) -> int:
+        """So many pages that waited could not be stored, or were not wanted; how often some could not be."""
+        with self._lock:
+            self.failed_pages += failed
+            self.declined_pages += declined
+            self._losses += bool(failed)
+            return self._losses
 
     def failed(self, what: str) -> int:
         """A call failed; how often that happened to calls of this name."""

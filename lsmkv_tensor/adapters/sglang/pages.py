@@ -13,6 +13,7 @@ from lsmkv_tensor.adapters.holding import Holding
 from lsmkv_tensor.adapters.hostpool import HostPages
 from lsmkv_tensor.adapters.sglang.config import MOST_TIMEOUT_S, SglangConfig, StorageConfig, rank_fields
 from lsmkv_tensor.errors import InvalidArgumentError
+from lsmkv_tensor.offering import PagesTold
 from lsmkv_tensor.spans import PageBuffers, PageSpans
 
 __all__ = ["FLAT", "PIECES", "PoolStore", "Put"]
@@ -60,9 +61,14 @@ class PoolStore:
         *,
         order: Order = PIECES,
         page_bytes: int | None = None,
+        told: PagesTold | None = None,
     ) -> None:
-        """``host``: the pool; None if it is not known. ``page_bytes``: where that does not follow from it."""
+        """``host``: the pool; None if it is not known. ``page_bytes``: where that does not follow from it.
+
+        ``told``: called by the store's worker with what became of pages that waited to be written.
+        """
         self.holding = holding
+        self._told = told
         self.host = host
         whole = order == FLAT or host is None or not host.pieces
         self.empty = host is not None and host.empty
@@ -144,7 +150,7 @@ class PoolStore:
         parents = [above, *keys[:-1]]
         if not self._at_once and writer.queue_bytes:
             seconds = SPARE * (MOST_TIMEOUT_S if self._timeout_s is None else self._timeout_s)
-            return Put(writer.offer(keys, buffers, parents, wait_s=seconds, ask_first=False).flags, 0)
+            return Put(writer.offer(keys, buffers, parents, told=self._told, wait_s=seconds, ask_first=False).flags, 0)
         step = max(PART_BYTES // self.page_bytes, 1)
         for start in range(0, len(keys), step):
             left = None if self._timeout_s is None else self._timeout_s * SPARE - (self._clock.monotonic() - began)

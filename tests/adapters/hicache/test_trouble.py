@@ -194,6 +194,39 @@ def test_a_full_disk_is_a_false_and_no_failure(server):
     assert store(backend, range(2)) == [True] * 2
 
 
+def written(backend):
+    """The store's worker has written what waited."""
+    while backend.holding.store.step():
+        pass
+
+
+def test_pages_that_found_no_room_after_their_call_count_as_failed_and_are_told(server, caplog):
+    """They counted as written, and nothing said that the disk was full."""
+    backend = server.start(HostPool().fill(), put_queue_bytes=1 << 20, io_timeout_s=4.0)
+    server.fs.add(FailOp("allocate", path="*.seg", errno=errno.ENOSPC))
+    for call in range(3):
+        assert store(backend, range(2 * call, 2 * call + 2)) == [True] * 2, "they wait"
+        written(backend)
+    assert backend.meter.failed_pages == 6
+    assert backend.batch_exists(keys(range(6))) == 0
+    lines = [line for line in caplog.messages if "could not be written" in line]
+    assert [line.split()[1] for line in lines] == ["2", "4"], "the first time, the second, the fourth"
+    assert lines[0].endswith("lsmkv doctor /kv/tp0of1")
+    server.fs.clear()
+    assert store(backend, range(2)) == [True] * 2
+    written(backend)
+    assert (backend.batch_exists(keys(range(2))), backend.meter.failed_pages) == (2, 6)
+
+
+def test_pages_that_admission_did_not_want_after_their_call_count_as_declined(server):
+    """With a queue, which is how it comes, nobody counted them."""
+    backend = server.start(HostPool().fill(), put_queue_bytes=1 << 20, io_timeout_s=4.0, admission="second")
+    assert store(backend, range(3)) == [True] * 3
+    written(backend)
+    assert (backend.meter.declined_pages, backend.meter.failed_pages) == (3, 0)
+    assert backend.batch_exists(keys(range(3))) == 0
+
+
 def test_a_read_that_hangs_is_late(server):
     backend = server.start(HostPool().fill(), io_timeout_s=4.0)
     store(backend, range(2))
