@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lsmkv_tensor.errors import ClosedError
-from lsmkv_tensor.finding import FoundAtOnce
+from lsmkv_tensor.finding import FoundAtOnce, FoundOne
 from lsmkv_tensor.getting import ReadAtOnce
 from lsmkv_tensor.keys.given import PageKey, PageKeys, index_keys, page_keys
 from lsmkv_tensor.knowing import Knowing
@@ -51,6 +51,8 @@ class Asking:
 
     False says nothing, and is nowhere accounted for. The sequence is kept. I/O: none.
     """
+    found_one: FoundOne
+    """As :attr:`found_at_once`, of one page. I/O: none."""
     read_at_once: ReadAtOnce
     """Read one page (28-byte key) into memory that is asked for while the disk reads; then this was :meth:`get_into` of it.
 
@@ -158,8 +160,7 @@ class Asking:
         ``began_s``: the store's monotonic time at which the call began. The sequence is kept. I/O: none.
         """
         self._log.touch(ASK, pages, self._prefix)
-        self.services.waterfall.whole(len(pages), self._tokens)
-        self.services.times.note("ask", self.services.clock.monotonic() - began_s)
+        self.services.quick.note(len(pages) * self._tokens, self.services.clock.monotonic() - began_s)
 
     # helpers
 

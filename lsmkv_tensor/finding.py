@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from lsmkv.env.sync import current_thread_id
 from lsmkv_tensor.retention.touches import ASK
 from lsmkv_tensor.runtime import StoreGate
-from lsmkv_tensor.runtime.callers import caller_id
-from lsmkv_tensor.runtime.calltimes import MOST_WAITING
+from lsmkv_tensor.runtime.callers import CALLERS
+from lsmkv_tensor.runtime.quickasks import MOST_WAITING
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.vlog.changes import DRAIN_KEYS
 from lsmkv_tensor.vlog.log import ValueLog
 
-__all__ = ["FoundAtOnce", "finder"]
+__all__ = ["FoundAtOnce", "FoundOne", "finder", "finder_of_one"]
 
 FoundAtOnce: TypeAlias = Callable[[Sequence[bytes]], bool]
+FoundOne: TypeAlias = Callable[[bytes], bool]
 
 
 def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tokens: int) -> FoundAtOnce:
@@ -28,25 +30,48 @@ def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tok
 
     ``tokens``: that a page covers.
     """
-    now, breaker, fall, times = services.clock.monotonic, services.breaker, services.waterfall, services.times
-    known, touches, terms = log.keeper.known.of(space).issuperset, log.keeper.touches, log.terms
-    touched, wholes, took = touches.queue.append, fall.wholes.append, times.waiting.append
+    now, breaker, quick = services.clock.monotonic, services.breaker, services.quick
+    known, touch, terms = log.keeper.known.of(space).issuperset, log.touch, log.terms
 
     def found_at_once(pages: Sequence[bytes]) -> bool:
         """See above."""
         began = now()
         if not known(pages) or breaker.open or not gate.lets_in or (terms.expiring and log.may_expire(space)):
             return False
-        if touches.waiting < DRAIN_KEYS:
-            touches.waiting += len(pages)
-            touched((caller_id(), ASK, space, pages, None))  # as log.touch does it
-        else:
-            log.touch(ASK, pages, space)
-        wholes(len(pages) * tokens)
-        took(("ask", now() - began))
-        if len(fall.wholes) >= MOST_WAITING or len(times.waiting) >= MOST_WAITING:  # either may have been counted by itself
-            fall.settle_wholes()
-            times.settle()
+        touch(ASK, pages, space)
+        quick.note(len(pages) * tokens, now() - began)
         return True
 
     return found_at_once
+
+
+def finder_of_one(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tokens: int) -> FoundOne:
+    """``Namespace.found_one`` of a view: as :func:`finder` for one page, with nothing called that is not C's."""
+    now, breaker, settle, callers, own_id = (
+        services.clock.monotonic,
+        services.breaker,
+        services.quick.settle,
+        CALLERS,
+        current_thread_id,
+    )
+    known, touches, terms = log.keeper.known.of(space), log.keeper.touches, log.terms
+    touched, waiting = touches.queue.append, services.quick.waiting
+    took = waiting.append
+
+    def found_one(page: bytes) -> bool:
+        """See above."""
+        began = now()
+        if page not in known or breaker.open or not gate.lets_in or (terms.expiring and log.may_expire(space)):
+            return False
+        if touches.waiting < DRAIN_KEYS:  # as log.touch does it
+            own = own_id()
+            touches.waiting += 1
+            touched((callers.get(own, own) if callers else own, ASK, space, (page,), None))
+        else:
+            log.touch(ASK, (page,), space)
+        took((tokens, now() - began))
+        if len(waiting) >= MOST_WAITING:
+            settle()
+        return True
+
+    return found_one

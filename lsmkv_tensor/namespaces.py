@@ -13,7 +13,7 @@ from functools import partial
 from lsmkv_tensor.asking import Asking, tokens_of
 from lsmkv_tensor.codec import RAW, Codec
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.finding import finder
+from lsmkv_tensor.finding import finder, finder_of_one
 from lsmkv_tensor.getting import getter
 from lsmkv_tensor.keys.flat import flat_key
 from lsmkv_tensor.keys.given import PageKey
@@ -76,6 +76,7 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         self._knowing = Knowing(log, gate, self.services.breaker, self._prefix)
         self._tokens = tokens_of(info.fields)
         self.found_at_once = finder(self.services, log, gate, self._prefix, self._tokens)
+        self.found_one = finder_of_one(self.services, log, gate, self._prefix, self._tokens)
         self.read_at_once = getter(self.services, log, reader, gate, self._prefix, self._tokens)
         self._records = number_key(RECORDS, info.number)
 
@@ -279,6 +280,7 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         self._reader = reader
         self._knowing = Knowing(log, self._gate, self.services.breaker, self._prefix, self._knowing)
         self.found_at_once = finder(self.services, log, self._gate, self._prefix, self._tokens)
+        self.found_one = finder_of_one(self.services, log, self._gate, self._prefix, self._tokens)
         self.read_at_once = getter(self.services, log, reader, self._gate, self._prefix, self._tokens)
         self._everywhere = Everywhere.of(self.info, log, reader, self.services.siblings)
         self._source = reader if self._everywhere is None else self._everywhere

@@ -24,6 +24,7 @@ from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.gathering import gather_pages
 from lsmkv_tensor.runtime.health import Health, State
 from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Finished, PutQueue, Sink, Told, never
+from lsmkv_tensor.runtime.quickasks import QuickAsks
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
 from lsmkv_tensor.sharing.siblings import Siblings
@@ -64,6 +65,7 @@ class Services:
         if siblings is not None:
             siblings.on_settled = lambda losses, lagged: self.waterfall.settle(losses, lagged=lagged)
         self.times = CallTimes(("ask", "read", "write"))
+        self.quick = QuickAsks(self.waterfall, self.times)
         self.late_pages = 0
         """Pages asked for and not delivered by the deadline."""
 
@@ -285,6 +287,7 @@ class Services:
         self.disk_breakers.forked()
         self.waterfall.forked()
         self.times.forked()
+        self.quick.forked()
         if self.puts is not None:
             self.puts.forked()
         self.attempts.forked()

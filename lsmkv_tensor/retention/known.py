@@ -77,8 +77,10 @@ class KnownPages:
         A page may have moved since; one that is there is stored (or was when it was asked for). I/O: that of ``ask``.
         """
         found = self.read.of(keys)
-        if found is not None:
-            return found
+        return self.asked(keys, ask) if found is None else found
+
+    def asked(self, keys: Sequence[bytes], ask: Callable[[], list[bytes | None] | None]) -> list[bytes | None] | None:
+        """What ``ask`` says of these index keys, which is remembered. I/O: that of ``ask``."""
         losses = self.losses
         values = ask()
         if values is not None and self.limit:

@@ -11,28 +11,28 @@ from contextlib import contextmanager
 
 from lsmkv.env.sync import current_thread_id
 
-__all__ = ["caller_id", "working_for"]
+__all__ = ["CALLERS", "caller_id", "working_for"]
 
-_CALLERS: dict[int, int] = {}
+CALLERS: dict[int, int] = {}
 """The caller of each thread that works for another; single entries are set and removed, which needs no lock."""
 
 
 def caller_id() -> int:
     """An integer that tells the caller from others: this thread, or the one that it works for."""
     own = current_thread_id()
-    return _CALLERS.get(own, own)
+    return CALLERS.get(own, own)
 
 
 @contextmanager
 def working_for(caller: int) -> Iterator[None]:
     """Work for this caller as long as the block lasts; afterwards for whom it was before."""
     own = current_thread_id()
-    before = _CALLERS.get(own)
-    _CALLERS[own] = caller
+    before = CALLERS.get(own)
+    CALLERS[own] = caller
     try:
         yield
     finally:
         if before is None:
-            del _CALLERS[own]
+            del CALLERS[own]
         else:
-            _CALLERS[own] = before
+            CALLERS[own] = before

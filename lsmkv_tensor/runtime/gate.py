@@ -12,13 +12,26 @@ __all__ = ["StoreGate"]
 class StoreGate(CallGate):
     """``with gate:`` around each call; ClosedError once shut. Calls that come while it is paused wait."""
 
-    __slots__ = ("_paused", "broken")
+    __slots__ = ("_broken", "_paused", "lets_in")
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
         self._paused = False
-        self.broken: PoisonedError | None = None
+        self._broken: PoisonedError | None = None
+        self.lets_in = True
+        """Whether a call would be let in at once, as far as can be seen without waiting."""
+
+    @property
+    def broken(self) -> PoisonedError | None:
         """Raised by every call: the store could not be reopened."""
+        return self._broken
+
+    @broken.setter
+    def broken(self, error: PoisonedError | None) -> None:
+        """Have every call raise this, or none."""
+        with self._lock:
+            self._broken = error
+            self._look()
 
     @property
     def what(self) -> str:
@@ -30,11 +43,6 @@ class StoreGate(CallGate):
         """Whether no call is let in any more."""
         return not self._open
 
-    @property
-    def lets_in(self) -> bool:
-        """Whether a call would be let in at once, as far as can be seen without waiting."""
-        return self._open and not self._paused and self.broken is None
-
     def __enter__(self) -> None:
         """Count a call in, after a pause if there is one (a call from inside another does not wait for itself)."""
         with self._lock:
@@ -42,9 +50,16 @@ class StoreGate(CallGate):
                 self._state.wait()
             if not self._open:
                 raise ClosedError(self._what)
-            if self.broken is not None:
-                raise self.broken
+            if self._broken is not None:
+                raise self._broken
             self._inside.append(current_thread_id())
+
+    def bar(self) -> bool:
+        """See :meth:`CallGate.bar`."""
+        try:
+            return super().bar()
+        finally:
+            self._look()
 
     def check_outside(self) -> None:
         """BusyError from inside a call of the same thread: closing there would wait for itself."""
@@ -58,9 +73,11 @@ class StoreGate(CallGate):
             if self._paused or not self._open:
                 return False
             self._paused = self._awaited = True
+            self._look()
             if self._state.wait_for(lambda: not self._inside, wait_s) and self._open:
                 return True
             self._paused = False
+            self._look()
             self._state.notify_all()
             return False
 
@@ -68,6 +85,7 @@ class StoreGate(CallGate):
         """Let calls in again."""
         with self._state:
             self._paused = False
+            self._look()
             self._state.notify_all()
 
     def drain(self) -> None:
@@ -81,3 +99,8 @@ class StoreGate(CallGate):
         """In a forked child: shut for good. Takes no lock."""
         super().forked()
         self._paused = False
+        self._look()
+
+    def _look(self) -> None:
+        """Whether calls are let in has changed (lock held, or nobody else is here)."""
+        self.lets_in = self._open and not self._paused and self._broken is None

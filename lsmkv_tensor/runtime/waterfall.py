@@ -11,13 +11,12 @@ its own fate. Where that page was never offered, those behind it were not either
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from lsmkv.env.sync import Lock
-from lsmkv_tensor.runtime.calltimes import MOST_WAITING
 
 __all__ = ["CAUSES", "FATES", "Asked", "Cause", "Defer", "Fates", "Loss", "Waterfall", "at_once"]
 
@@ -119,8 +118,8 @@ class Waterfall:
         self._asked: Counter[str] = Counter()
         self._hits: Counter[str] = Counter()
         self._lost: dict[str, Counter[str]] = {"ask": Counter(), "get": Counter()}
-        self.wholes: deque[int] = deque()
-        """Tokens of prefixes that were found whole and are not counted yet: who appends here calls :meth:`settle_wholes`."""
+        self.before_telling: Callable[[], object] = bool
+        """Called before the account is told: it counts what waits elsewhere."""
 
     def prefix(
         self,
@@ -156,26 +155,9 @@ class Waterfall:
 
     def whole(self, pages: int, tokens: int, call: Literal["ask", "get"] = "ask") -> None:
         """So many pages, of so many tokens each, were asked for, and all of them are there."""
-        if call == "get":
-            with self._lock:
-                self._asked[call] += pages * tokens
-                self._hits[call] += pages * tokens
-            return
-        self.wholes.append(pages * tokens)
-        if len(self.wholes) >= MOST_WAITING:
-            self.settle_wholes()
-
-    def settle_wholes(self) -> None:
-        """Count what waits."""
         with self._lock:
-            self._settle_wholes()
-
-    def _settle_wholes(self) -> None:
-        """Count what waits (lock held)."""
-        wholes = self.wholes
-        tokens = sum(wholes.popleft() for _ in range(len(wholes)))  # what is noted meanwhile waits
-        self._asked["ask"] += tokens
-        self._hits["ask"] += tokens
+            self._asked[call] += pages * tokens
+            self._hits[call] += pages * tokens
 
     def pages(
         self, keys: Sequence[bytes], flags: Sequence[bool], why: Mapping[int, Cause], tokens: int, defer: Defer = at_once
@@ -200,8 +182,8 @@ class Waterfall:
 
     def told(self) -> dict[str, Asked]:
         """The account, by kind of call."""
+        self.before_telling()
         with self._lock:
-            self._settle_wholes()
             return {
                 call: Asked(self._asked[call], self._hits[call], {cause: lost[cause] for cause in CAUSES})
                 for call, lost in self._lost.items()

@@ -63,7 +63,7 @@ class PageReader:
         self._log = log
         self._files = files
         self._crew = crew
-        self._fetcher = Fetcher(lambda keys: log.valid(log.db.get_many(keys)), files, crew, self._left_alone)
+        self._fetcher = Fetcher(lambda keys: log.valid(self._values(keys)), files, crew, self._left_alone)
         self._at_once = AtOnce(log, files, crew, self._left_alone, queues)
         self._count_lock = Lock()
         self.single = self._at_once.single.read
@@ -109,7 +109,13 @@ class PageReader:
 
     def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
         """As :meth:`read`, of pages that were not to be had at once; what is delivered here may come too late for its caller."""
-        return self._deliver(keys, self._log.db.get_many(keys), targets)
+        return self._deliver(keys, self._values(keys), targets)
+
+    def _values(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What the index says now, which is remembered: what was may have been wrong."""
+        values = self._log.keeper.known.asked(keys, partial(self._log.db.get_many, keys))
+        assert values is not None
+        return values
 
     def _deliver(
         self, keys: Sequence[bytes], values: Sequence[bytes | None], targets: Sequence[Sequence[memoryview]]

@@ -72,8 +72,7 @@ class SinglePages:
         due = self._first.due(place.segment, place.generation, offset, length, begin_anew=begin_anew)
         if due and self._past(opened.direct, key, place, memory, when):
             return Delivered(length, copied=True)
-        if due:
-            self._log.keeper.known.moved([key])  # it may have
+        self._log.keeper.known.moved([key])  # it may have; whom it is left to asks the index
         return _LEFT
 
     def _past(self, file: File, key: bytes, place: Place, memory: Memory, when: When) -> bool:

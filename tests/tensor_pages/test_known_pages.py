@@ -15,7 +15,7 @@ from lsmkv_tensor.errors import ClosedError, PoisonedError
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.known import KnownPages
-from lsmkv_tensor.runtime.calltimes import MOST_WAITING
+from lsmkv_tensor.runtime.quickasks import MOST_WAITING
 from lsmkv_tensor.vlog.layout import has_ended
 from tests.tensor_pages.conftest import PATH, World
 
@@ -130,6 +130,7 @@ class Lookups(RuleBasedStateMachine):
                 ns.contains_prefix(World.keys([0]))
             assert not ns.known(World.keys([0]))
             assert not ns.found_at_once(World.keys([0]))
+            assert not ns.found_one(World.key(0))
         self.views()
 
     @rule()
@@ -151,7 +152,7 @@ class Lookups(RuleBasedStateMachine):
                 leading = truth.index(False) if False in truth else len(truth)
                 assert ns.contains_prefix(given) == leading
                 assert ns.contains_prefix(given[leading:]) == 0
-            assert all(ns.found_at_once([key]) == ns.known([key]) for key in World.keys(PAGES))
+            assert all(ns.found_one(key) == ns.found_at_once([key]) == ns.known([key]) for key in World.keys(PAGES))
             assert ns.found_at_once(World.keys(PAGES)) == ns.known(World.keys(PAGES))
         known = self.store._keeper.known
         assert len(known) == sum(len(known.of(ns._prefix)) for ns in self.spaces) <= Clocked.limit
@@ -217,7 +218,9 @@ def test_what_a_store_holds_is_known_when_it_was_read_after_opening(clocked):
     assert ns.known(names(range(4)))
 
 
-@pytest.mark.parametrize("ask", [Namespace.contains_prefix, lambda ns, keys: 4 * ns.found_at_once(keys)])
+@pytest.mark.parametrize(
+    "ask", [Namespace.contains_prefix, lambda ns, keys: 4 * ns.found_at_once(keys), lambda ns, keys: sum(map(ns.found_one, keys))]
+)
 def test_retention_and_the_account_hear_of_what_is_answered_from_memory(clocked, ask):
     ns = clocked.open(eviction="lru").namespace({"m": 1, "page_tokens": 16}, SIZE)
     World.put(ns, range(4))
@@ -243,6 +246,7 @@ def test_nothing_is_said_from_memory_while_the_disk_is_left_alone(clocked):
     assert breaker.open
     assert not ns.known(World.keys([1]))
     assert not ns.found_at_once(World.keys([1]))
+    assert not ns.found_one(World.key(1))
     assert ns.contains_prefix(World.keys([1])) == 0
     clocked.fs.clear()
 
@@ -255,16 +259,17 @@ def test_what_is_found_at_once_is_counted_now_and_then_and_waits_in_bounded_memo
     for i in range(3 * MOST_WAITING):
         assert ns.found_at_once(World.keys(range(2)))
         assert not ns.found_at_once(World.keys([1, 2]))
-        assert len(services.waterfall.wholes) < MOST_WAITING
-        assert len(services.times.waiting) < MOST_WAITING
+        assert ns.found_one(World.key(1))
+        assert not ns.found_one(World.key(2))
+        assert len(services.quick.waiting) < MOST_WAITING
         if i < MOST_WAITING + 9:  # somebody reads the one account and not the other
             services.waterfall.told()
         elif i < 2 * MOST_WAITING + 9:
             services.times.told()
     ns.found_at_once(World.keys([0]))
     stats = clocked.store.stats()
-    assert stats.waterfall["ask"].asked_tokens == stats.waterfall["ask"].hit_tokens == (6 * MOST_WAITING + 1) * 16
-    assert stats.times["ask"].calls == sum(stats.times["ask"].buckets) == before + 3 * MOST_WAITING + 1
+    assert stats.waterfall["ask"].asked_tokens == stats.waterfall["ask"].hit_tokens == (9 * MOST_WAITING + 1) * 16
+    assert stats.times["ask"].calls == sum(stats.times["ask"].buckets) == before + 6 * MOST_WAITING + 1
 
 
 def test_a_page_that_could_not_be_read_is_looked_for_in_the_index(clocked):

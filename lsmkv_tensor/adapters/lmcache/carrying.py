@@ -51,9 +51,11 @@ class Carrier:
         self._allocator = allocator
         self._clock = clock
         self._chains = Chains()
-        self._names = ChunkNames()
+        self.names = ChunkNames()
         self._learnt: float | None = None
         self._last: Shelf | None = None
+        self.last_writer: Namespace | None = None
+        """Of the namespace that answered last; if it has another one now, this one's store is closed, and it says nothing."""
         self._forms: dict[ChunkLayout, tuple[Any, Any, Any]] = {}  # shapes, dtypes and format of LMCache's: one per namespace
         self.locks = Locks()
 
@@ -61,7 +63,7 @@ class Carrier:
 
     def prefix(self, keys: Sequence[Key], *, pin: bool) -> int:
         """How many chunks from the first on are there; ``pin``: they are locked. I/O: as ``Namespace.contains_prefix``."""
-        names = self._names.of(keys)
+        names = self.names.of(keys)
         last = self._last
         if last is not None and names and not pin:  # a name says whose chunk it is: wherever it is found it is the one
             writer = last.view().writer
@@ -91,7 +93,7 @@ class Carrier:
             view = shelf.view()
             step = 0 if view.reader is None else view.reader.contains_prefix(names)
             if step:
-                self._last = shelf
+                self._last, self.last_writer = shelf, view.writer
                 if pin:
                     pins = [False] * step if view.writer is None else view.writer.pin(names[:step])
                     self.locks.add([(shelf.number, name) for name in names[:step]], pins)
@@ -105,7 +107,7 @@ class Carrier:
         if not self._holding.claim():
             self._tally.count(declined_pages=len(keys))
             return
-        names = self._names.of(keys)
+        names = self.names.of(keys)
         above = [*self._chains.before(names[:1]), *names[:-1]]
         places: dict[tuple[Worker, ChunkLayout, int], list[int]] = {}
         for i, (key, item) in enumerate(zip(keys, items, strict=True)):
@@ -160,7 +162,7 @@ class Carrier:
 
         ``wait``: for memory, if there is none just now.
         """
-        known = self._names.of(keys)
+        known = self.names.of(keys)
         if len(keys) == 1 and (shelf := self._sure(known)) is not None:
             return [self._one(shelf, known, wait=wait)]
         found: list[Item | None] = [None] * len(keys)
@@ -212,7 +214,7 @@ class Carrier:
     def remove(self, keys: Sequence[Key]) -> int:
         """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""
         removed = 0
-        known = self._names.of(keys)
+        known = self.names.of(keys)
         for shelf, at in self._places(keys, known):
             writer = shelf.writer
             if writer is not None:
@@ -256,7 +258,7 @@ class Carrier:
                 at = [i for i, flag in zip(rest, flags, strict=True) if flag]
                 rest = [i for i, flag in zip(rest, flags, strict=True) if not flag]
                 if at:
-                    self._last = shelf
+                    self._last, self.last_writer = shelf, shelf.writer
                     yield shelf, at
 
     def _allocate(self, layout: ChunkLayout, *, wait: bool) -> Item | None:

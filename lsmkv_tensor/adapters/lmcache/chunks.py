@@ -95,14 +95,19 @@ class ChunkNames:
     """Page keys of LMCache's keys, remembered: making the text takes longer than all else. Any thread may call anything."""
 
     def __init__(self, most: int = 32_768) -> None:
-        """``most``: keys that are remembered, about 350 bytes each."""
+        """``most``: keys that are remembered, about 500 bytes each."""
         self._most = most
         self._known: dict[tuple[object, ...], bytes] = {}
+        self._by_hash: dict[object, tuple[object, object, object, object, object, bytes]] = {}
+        self.by_hash = self._by_hash.get
+        """Of the key of a whole chunk, by its ``chunk_hash``, that was remembered last: class, model, world size, worker, dtype,
+        and its name. None: none is."""
 
     def of(self, keys: Sequence[Key]) -> list[bytes]:
         """As :func:`chunk_name` of each."""
         try:
-            if len(keys) == 1 and (name := self._known.get(_WHOLE(keys[0]))) is not None:  # a class that says more is not there
+            if len(keys) == 1 and (name := self._known.get(said := _WHOLE(keys[0]))) is not None:  # others say more
+                self._last_of(said, name)
                 return [name]
             says = _SAYS.get(keys[0].__class__.__name__) if keys else None
             if says is None:
@@ -118,8 +123,18 @@ class ChunkNames:
         names = [name or chunk_name(key) for name, key in zip(found, keys, strict=True)]
         if len(self._known) + len(names) > self._most:
             self._known.clear()
-        self._known.update((said, name) for said, name in zip(what, names, strict=True) if not said[TAGS])
+            self._by_hash.clear()
+        for said, name in zip(what, names, strict=True):
+            if not said[TAGS]:
+                self._known[said] = name
+                if len(said) == WHOLE_SAYS:
+                    self._last_of(said, name)
         return names
+
+    def _last_of(self, said: tuple[object, ...], name: bytes) -> None:
+        """This was asked for last among keys of its hash."""
+        kind, _, model, size, worker, chunk_hash, dtype = said
+        self._by_hash[chunk_hash] = kind, model, size, worker, dtype, name
 
 
 TAGS = 1
@@ -128,6 +143,7 @@ with tags is not remembered."""
 _WHOLE: Callable[[Key], tuple[object, ...]] = attrgetter(
     "__class__", "tags", "model_name", "world_size", "worker_id", "chunk_hash", "dtype"
 )
+WHOLE_SAYS = 7
 _SAYS: Mapping[str, Callable[[Key], tuple[object, ...]]] = {
     "CacheEngineKey": _WHOLE,
     "LayerCacheEngineKey": attrgetter(

@@ -189,7 +189,8 @@ class CacheEngineKey:
     tags: tuple | None = None
 
     def to_string(self):
-        return f"{self.model_name}@{self.world_size}@{self.worker_id}@{self.chunk_hash:x}@{self.dtype}"
+        said = [self.model_name, self.world_size, self.worker_id, f"{self.chunk_hash:x}", self.dtype]
+        return "@".join(map(str, [*said, *(f"{key}%{value}" for key, value in self.tags or ())]))
 
 
 @dataclass

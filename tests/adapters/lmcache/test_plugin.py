@@ -98,6 +98,32 @@ def test_what_was_found_before_is_found_as_long_as_it_is_there(engines):
     assert not plugin.contains(keys[0])
 
 
+def test_of_keys_that_share_a_hash_each_is_asked_for_by_itself(engines):
+    """What was found last is looked for by its hash, and that alone does not say whose it is."""
+    plugin, (mine,) = engines.start(), keys_of(1)
+    engines.put(plugin, [mine])
+    others = [
+        *keys_of(1, worker=1),
+        *keys_of(1, model="n"),
+        CacheEngineKey("m", 3, 0, 1001),
+        CacheEngineKey("m", 2, 0, 1001, tags=(("user", 1),)),
+        CacheEngineKey("m", 2, 0, 1001, dtype="torch.float8"),
+        type("LayerCacheEngineKey", (CacheEngineKey,), {"layer_id": 3, "to_string": lambda _: "m@2@0@3e9@bfloat16@3"})(
+            "m", 2, 0, 1001
+        ),
+    ]
+    for _ in range(2):
+        for other in others:
+            assert plugin.contains(mine)
+            assert plugin.contains(mine)
+            assert not plugin.contains(other)
+            assert engines.get(plugin, [other]) == [False]
+            assert engines.get(plugin, [mine]) == [True]
+    assert plugin.contains(mine, pin=True)
+    assert plugin.unpin(mine)
+    assert not plugin.unpin(mine)
+
+
 def test_a_single_chunk_that_cannot_be_read_is_a_miss_and_keeps_no_memory(engines, machine):
     plugin, keys = engines.start(room=1), keys_of(*range(3))
     engines.put(plugin, keys)
