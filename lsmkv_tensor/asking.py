@@ -160,7 +160,8 @@ class Asking:
         ``began_s``: the store's monotonic time at which the call began. The sequence is kept. I/O: none.
         """
         self._log.touch(ASK, pages, self._prefix)
-        self.services.quick.note(len(pages) * self._tokens, self.services.clock.monotonic() - began_s)
+        self.services.waterfall.whole(len(pages), self._tokens)
+        self.services.times.note("ask", self.services.clock.monotonic() - began_s)
 
     # helpers
 

@@ -91,7 +91,7 @@ class ChunkPages:
         self._tally = Tally()
         clock = settings.options.clock or SystemClock()
         self._carrier = Carrier(self.holding, shelves, parts, self._tally, local_cpu_backend, clock, settings.wait_s)
-        self._known = self._carrier.names.by_hash
+        self._knows = knower(self._carrier)
         self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
         self._lock = Lock()
         self._putting: set[Key] = set()
@@ -110,14 +110,8 @@ class ChunkPages:
     def batched_contains(self, keys: list[Key], pin: bool = False) -> int:
         """How many chunks from the first on are there. I/O: as ``Namespace.contains_prefix``."""
         try:
-            if len(keys) == 1 and not pin:  # the shortest way: every call would take as long as LMCache's own look into a dict
-                key, writer = keys[0], self._carrier.last_writer
-                known = self._known(key.chunk_hash)
-                if known is not None and writer is not None:
-                    kind, model, size, worker, dtype, name = known
-                    same = key.model_name == model and key.world_size == size and key.worker_id == worker and key.dtype is dtype
-                    if same and key.__class__ is kind and not key.tags and writer.found_one(name):
-                        return 1
+            if len(keys) == 1 and not pin and self._knows(keys[0]):
+                return 1
             return self._carrier.prefix(keys, pin=pin)
         except Exception as error:  # noqa: BLE001 - as guarded has it, which takes as long as all else here
             self._tally.failed("batched_contains", error)
@@ -269,6 +263,22 @@ class LsmkvStoragePlugin(ChunkPages, Base):  # type: ignore[misc]  # LMCache's c
     ) -> None:
         require_version("lmcache", "0.5.6", "0.6")
         super().__init__(plugin_parts(), dst_device, config, metadata, local_cpu_backend, loop)
+
+
+def knower(carrier: Carrier) -> Callable[[Key], bool]:
+    """Whether a chunk was found before and is known to be there still, said in as few steps as LMCache looks into a dict in."""
+    known = carrier.names.by_hash
+
+    def knows(key: Key) -> bool:
+        """See above; AttributeError for what is no key. I/O: none."""
+        last, writer = known(key.chunk_hash), carrier.last_writer
+        if last is None or writer is None:
+            return False
+        kind, model, size, worker, dtype, name = last
+        same = key.model_name == model and key.world_size == size and key.worker_id == worker and key.dtype is dtype
+        return same and key.__class__ is kind and not key.tags and writer.found_one(name)
+
+    return knows
 
 
 def _leading(items: Sequence[Item | None]) -> list[Item]:

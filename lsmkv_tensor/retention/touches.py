@@ -99,7 +99,9 @@ class Touches:
 
     def __init__(self) -> None:
         self.queue: deque[tuple[int, int, bytes, Sequence[bytes], NDArray[np.int64] | None]] = deque()
-        """Notes, or tuples of their fields. Who appends one adds its keys to :attr:`waiting`."""
+        """Notes, or tuples of their fields: who appends one adds its keys to :attr:`waiting`, unless it is of one key that stands
+        for a sequence of it alone.
+        """
         self._requests: dict[int, Request] = {}
         self.waiting = 0
         """Keys in the queue, nearly."""
@@ -133,15 +135,19 @@ class Touches:
     def take(self, most: int) -> list[Note]:
         """The oldest notes, of ``most`` keys together or one note of more; they wait no longer."""
         taken: list[Note] = []
-        queue, keys = self.queue, 0
+        queue, keys, counted = self.queue, 0, 0
         while queue:
             note = Note(*queue[0])
+            alone = type(note.keys) is bytes
+            if alone:
+                note = note._replace(keys=(note.keys,))  # type: ignore[arg-type]  # as said above
             if taken and keys + note.size > most:
                 break
             queue.popleft()
             taken.append(note)
             keys += note.size
-        self.waiting = max(self.waiting - keys, 0) if queue else 0
+            counted += 0 if alone else note.size
+        self.waiting = max(self.waiting - counted, 0) if queue else 0
         return taken
 
     def request(self, thread: int) -> Request:

@@ -8,10 +8,12 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.waterfall import Waterfall
 
-__all__ = ["MOST_WAITING", "QuickAsks"]
+__all__ = ["AS_BEFORE", "MOST_WAITING", "QuickAsks"]
 
 MOST_WAITING = 256
-"""Calls that are noted and not counted yet, at most; about 100 bytes each."""
+"""Calls that are noted and not counted yet, nearly."""
+AS_BEFORE = -1.0
+"""Instead of seconds: it was not timed, and is taken to have been as long as the one before it that was."""
 
 
 class QuickAsks:
@@ -22,26 +24,32 @@ class QuickAsks:
         self._fall = fall
         self._times = times
         self._lock = Lock()
-        self.waiting: deque[tuple[int, float]] = deque()
-        """Tokens of a prefix that was found whole, and the seconds it took: who appends here calls :meth:`settle` from
-        MOST_WAITING on."""
+        self._waiting: dict[int, deque[float]] = {}
         fall.before_telling = times.before_telling = self.settle
 
-    def note(self, tokens: int, seconds: float) -> None:
-        """A prefix of so many tokens was found whole, in so long."""
-        self.waiting.append((tokens, seconds))
-        if len(self.waiting) >= MOST_WAITING:
-            self.settle()
+    def of(self, tokens: int) -> deque[float]:
+        """For prefixes of so many tokens that are found whole: the seconds each took.
+
+        Who appends calls :meth:`settle` when MOST_WAITING are there.
+        """
+        with self._lock:
+            return self._waiting.setdefault(tokens, deque())
 
     def settle(self) -> None:
         """Count what waits."""
         with self._lock:
-            waiting = self.waiting
-            some = [waiting.popleft() for _ in range(len(waiting))]  # what is noted meanwhile waits
-        if some:
-            self._fall.whole(sum(tokens for tokens, _ in some), 1)
-            self._times.add("ask", [seconds for _, seconds in some])
+            waiting = [(tokens, [queue.popleft() for _ in range(len(queue))]) for tokens, queue in self._waiting.items()]
+        for tokens, seconds in waiting:  # what is noted meanwhile waits
+            if seconds:
+                self._fall.whole(len(seconds), tokens)
+                self._times.add("ask", _filled(seconds))
 
     def forked(self) -> None:
         """In a forked child: another lock."""
         self._lock = Lock()
+
+
+def _filled(seconds: list[float]) -> list[float]:
+    """With a time for each."""
+    last = next((s for s in seconds if s >= 0), 0.0)
+    return [last := s if s >= 0 else last for s in seconds]

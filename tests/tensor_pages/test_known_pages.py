@@ -261,7 +261,7 @@ def test_what_is_found_at_once_is_counted_now_and_then_and_waits_in_bounded_memo
         assert not ns.found_at_once(World.keys([1, 2]))
         assert ns.found_one(World.key(1))
         assert not ns.found_one(World.key(2))
-        assert len(services.quick.waiting) < MOST_WAITING
+        assert len(services.quick.of(16)) < MOST_WAITING
         if i < MOST_WAITING + 9:  # somebody reads the one account and not the other
             services.waterfall.told()
         elif i < 2 * MOST_WAITING + 9:
