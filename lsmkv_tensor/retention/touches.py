@@ -98,7 +98,7 @@ class Touches:
     """Notes of calls (any thread) for whoever holds the commit lock."""
 
     def __init__(self) -> None:
-        self.queue: deque[tuple[int, int, bytes, Sequence[bytes], NDArray[np.int64] | None]] = deque()
+        self.queue: deque[tuple[int, int, bytes, Sequence[bytes] | bytes, NDArray[np.int64] | None]] = deque()
         """Notes, or tuples of their fields: who appends one adds its keys to :attr:`waiting`, unless it is of one key that stands
         for a sequence of it alone.
         """
@@ -137,10 +137,9 @@ class Touches:
         taken: list[Note] = []
         queue, keys, counted = self.queue, 0, 0
         while queue:
-            note = Note(*queue[0])
-            alone = type(note.keys) is bytes
-            if alone:
-                note = note._replace(keys=(note.keys,))  # type: ignore[arg-type]  # as said above
+            thread, kind, prefix, used, stored = queue[0]
+            alone = isinstance(used, bytes)
+            note = Note(thread, kind, prefix, (used,) if isinstance(used, bytes) else used, stored)
             if taken and keys + note.size > most:
                 break
             queue.popleft()
