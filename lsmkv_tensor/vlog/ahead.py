@@ -42,8 +42,7 @@ class OpenAhead:
         some = list(islice(self._left, STEP))
         for _ in some:
             self._left.popleft()
-        with self._log.lock:  # no file goes meanwhile: what was opened then would be taken for the next one of its number
-            self._files.opened(number for number in some if number in self._log.space.segments)
+        self._files.opened(number for number in some if number in self._log.space.segments)
         return bool(self._left)
 
     def _chosen(self) -> list[int]:

@@ -66,6 +66,8 @@ class SegmentFiles:
         self.disks = disks
         self.segment_bytes = segment_bytes
         self._readers: OrderedDict[int, Opened] = OrderedDict()
+        self._forgotten = 0
+        """How often a segment was let go of: what was being opened then may be the file that went."""
         self._lock = Lock()
         self._tells_cached = True
         self._writer: tuple[int, File] | None = None
@@ -134,7 +136,7 @@ class SegmentFiles:
                 file.close()
             self._new_names.add(self.disks.home(number))
         except OSError as error:
-            self._forget_file(path)
+            self._forget_file(number)
             op = "allocating a segment"
             raise io_failed(op, path, error) from error
 
@@ -175,6 +177,8 @@ class SegmentFiles:
         except OSError as error:
             op = "removing a segment"
             raise io_failed(op, path, error) from error
+        finally:
+            self.forget(number)  # whoever looks for pages that are gone may have opened it since
 
     def free_bytes(self) -> int:
         """Free space of the disk that has the most; without an answer, as if there were plenty. I/O: one question a disk."""
@@ -209,8 +213,12 @@ class SegmentFiles:
         return found
 
     def _open(self, number: int) -> Opened:
-        """Open a segment, and have it found. OSError."""
-        path = self.path(number)
+        """Open a segment, and have it found, unless its file may have gone meanwhile. OSError.
+
+        Whoever reads by a deadline holds no segment, and may leave an opening that hangs: it must not be found when the number
+        has another file.
+        """
+        path, forgotten = self.path(number), self._forgotten
         file = self._open_reader(path)
         cached = None
         if self._modes.keep_cached and not self._modes.direct_reads and isinstance(file, CachedReads):
@@ -219,8 +227,11 @@ class SegmentFiles:
         if self._modes.direct_writes and isinstance(self._fs, QueuedReads):
             with suppress(OSError):
                 direct = self._fs.open(path, "r", direct=True)
+        opened = Opened(file, cached, direct)
         with self._lock:
-            opened = self._readers.setdefault(number, Opened(file, cached, direct))
+            if self._forgotten != forgotten:
+                return opened
+            opened = self._readers.setdefault(number, opened)
             while len(self._readers) > MAX_OPEN:
                 self._readers.popitem(last=False)
         return opened
@@ -261,6 +272,7 @@ class SegmentFiles:
     def forget(self, number: int) -> None:
         """Let go of every handle on a segment."""
         with self._lock:
+            self._forgotten += 1
             self._readers.pop(number, None)
         if self._writer is not None and self._writer[0] == number:
             self.close_writer()
@@ -287,9 +299,8 @@ class SegmentFiles:
         with self._lock:
             self._readers.clear()
 
-    def _forget_file(self, path: str) -> None:
+    def _forget_file(self, number: int) -> None:
         """Remove what a failed creation left, if it can be removed; else the next opening does."""
-        try:
-            self._fs.unlink(path)
-        except OSError:
-            return
+        with suppress(OSError):
+            self._fs.unlink(self.path(number))
+        self.forget(number)
