@@ -22,7 +22,7 @@ refused (:class:`UnstableHashError`) unless ``"allow_unstable_hash": true`` says
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -56,6 +56,9 @@ Item: TypeAlias = Any
 """LMCache's ``MemoryObj``."""
 Loop: TypeAlias = asyncio.AbstractEventLoop
 WHERE = 'extra_config["lsmkv"]'
+FORCE = "allow_unstable_hash"
+BORROWED = ("sha256", "sha256_cbor", "xxhash", "xxhash_cbor")
+"""Hashes that LMCache has only where vLLM is installed."""
 
 
 class UnstableHashError(InvalidArgumentError):
@@ -75,10 +78,10 @@ class ChunkPages:
         loop: Loop | None,
     ) -> None:
         super().__init__(dst_device, config, metadata, local_cpu_backend, loop)  # type: ignore[call-arg]  # the base's
-        given = dict((config.extra_config or {}).get("lsmkv") or {})
-        forced = given.pop("allow_unstable_hash", False)
+        given = (config.extra_config or {}).get("lsmkv", {})
+        forced, given = _without_force(given)
         settings = read_settings(given, WHERE, f"worker{metadata.worker_id}of{metadata.world_size}")
-        if forced is not True and parts.hash_function(config, metadata) is hash:
+        if not forced and parts.hash_function(config, metadata) is hash:
             raise UnstableHashError(_unstable(config.pre_caching_hash_algorithm))
         self._allocator = local_cpu_backend
         self._shutdown_s = settings.shutdown_s
@@ -294,13 +297,26 @@ def _let_go(items: Sequence[Item]) -> None:
         item.ref_count_down()
 
 
+def _without_force(given: Any) -> tuple[bool, Any]:  # noqa: ANN401  # whatever a configuration holds
+    """Whether Python's hash is meant, and the other settings. InvalidArgumentError for an answer that is neither yes nor no."""
+    if not isinstance(given, Mapping):
+        return False, given
+    forced = given.get(FORCE, False)
+    if not isinstance(forced, bool):
+        msg = f"{WHERE}: {FORCE} = {forced!r}: must be true or false"
+        raise InvalidArgumentError(msg)
+    return forced, {key: value for key, value in given.items() if key != FORCE}
+
+
 def _unstable(algorithm: str) -> str:
-    """What is wrong with the hash."""
-    why = f"pre_caching_hash_algorithm is {algorithm!r}" + (
-        "" if algorithm == "builtin" else ", which needs vLLM to be installed"
-    )
+    """What is wrong with the hash, and what to set."""
+    why, first = "", "Set pre_caching_hash_algorithm: sha256_cbor"
+    if algorithm in BORROWED:
+        why, first = ", which LMCache takes from vLLM, and there is none in this Python", "Install vLLM there"
+    elif algorithm != "builtin":
+        why = ", which the vLLM that is here does not have, if one is"
     return (
-        f"{why}, so LMCache hashes tokens with Python's own hash: it differs between processes, and nothing would be found after "
-        f"a restart. Set pre_caching_hash_algorithm: sha256_cbor, use the server (docs/adapters/lmcache.md), or say {WHERE}: "
-        '"allow_unstable_hash": true'
+        f"pre_caching_hash_algorithm is {algorithm!r}{why}, so LMCache hashes tokens with Python's own hash: it differs between "
+        f"processes, and nothing would be found after a restart. {first}, use the server (docs/adapters/lmcache.md), or, with "
+        f'the same PYTHONHASHSEED in every process, say {WHERE}: "{FORCE}": true'
     )

@@ -243,7 +243,7 @@ PLUGIN_PARTS = PluginParts(
     {"bfloat16": BF16, "float16": FP16, "uint8": UINT8}.__getitem__,
     bytes,
     list,
-    lambda config, metadata: hash if config.pre_caching_hash_algorithm == "builtin" else stable_hash,
+    lambda config, metadata: stable_hash if config.pre_caching_hash_algorithm in config.vllm_has else hash,
 )
 
 

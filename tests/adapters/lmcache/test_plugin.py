@@ -33,9 +33,10 @@ class Engines:
     def __init__(self, machine):
         self.machine = machine
 
-    def start(self, *, worker=0, room=1000, hashes="sha256_cbor", scheduler=False, **changes):
+    def start(self, *, worker=0, room=1000, hashes="sha256_cbor", vllm=True, scheduler=False, **changes):
         given = self.machine.params(rng=seeded(len(self.machine.adapters)), scheduler=ManualScheduler(), **changes)
-        config = SimpleNamespace(extra_config={"lsmkv": given}, pre_caching_hash_algorithm=hashes)
+        has = ("sha256_cbor",) if vllm else ()
+        config = SimpleNamespace(extra_config={"lsmkv": given}, pre_caching_hash_algorithm=hashes, vllm_has=has)
         metadata = SimpleNamespace(worker_id=worker, world_size=2)
         plugin = Plugin("cpu", config, metadata, None if scheduler else LocalCPUBackend(room))
         self.machine.adapters.append(plugin)
@@ -318,6 +319,22 @@ def test_pythons_own_hash_is_refused_unless_it_is_meant(engines):
     with pytest.raises(UnstableHashError, match="pre_caching_hash_algorithm: sha256_cbor"):
         engines.start(hashes="builtin")
     engines.start(hashes="builtin", allow_unstable_hash=True)
+    with pytest.raises(InvalidArgumentError, match="allow_unstable_hash = 'true': must be true or false"):
+        engines.start(hashes="builtin", allow_unstable_hash="true")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "advice"),
+    [
+        ("builtin", "Set pre_caching_hash_algorithm: sha256_cbor, use the server"),
+        ("sha256_cbor", "takes from vLLM, and there is none in this Python, .* Install vLLM there, use the server"),
+        ("blake3", "does not have, if one is, .* Set pre_caching_hash_algorithm: sha256_cbor, use the server"),
+    ],
+)
+def test_advice_about_the_hash_is_not_what_was_done_already(engines, algorithm, advice):
+    """Whoever had set sha256_cbor, without vLLM, was told to set sha256_cbor."""
+    with pytest.raises(UnstableHashError, match=advice):
+        engines.start(hashes=algorithm, vllm=algorithm == "blake3")
 
 
 def test_what_comes_after_the_end_is_answered(engines):
@@ -334,6 +351,10 @@ def test_what_comes_after_the_end_is_answered(engines):
 def test_wrong_settings_are_named(engines):
     with pytest.raises(InvalidArgumentError, match=r'extra_config\["lsmkv"\] has the unknown key'):
         engines.start(capasity=3)
+    for given in ("/nvme/kv", None, ["path"]):
+        config = SimpleNamespace(extra_config={"lsmkv": given}, pre_caching_hash_algorithm="sha256_cbor")
+        with pytest.raises(InvalidArgumentError, match=r'^extra_config\["lsmkv"\] must be an object such as'):
+            Plugin("cpu", config, SimpleNamespace(worker_id=0, world_size=1), LocalCPUBackend())
     config = SimpleNamespace(extra_config=None, pre_caching_hash_algorithm="sha256_cbor")
     with pytest.raises(InvalidArgumentError, match="path is missing"):
         Plugin("cpu", config, SimpleNamespace(worker_id=0, world_size=1), LocalCPUBackend())
