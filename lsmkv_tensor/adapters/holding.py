@@ -26,7 +26,7 @@ from lsmkv.env.sync import Lock, start_thread
 from lsmkv_tensor.adapters.advice import told
 from lsmkv_tensor.adapters.intime import InTime
 from lsmkv_tensor.adapters.jobs import Jobs
-from lsmkv_tensor.errors import InvalidArgumentError, LsmError
+from lsmkv_tensor.errors import InvalidArgumentError, LockedError, LsmError
 from lsmkv_tensor.followed import FollowedNamespace, PageFollower
 from lsmkv_tensor.namespaces import Namespace, PageKey
 from lsmkv_tensor.options import StoreOptions
@@ -103,6 +103,8 @@ class Holding:
         self.state: State = "off"
         self.reason: str | None = None
         """Why it has no directory of its own; None: it has."""
+        self.barred = False
+        """Whether that is something else than another process that has it."""
         self.store: PageStore | PageFollower | None = None
         self._options = options
         self._sharing = sharing
@@ -267,7 +269,7 @@ class Holding:
         except InvalidArgumentError:
             raise
         except (LsmError, OSError) as error:
-            self.reason = told(error, f"{self.root}/{member}")
+            self.reason, self.barred = told(error, f"{self.root}/{member}"), not isinstance(error, LockedError)
         return None
 
     def _hold(self, store: PageStore | PageFollower) -> bool:
@@ -278,7 +280,8 @@ class Holding:
             else:
                 before, self.store = self.store, store
                 self.state = "own" if isinstance(store, PageStore) else "following"
-                self.reason = None if self.state == "own" else self.reason
+                if self.state == "own":
+                    self.reason, self.barred = None, False
                 self._reopen_views()
         if before is not None:
             before.close()

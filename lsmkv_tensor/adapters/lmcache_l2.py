@@ -221,7 +221,7 @@ class L2Pages:
         store = self.holding.store
         health = None if store is None else store.health()
         found: dict[str, Any] = {
-            "is_healthy": health is not None and health.state in ("ok", "degraded"),
+            "is_healthy": health is not None and health.state in ("ok", "degraded") and not self.holding.barred,
             "type": type(self).__name__,
             "path": f"{self.holding.root}/{self.holding.member}",
             "state": self.holding.state,

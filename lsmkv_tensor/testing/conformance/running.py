@@ -47,7 +47,11 @@ def subject_of(name: str) -> Subject:
     if not module or not factory:
         msg = f"{name!r}: say which subject, as module:factory"
         raise InvalidArgumentError(msg)
-    made = getattr(import_module(module), factory, None)
+    where = import_module(module)
+    if not hasattr(where, factory):
+        msg = f"{name!r}: {module} has no {factory!r}"
+        raise InvalidArgumentError(msg)
+    made = getattr(where, factory)
     subject = made() if callable(made) else made
     if not isinstance(subject, Subject):
         msg = f"{name!r} gives {type(subject).__name__}, not a lsmkv_tensor.testing.conformance.Subject"

@@ -158,6 +158,17 @@ def test_a_damaged_object_costs_itself_alone(machine):
     assert machine.lookup(again, keys)[5] is False
 
 
+def test_a_server_that_waits_for_another_is_healthy_and_one_that_can_never_store_is_not(machine):
+    """A server whose path could not be made said that it was healthy."""
+    first, second = machine.start(), machine.start()
+    told = [one.report_status() for one in (first, second)]
+    assert [(one["state"], one["is_healthy"]) for one in told] == [("own", True), ("following", True)]
+    machine.fs.add(FailOp("mkdir", path="/other*"))
+    third = machine.start(path="/other").report_status()
+    assert (third["state"], third["is_healthy"]) == ("following", False)
+    assert "lsmkv doctor /other/server" in third["reason"]
+
+
 def test_a_full_disk_fails_the_task_and_not_the_server(machine):
     adapter = machine.start()
     machine.fs.add(FailOp("allocate", path="*.seg", errno=errno.ENOSPC))
