@@ -184,9 +184,43 @@ def test_statistics_are_vllms(start):
     engine.tier.holding.store.sync()  # chunks count when they are written
     names = type(engine.tier).build_metric_definitions({})
     stats = engine.tier.get_stats()
-    assert set(stats.reduce()) <= set(names) | set(stats.reduce())
-    assert stats.metric_sections()[1]["vllm:lsmkv_stored_pages"] == {(): 3}
+    counters = stats.metric_sections()[1]
+    assert counters["vllm:lsmkv_stored_pages"] == {(): 3}
+    assert set(counters) <= set(names)
     assert engine.tier.get_stats() is None
+
+
+PRESSURE = {"backpressure": {"backpressure_cls": "EMABackpressureDetector", "failure_threshold": 3, "decay_half_life_s": 1e6}}
+
+
+def test_vllm_offers_nothing_to_a_tier_that_cannot_store(start, tmp_path):
+    """As the page on the tier has it: its refusals reach vLLM's detector of back-pressure."""
+    (tmp_path / "file").write_text("")
+    engine = start({"path": str(tmp_path / "file"), **PRESSURE})
+    for i in range(5):
+        engine.store([i])
+    assert engine.tier.bp_detector.is_under_pressure()
+    assert engine.tier.counts["declined_pages"] == 3, "two stores were not offered any more"
+    well = start(PRESSURE)
+    for i in range(5):
+        well.store([i])
+    assert not well.tier.bp_detector.is_under_pressure()
+
+
+def test_nothing_touches_the_primary_tier_after_it_was_drained(start):
+    """VLLM resets its cache while chunks are on their way."""
+    engine = start({"put_queue_bytes": 0})
+    request, keys = engine.request(), [key(i) for i in range(32)]
+    out = engine.manager.prepare_store(keys, request)
+    for one, chunk in zip(out.keys_to_store, out.store_spec.chunk_ids, strict=True):
+        engine.memory[int(chunk)] = content(keys.index(one))
+    engine.manager.complete_store(out.keys_to_store, request)
+    engine.step(request)
+    engine.manager.on_request_finished(request)
+    engine.empty_primary()
+    assert not engine.tier.has_pending_work()
+    engine.memory[:] = 0
+    assert engine.load(range(32)) == list(range(32))
 
 
 def test_the_file_tier_for_comparison(start, tmp_path):
