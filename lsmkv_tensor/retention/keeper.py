@@ -253,18 +253,22 @@ class Keeper(Pins):
         rows = [prefixed_rows(note.prefix, list(dict.fromkeys(note.keys))) for note in notes]
         found = self.table.find(np.concatenate(rows))
         stops = np.cumsum([len(part) for part in rows])
+        links: dict[int, int] = {}
         for note, slots in zip(notes, np.split(found, stops[:-1]), strict=True):
             used = slots[slots >= 0] if note.stored is None else note.stored[:1]
             if len(used):
-                self._used(note, used)
+                self._used(note, used, links)
         self._hits.tell()
         return len(notes)
 
-    def _used(self, note: Note, slots: Slots) -> None:
-        """Tell the policy of one call, which used the pages in these slots or stored pages from this one on."""
+    def _used(self, note: Note, slots: Slots, links: dict[int, int]) -> None:
+        """Tell the policy of one call, which used the pages in these slots or stored pages from this one on.
+
+        ``links``: as of :meth:`~lsmkv_tensor.retention.residents.Residents.with_ancestors`.
+        """
         request = self.touches.request(note.thread)
         request.goes_on(note.kind, note.prefix + note.keys[0], self.table.parent(int(slots[0])))
-        used = self.table.with_ancestors(slots, request.seen)
+        used = self.table.with_ancestors(slots, request.seen, links)
         used = request.fresh(used[self.table.ranked[used]])
         if len(used):
             self._hits.add(used)

@@ -234,12 +234,16 @@ class Residents:
         """The prints of the pages in these slots."""
         return prints_of(self.keys[slots])
 
-    def with_ancestors(self, slots: NDArray[np.int64], known: Collection[int] = ()) -> NDArray[np.int64]:
+    def with_ancestors(
+        self, slots: NDArray[np.int64], known: Collection[int] = (), links: dict[int, int] | None = None
+    ) -> NDArray[np.int64]:
         """These slots (root to leaf) and the ancestors that are here, all from leaf to root, none twice.
 
         The first page's ancestors are walked one by one: in a chain all others' are among the slots themselves. A walk ends
-        at a slot of ``known``: its ancestors are known too.
+        at a slot of ``known``: its ancestors are known too. ``links``: parents by slot that were found before, for as long as no
+        page comes or goes; it gains those that are found.
         """
+        links = {} if links is None else links
         if len(slots) == 1 and not self.parent_tags[slots[0]]:
             return slots
         seen = set(slots.tolist())
@@ -250,7 +254,10 @@ class Residents:
             while slot >= 0 and slot not in seen and slot not in known and len(walked) < MAX_ANCESTORS:
                 seen.add(slot)
                 walked.append(slot)
-                slot = self._parent_of(slot)
+                above = links.get(slot)
+                if above is None:
+                    above = links[slot] = self._parent_of(slot)
+                slot = above
         return np.concatenate([slots[::-1], np.array(walked, np.int64)]) if walked else slots[::-1]
 
     # helpers
