@@ -104,6 +104,24 @@ def test_what_the_page_cache_holds_comes_from_there(world):
     assert ns.read_at_once(world.key(0), memory, None) == (SIZE, False)
 
 
+@pytest.mark.parametrize("way", ["get", "short"])
+@pytest.mark.parametrize("what", ["is wrong", "goes"])
+def test_a_page_that_the_page_cache_has_wrong_or_lets_go_of_does_not_come_from_there(world, what, way):
+    ns = remembered(world)
+    for _ in range(2):
+        world.get(ns, [2], deadline_s=5)
+    place = world.store._log.current_places(ns.index_keys(world.keys([2])))[0]
+    if what == "is wrong":
+        world.fs.add(FlipByte(place.offset + SIZE - 1, path="*.seg", times=1))
+    else:
+        world.fs.inner.on_op = lambda op, _: world.let_go() if op == "preadv_cached" else None
+    if way == "short":
+        assert not short(world, ns, 2, Asked())
+    assert world.get(ns, [2], deadline_s=5)[0] == {2}
+    world.fs.inner.on_op = None
+    assert world.store.stats().corrupt_pages == 0
+
+
 @pytest.mark.parametrize("why", ["absent", "deleted", "waits", "over", "left to others", "encoded"])
 def test_of_all_else_nothing_is_said_and_no_memory_asked_for(world, why):
     codec = "shuffle_zstd" if why == "encoded" else "raw"

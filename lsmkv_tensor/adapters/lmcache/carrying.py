@@ -166,30 +166,43 @@ class Carrier:
         if len(keys) == 1 and (shelf := self._sure(known)) is not None:
             return [self._one(shelf, known, wait=wait)]
         found: list[Item | None] = [None] * len(keys)
-        for shelf, at in self._places(keys, known):
-            reader = shelf.view().reader
-            items = [(i, item) for i in at if (item := self._allocate(shelf.layout, wait=wait)) is not None]
-            if reader is None or not items:
-                continue
-            names = [known[i] for i, _ in items]
-            flags = [False] * len(items)
-            try:
-                flags = reader.get_into(names, memory_of([item for _, item in items], shelf.page_bytes))
-            finally:
-                for (i, item), flag, name in zip(items, flags, names, strict=True):
-                    if flag and self._annotate(shelf, name, item):
-                        found[i] = item
-                    else:
-                        item.ref_count_down()
+        try:
+            for shelf, at in self._places(keys, known):
+                self._load(shelf, at, known, found, wait=wait)
+        except BaseException:  # whoever asked is told of none
+            for item in found:
+                if item is not None:
+                    item.ref_count_down()
+            raise
         came = sum(item is not None for item in found)
         self._tally.count(loaded_pages=came, missing_pages=len(keys) - came)
         return found
+
+    def _load(self, shelf: Shelf, at: Sequence[int], names: Sequence[bytes], found: list[Item | None], *, wait: bool) -> None:
+        """Chunks of one namespace, by position in the call, into ``found``; memory of what does not come is given back."""
+        reader = shelf.view().reader
+        if reader is None:
+            return
+        items: list[tuple[int, Item]] = []
+        try:
+            for i in at:
+                if (item := self._allocate(shelf.layout, wait=wait)) is not None:
+                    items.append((i, item))
+            own = [names[i] for i, _ in items]
+            flags = reader.get_into(own, memory_of([item for _, item in items], shelf.page_bytes)) if items else []
+            for (i, item), flag, name in zip(items, flags, own, strict=True):
+                if flag and self._annotate(shelf, name, item):
+                    found[i] = item
+        finally:
+            for i, item in items:
+                if found[i] is not item:
+                    item.ref_count_down()
 
     def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> Item | None:
         """:meth:`get` of one chunk that is known to be here, in few steps: they take longer than a small page after a pause."""
         view = shelf.view()
         item: Item | None = None
-        came = False
+        came = whole = False
 
         def memory() -> list[memoryview] | None:
             """Some of LMCache's, if there is any at once: the disk reads meanwhile."""
@@ -202,14 +215,14 @@ class Carrier:
             if writer is not None:
                 came = writer.read_at_once(names[0], memory, writer.services.until(None)) is not None
             if not came and view.reader is not None:
-                item = item or self._allocate(shelf.layout, wait=wait)
+                item = self._allocate(shelf.layout, wait=wait) if item is None else item
                 came = item is not None and view.reader.get_into(names, memory_of([item], shelf.page_bytes))[0]
-            came = came and self._annotate(shelf, names[0], item)
+            whole = came and self._annotate(shelf, names[0], item)
         finally:
-            if not came and item is not None:
+            if not whole and item is not None:
                 item.ref_count_down()
-        self._tally.count(loaded_pages=int(came), missing_pages=int(not came))
-        return item if came else None
+        self._tally.count(loaded_pages=int(whole), missing_pages=int(not whole))
+        return item if whole else None
 
     def remove(self, keys: Sequence[Key]) -> int:
         """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""

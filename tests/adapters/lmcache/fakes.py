@@ -241,8 +241,8 @@ PLUGIN_PARTS = PluginParts(
     lambda value: SimpleNamespace(value=value),
     tuple,
     {"bfloat16": BF16, "float16": FP16, "uint8": UINT8}.__getitem__,
-    bytes,
-    list,
+    lambda positions: np.array(positions, np.int64).tobytes(),
+    lambda data: np.frombuffer(data, np.int64).tolist(),
     lambda config, metadata: stable_hash if config.pre_caching_hash_algorithm in config.vllm_has else hash,
 )
 

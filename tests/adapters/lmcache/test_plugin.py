@@ -177,6 +177,47 @@ def test_memory_for_a_single_chunk_is_made_while_the_disk_reads_and_only_then_wa
     assert (plugin.counts["loaded_pages"], plugin.counts["missing_pages"]) == (int(came), int(memory == "never"))
 
 
+class Failing(LocalCPUBackend):
+    """Fails when it is asked for so many."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.last = last
+
+    def allocate(self, shapes, dtypes, fmt=None, eviction=True, busy_loop=True):
+        if len(self.given) == self.last:
+            raise MemoryError
+        return super().allocate(shapes, dtypes, fmt)
+
+
+@pytest.mark.parametrize("last", range(4))
+def test_what_was_loaded_before_something_failed_is_given_back(engines, last):
+    """Of four chunks the fourth, a short one, lies in a namespace of its own."""
+    plugin, keys = engines.start(), keys_of(*range(4))
+    engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
+    plugin.close()
+    again = engines.start()
+    again._allocator = again._carrier._allocator = Failing(last)
+    assert engines.get(again, keys) == [False] * 4
+    assert len(again.get_allocator_backend().given) == last
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_chunk_whose_positions_cannot_be_read_keeps_no_memory(engines, others):
+    plugin, keys = engines.start(), keys_of(*range(1 + others))
+    items = [CountedObj(SHAPE, BF16) for _ in keys]
+    for item in items:
+        item.metadata.cached_positions = [5, 6, 7]
+    plugin.batched_submit_put_task(keys, items)
+    plugin.wait_idle()
+    write_queued(plugin)
+    assert plugin.batched_contains(keys) == len(keys)
+    (shelf,) = plugin._carrier._shelves.all()
+    shelf.writer.write_records({chunk_name(keys[-1]): b"no number"})
+    assert engines.get(plugin, keys) == [False] * len(keys)
+    assert plugin.get_allocator_backend().given
+
+
 def test_a_short_chunk_ends_a_prompt(engines):
     plugin, keys = engines.start(), keys_of(*range(4))
     engines.put(plugin, keys, [SHAPE] * 3 + [SHORT])
