@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv.testing import FlipByte, Hang
+from lsmkv_tensor import PageStore
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.vlog.bounce import HUGE
+from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.staging import StagingPool
 from tests.tensor_runtime.conftest import lent
 from tests.tensor_runtime.test_past_reads import CANARY, SIZE, QueueingWorld
@@ -187,6 +189,22 @@ def test_while_the_disk_is_left_alone_nothing_is_read(world):
     ns = remembered(world, breaker_failures=1)
     world.store._services.breaker.failed("read", OSError())
     assert world.begun(lambda: short(world, ns, 0, Asked())) == 0
+
+
+def test_of_several_disks_one_that_is_left_alone_is_not_read(world):
+    world.store = PageStore.open(["/store", "/disk-b"], options=world.options(breaker_failures=1))
+    ns = world.store.namespace({"m": 1}, SIZE)
+    for i in range(0, 80, 8):
+        world.put(ns, range(i, i + 8))
+    for _ in range(3):  # their segments are open, their places remembered, and the page cache holds them
+        world.get(ns, range(80), deadline_s=5)
+    there = {i: world.store._log.current_places(ns.index_keys(world.keys([i])))[0].segment >> DISK_SHIFT for i in range(80)}
+    assert set(there.values()) == {0, 1}
+    world.store._services.disk_breakers.note([1], {1: OSError()})
+    for i, disk in there.items():
+        memory = Asked()
+        assert short(world, ns, i, memory) == (disk == 0)
+        assert memory.times == (disk == 0)
 
 
 ACCOUNT = ("hits", "misses", "read_bytes", "corrupt_pages", "late_pages", "asked_tokens", "hit_tokens")
