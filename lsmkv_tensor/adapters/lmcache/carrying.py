@@ -187,7 +187,7 @@ class Carrier:
         try:
             for i in at:
                 if (item := self._allocate(shelf.layout, wait=wait)) is not None:
-                    items.append((i, item))
+                    items.append((i, item))  # noqa: PERF401  # if the next cannot be had, this one is given back
             own = [names[i] for i, _ in items]
             flags = reader.get_into(own, memory_of([item for _, item in items], shelf.page_bytes)) if items else []
             for (i, item), flag, name in zip(items, flags, own, strict=True):
