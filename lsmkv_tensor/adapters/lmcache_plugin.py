@@ -94,7 +94,8 @@ class ChunkPages:
         self._tally = Tally()
         clock = settings.options.clock or SystemClock()
         self._carrier = Carrier(self.holding, shelves, parts, self._tally, local_cpu_backend, clock, settings.wait_s)
-        self._knows = knower(self._carrier)
+        self._ask: Callable[[list[Key], bool], int] = _asker(self._carrier, self._tally)
+        self.batched_contains = self._ask  # type: ignore[method-assign]  # as the method says, with a call less
         self._jobs: Jobs[None] = Jobs("lsmkv-lmcache", threads=settings.threads, max_store_pages=settings.max_store_pages)
         self._lock = Lock()
         self._putting: set[Key] = set()
@@ -112,13 +113,7 @@ class ChunkPages:
 
     def batched_contains(self, keys: list[Key], pin: bool = False) -> int:
         """How many chunks from the first on are there. I/O: as ``Namespace.contains_prefix``."""
-        try:
-            if len(keys) == 1 and not pin and self._knows(keys[0]):
-                return 1
-            return self._carrier.prefix(keys, pin=pin)
-        except Exception as error:  # noqa: BLE001 - as guarded has it, which takes as long as all else here
-            self._tally.failed("batched_contains", error)
-            return 0
+        return self._ask(keys, pin)
 
     async def batched_async_contains(self, lookup_id: str, keys: list[Key], pin: bool = False) -> int:
         """As :meth:`batched_contains`, on another thread."""
@@ -268,20 +263,31 @@ class LsmkvStoragePlugin(ChunkPages, Base):  # type: ignore[misc]  # LMCache's c
         super().__init__(plugin_parts(), dst_device, config, metadata, local_cpu_backend, loop)
 
 
-def knower(carrier: Carrier) -> Callable[[Key], bool]:
-    """Whether a chunk was found before and is known to be there still, said in as few steps as LMCache looks into a dict in."""
-    known = carrier.names.by_hash
+def _asker(carrier: Carrier, tally: Tally) -> Callable[..., int]:
+    """``batched_contains`` of a plug-in.
 
-    def knows(key: Key) -> bool:
-        """See above; AttributeError for what is no key. I/O: none."""
-        last, writer = known(key.chunk_hash), carrier.last_writer
-        if last is None or writer is None:
-            return False
-        kind, model, size, worker, dtype, name = last
-        same = key.model_name == model and key.world_size == size and key.worker_id == worker and key.dtype is dtype
-        return same and key.__class__ is kind and not key.tags and writer.found_one(name)
+    A chunk that was found before and is known to be there still is said to be there in as few steps as LMCache looks into a dict
+    in: with a method of each part the calls took half of the time.
+    """
+    known, prefix = carrier.names.by_hash, carrier.prefix
 
-    return knows
+    def batched_contains(keys: list[Key], pin: bool = False) -> int:
+        """How many chunks from the first on are there. I/O: as ``Namespace.contains_prefix``."""
+        try:
+            if len(keys) == 1 and not pin:
+                key = keys[0]
+                last, writer = known(key.chunk_hash), carrier.last_writer
+                if last is not None and writer is not None:
+                    kind, model, size, worker, dtype, name = last
+                    same = key.model_name == model and key.world_size == size and key.worker_id == worker and key.dtype is dtype
+                    if same and key.__class__ is kind and not key.tags and writer.found_one(name):
+                        return 1
+            return prefix(keys, pin=pin)
+        except Exception as error:  # noqa: BLE001 - as guarded has it, which takes as long as all else here
+            tally.failed("batched_contains", error)
+            return 0
+
+    return batched_contains
 
 
 def _leading(items: Sequence[Item | None]) -> list[Item]:
