@@ -118,10 +118,11 @@ def read_past(
     queue = queues.take()
     if queue is None:
         return []
-    total = sum(padded(one.size) for one in slices)
-    buffer = queues.staging.take(min(total, 2 * GROUP * RUN_BYTES))
+    sizes = [padded(one.size) for one in slices]
+    width = max(sizes)
+    buffer = queues.staging.take(min(max(sum(sizes), width * _together(len(sizes))), 2 * GROUP * RUN_BYTES))
     try:
-        return _Reading(queue, buffer.view, slices).run(remaining, look_s)
+        return _Reading(queue, buffer.view, width, slices).run(remaining, look_s)
     finally:
         queues.take_back(queue, buffer)
 
@@ -129,12 +130,12 @@ def read_past(
 class _Reading:
     """The reads of one call."""
 
-    def __init__(self, queue: ReadQueue, memory: memoryview, slices: Sequence[_Slice | _RunSlice]) -> None:
+    def __init__(self, queue: ReadQueue, memory: memoryview, width: int, slices: Sequence[_Slice | _RunSlice]) -> None:
+        """``width``: bytes of the memory of one read."""
         self._queue = queue
         self._slices = slices
         self._sums = _Sums()
         self._arrived: dict[int, int] = {}  # number of a slice -> bytes
-        width = max(padded(one.size) for one in slices)
         self._room = [memory[at : at + width] for at in range(0, len(memory) - width + 1, width)][:DEPTH]
         self._begun = 0
 
@@ -163,13 +164,24 @@ class _Reading:
         left = len(self._slices) - self._begun
         if not left or self._queue.waiting:
             return
-        stop = min(looked_at + len(self._room), self._begun + min(max(left // 2, 1), GROUP))
+        stop = min(looked_at + len(self._room), self._begun + _group(left))
         reads: list[Begin] = []
         for number in range(self._begun, stop):
             one = self._slices[number]
             reads.append((number, one.file, self._room[number % len(self._room)][: padded(one.size)], one.offset))
         if reads:
             self._begun += self._queue.begin(reads)
+
+
+def _group(left: int) -> int:
+    """How many reads are begun at a time when so many are left. Pure."""
+    return min(max(left // 2, 1), GROUP)
+
+
+def _together(reads: int) -> int:
+    """How many have memory at a time: those of the first group, which are looked at, and of the next. Pure."""
+    first = _group(reads)
+    return min(first + _group(reads - first), reads)
 
 
 class _Sums:

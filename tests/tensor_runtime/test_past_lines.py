@@ -76,6 +76,22 @@ def test_groups_get_smaller_and_none_is_begun_while_another_is_under_way(pages):
     assert sum(sizes) >= pages // PER_READ
 
 
+@pytest.mark.parametrize("alone", [1, 7, 28])
+def test_large_reads_and_small_ones_are_under_way_together(alone):
+    """The memory that one read takes is that of the largest."""
+    world, small = QueueingWorld(), 8192
+    world.fs = _Recording()
+    ns = world.filled(range(512), small)
+    world.fs.groups.clear()
+    ids = [*range(40), *range(72, 72 + 15 * alone, 15)]  # no two within 64 KiB
+    assert world.get(ns, ids, small, deadline_s=5)[1] == set(ids)
+    world.store.close()
+    groups = [numbers for _, numbers in world.fs.groups]
+    assert [n for numbers in groups for n in numbers] == list(range(1 + alone))
+    assert len(groups[0]) == min((1 + alone) // 2, past.GROUP)
+    assert len(groups) == {1: 2, 7: 4, 28: 10}[alone]
+
+
 def test_a_group_is_looked_at_while_the_next_is_under_way(world):
     ns = world.filled(range(32), SIZE)
     rule = world.fs.add(Hang("queued", path="*.seg", nth=3, times=1))
