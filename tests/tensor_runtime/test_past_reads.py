@@ -105,6 +105,23 @@ def test_without_a_deadline_too(world):
 
 @pytest.mark.parametrize("deadline", [None, 5])
 @pytest.mark.parametrize("size", [5000, SIZE])
+def test_encoded_pages_among_others_are_not_taken_for_the_pages(world, size, deadline):
+    """What lies on the disk is another number of bytes, and is as sound as they are."""
+    store = world.open()
+    ways = [store.namespace({"m": 1, "dtype": "bfloat16"}, size, codec=codec) for codec in ("raw", "shuffle_zstd")]
+    even = [bytes([i]) * size for i in range(9)]
+    for i, page in enumerate(even):
+        assert ways[i % 2].put_many([world.key(i)], [page]) == [True]
+    assert store.stats().put_stored_bytes < 9 * size
+    for ids in (range(9), range(1, 9, 2), [3]):
+        world.let_go()
+        out = np.full((len(ids), size), CANARY, np.uint8)
+        assert all(ways[0].get_into(world.keys(ids), out, deadline_s=deadline))
+        assert [out[at].tobytes() for at in range(len(ids))] == [even[i] for i in ids]
+
+
+@pytest.mark.parametrize("deadline", [None, 5])
+@pytest.mark.parametrize("size", [5000, SIZE])
 def test_small_pages_are_in_the_page_cache_after_two_reads_too(world, size, deadline):
     """The thread that read them the second time took that for a first read."""
     ns = world.filled([1], size)
