@@ -81,7 +81,7 @@ def _open_parts(fs: FileSystem, path: str, options: StoreOptions, further: Seque
 
 def checked_paths(path: PathArgument | Sequence[PathArgument], fs: FileSystem | None) -> list[str]:
     """One path or several as strings, none twice, as they are meant now wherever the program goes; InvalidArgumentError."""
-    several = [path] if isinstance(path, str) or hasattr(path, "__fspath__") or not isinstance(path, Sequence) else path
+    several = [path] if isinstance(path, str | bytes) or hasattr(path, "__fspath__") or not isinstance(path, Sequence) else path
     paths = [anchored(checked_path(one), fs) for one in several]
     if not paths or len(set(paths)) < len(paths):
         msg = f"path = {path!r}: must name at least one directory, and none twice"

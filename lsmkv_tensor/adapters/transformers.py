@@ -74,7 +74,10 @@ class PrefixCache:
     def __init__(self, store: TensorStore, model: Model) -> None:
         wanted = page_format_for(model, store.format.page_tokens)
         if store.format != wanted:
-            msg = f"the store's pages are {store.format}, this model's are {wanted}"
+            msg = (
+                f"the store's pages are {store.format}, this model's are {wanted}: open it with page_format_for(model) and a "
+                "namespace of its own"
+            )
             raise InvalidArgumentError(msg)
         self.store = store
         self.model = model
@@ -116,6 +119,9 @@ class PrefixCache:
 
         I/O: as :meth:`restore` and :meth:`save`.
         """
+        if len(getattr(input_ids, "shape", ())) != 2:  # rows and columns
+            msg = f"generate: input_ids = {type(input_ids).__name__}: must be a tensor [rows, columns], as for model.generate"
+            raise InvalidArgumentError(msg)
         prompts = read_prompts(input_ids, kwargs.get("attention_mask"))
         ends = _check_arguments(self.model, prompts, kwargs)
         cache = self._restore(prompts)

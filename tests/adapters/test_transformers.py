@@ -260,7 +260,7 @@ def test_a_store_of_another_format_is_refused(tmp_path, model):
     fmt = PageFormat(8, (2, 2, 2, 8, 8), torch.float16)
     with (
         TensorStore.open(str(tmp_path), fmt, namespace="tiny") as store,
-        pytest.raises(InvalidArgumentError, match=r"float16.*float32"),
+        pytest.raises(InvalidArgumentError, match=r"float16.*float32.*page_format_for\(model\).*namespace of its own"),
     ):
         PrefixCache(store, model)
 
@@ -285,6 +285,13 @@ def test_arguments_that_change_what_a_cache_means_are_refused(prefix_cache, argu
     with pytest.raises(InvalidArgumentError, match=next(iter(arguments))):
         prefix_cache.generate(PROMPT, max_new_tokens=2, **arguments)
     assert prefix_cache.store.probe(PROMPT[0]) == 0
+
+
+@pytest.mark.parametrize("ids", [PROMPT.tolist(), PROMPT[0], "a text", None])
+def test_what_the_model_would_not_take_is_refused_by_name(prefix_cache, ids):
+    """A list ended deep in transformers: 'list' object has no attribute 'shape'."""
+    with pytest.raises(InvalidArgumentError, match=r"generate: input_ids .* a tensor \[rows, columns\]"):
+        prefix_cache.generate(ids, max_new_tokens=2)
 
 
 @pytest.mark.parametrize("setting", [{"use_cache": False}, {"cache_implementation": "static"}, {"num_beams": 2}])

@@ -129,6 +129,12 @@ def test_a_directory_of_another_store_is_refused(world):
         PageStore.open(["/store", "/third"], options=world.options())
 
 
+def test_a_path_of_bytes_is_told_as_one():
+    """Each of its bytes was taken for a path: "not int"."""
+    with pytest.raises(InvalidArgumentError, match="not bytes"):
+        PageStore.open(b"/a")
+
+
 @pytest.mark.parametrize("paths", [[], ["/a", "/a"], [b"/a"], [""]])
 def test_what_names_no_directories_is_refused(world, paths):
     with pytest.raises(InvalidArgumentError):
