@@ -185,7 +185,8 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
             refused: list[bytes] = []
             stored, evicted = self._log.put(pages, written, absent_at=commits, page_bytes=self.page_bytes, refused=refused)
             if unwanted is not None and refused:
-                unwanted.update(i for i, key in enumerate(index_keys) if key in set(refused))
+                gone = set(refused)
+                unwanted.update(i for i, key in enumerate(index_keys) if key in gone)
             verdicts = dict(zip(index_keys, there, strict=True)) | dict(zip(first, stored, strict=True))
             verdicts.update(dict.fromkeys(evicted, False))  # what was there may have made room for the rest
             self.services.note_put(first, stored)

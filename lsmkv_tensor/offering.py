@@ -15,7 +15,8 @@ from lsmkv_tensor.retention.terms import checked_ttl
 from lsmkv_tensor.retention.touches import STORE
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.callers import caller_id, working_for
-from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Piece, Verdict
+from lsmkv_tensor.runtime.putpieces import Piece, Verdict
+from lsmkv_tensor.runtime.putqueue import PIECE_BYTES
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.vlog.log import ValueLog

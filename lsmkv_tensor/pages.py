@@ -188,7 +188,9 @@ class PageStore(Standing):
             return self._registry.drop(which, progress if progress is not None else lambda _: None)
 
     def sync(self) -> None:
-        """Make everything stored or accepted so far durable. IOFailedError, PoisonedError.
+        """Make everything stored or accepted so far durable.
+
+        Raises IOFailedError, PoisonedError, ClosedError (also if :meth:`finish_puts` drops some of it).
 
         I/O: writes what waits in the queue; one fdatasync of a segment, one of the log.
         """

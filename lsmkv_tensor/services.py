@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 from lsmkv.base.columns import U8
 from lsmkv.env.clock import Clock, SystemClock
 from lsmkv.env.posix import PosixFileSystem
-from lsmkv_tensor.errors import CorruptionError, InvalidArgumentError, IOFailedError, LsmError, NoSpaceError, PoisonedError
+from lsmkv_tensor.errors import (
+    ClosedError,
+    CorruptionError,
+    InvalidArgumentError,
+    IOFailedError,
+    LsmError,
+    NoSpaceError,
+    PoisonedError,
+)
 from lsmkv_tensor.options import StoreOptions
 from lsmkv_tensor.runtime.attempts import AttemptPool
 from lsmkv_tensor.runtime.breaker import Breaker
@@ -23,7 +31,8 @@ from lsmkv_tensor.runtime.diskbreakers import DiskBreakers
 from lsmkv_tensor.runtime.estimate import LoadEstimate
 from lsmkv_tensor.runtime.gathering import gather_pages
 from lsmkv_tensor.runtime.health import Health, State
-from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Finished, PutQueue, Sink, Told, never
+from lsmkv_tensor.runtime.putpieces import Sink, Told, never
+from lsmkv_tensor.runtime.putqueue import PIECE_BYTES, Finished, PutQueue
 from lsmkv_tensor.runtime.quickasks import QuickAsks
 from lsmkv_tensor.runtime.waterfall import Cause, Waterfall
 from lsmkv_tensor.runtime.workers import Workers
@@ -263,7 +272,8 @@ class Services:
         if self.puts is not None:
             self.puts.shut()
             self.puts.wake(0.0)  # an open breaker let its worker sleep
-            self.puts.drain()
+            with suppress(ClosedError):  # somebody else has what waits dropped
+                self.puts.drain()
 
     def finish_within(self, seconds: float) -> Finished:
         """As :meth:`finish`, but for so many real seconds: what waits then is dropped."""

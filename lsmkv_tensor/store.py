@@ -31,7 +31,7 @@ from lsmkv_tensor.packs.tensors import TensorPacks
 from lsmkv_tensor.pages import PageStore, PageStoreStats
 from lsmkv_tensor.plans import Plan, plan_load
 from lsmkv_tensor.runtime import Health
-from lsmkv_tensor.runtime.putqueue import Piece, Verdict
+from lsmkv_tensor.runtime.putpieces import Piece, Verdict
 from lsmkv_tensor.sharing import Sharing
 from lsmkv_tensor.spans import PageBuffers, page_views
 from lsmkv_tensor.tensors import PageSource, PageTarget

@@ -39,7 +39,7 @@ from lsmkv.testing.queues import EmulatedQueue, Fate
 __all__ = ["FailOp", "FaultFileSystem", "FlipByte", "Hang", "Rule", "ShortWrite"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _When:
     """Which calls a rule strikes: the ``nth`` matching one and those after it, ``times`` in all (None: until removed)."""
 

@@ -37,7 +37,7 @@ from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.adapters.vllm_memory import TierMemory
 from lsmkv_tensor.adapters.vllm_records import Base, job_result, lookup_result, request_context, vllm_locality
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.runtime.putqueue import Verdict
+from lsmkv_tensor.runtime.putpieces import Verdict
 
 __all__ = ["LsmkvTier"]
 

@@ -16,13 +16,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from lsmkv.base.columns import U8
 from lsmkv.env.sync import Condition, current_thread_id
-from lsmkv_tensor.runtime.putmemory import Loan, PutMemory
+from lsmkv_tensor.errors import ClosedError
+from lsmkv_tensor.runtime.putmemory import PutMemory
+from lsmkv_tensor.runtime.putpieces import Call, Fill, Piece, Sink, Told, Verdict, never
 
-__all__ = ["PIECE_BYTES", "Fill", "Finished", "Piece", "PutQueue", "Sink", "Told", "Verdict", "never"]
+__all__ = ["PIECE_BYTES", "Finished", "PutQueue"]
 
 PIECE_BYTES = 8 << 20
 """Bytes of pages that are copied, and handed over, at a time."""
@@ -30,26 +31,12 @@ TOGETHER_BYTES = 32 << 20
 """Bytes of pages that are written at a time, if the disk has fallen so far behind: what a write takes beside its bytes (0.7 ms,
 more beside threads that copy) counts for less. At most a quarter of the queue: room has to come back."""
 BEGIN_BYTES = 2 << 20
-"""Bytes that a worker with nothing to do begins with."""
+"""Bytes that a worker with nothing to do begins with; a quarter of the queue if that is less."""
 LINGER_S = 0.02
 """Seconds that less than that waits for more to go with it: a write for each of many single pages would take the interpreter
 from those who put them (64 KiB one by one in LMCache's server: 0.48 ms a page, 0.83 with 2 ms)."""
 ENDING_S = 0.5
 """Real seconds that a write under way is given when the time for it is over."""
-
-Verdict: TypeAlias = "bool | None"
-"""What became of a page: it is there; it is not; it was not wanted."""
-Told: TypeAlias = Callable[[Sequence[bytes], Sequence[Verdict]], None]
-"""Told, in the thread that writes, what became of pages (by index key), when they are here no more."""
-Fill: TypeAlias = Callable[[int, int, U8], None]
-"""Copies pages of a call, from the first to before the second position, end to end."""
-Sink: TypeAlias = "Callable[[Sequence[Piece]], Sequence[Verdict]]"
-"""Stores the pages of pieces, in their order, and says of each what became of it; its errors are counted, not raised."""
-
-
-def never() -> bool:
-    """Pages without an end; a wait that nothing cuts short."""
-    return False
 
 
 class Finished(NamedTuple):
@@ -62,40 +49,6 @@ class Finished(NamedTuple):
     nobody is."""
 
 
-class Piece:
-    """Pages of one call that are written together. Changed under the queue's condition."""
-
-    __slots__ = ("at", "done", "ended", "group", "keys", "loan", "nbytes", "pages", "sink", "ticket", "told", "users", "what")
-
-    def __init__(self, call: _Call, at: range, loan: Loan) -> None:
-        self.keys = call.keys[at.start : at.stop]
-        self.pages = loan.pages
-        self.at = at
-        """The pages' positions in the call."""
-        self.nbytes = len(at) * call.size
-        self.loan = loan
-        self.sink = call.sink
-        self.what = call.what
-        self.group = call.group
-        self.told = call.told
-        self.ended = call.ended
-        self.ticket = 0
-        self.users = 0
-        self.done = False
-
-
-class _Call(NamedTuple):
-    """What pieces have in common."""
-
-    keys: Sequence[bytes]
-    size: int
-    sink: Sink
-    what: Any
-    group: Hashable
-    told: Told | None
-    ended: Callable[[], bool]
-
-
 class PutQueue:
     """The queue of one store. Any thread may call anything; ``step`` belongs to one worker."""
 
@@ -103,12 +56,14 @@ class PutQueue:
         self._limit_bytes = limit_bytes
         self._limit_pages = limit_pages
         self._together = max(min(TOGETHER_BYTES, limit_bytes // 4), PIECE_BYTES)
+        self._begin = min(BEGIN_BYTES, limit_bytes // 4)
         self._manual = manual
         self._changed = Condition()
         self._pieces: deque[Piece] = deque()
         self._pending: dict[bytes, tuple[Piece, memoryview]] = {}
         self._tickets = 0
         self._finished = 0
+        self._dropped = 0
         self._unbegun = 0
         self._lingers = False
         self._shut = False
@@ -152,7 +107,7 @@ class PutQueue:
                 return 0
             self.bytes += n * size
             self.pages += n
-        call = _Call(keys, size, sink, what, group, told, ended)
+        call = Call(keys, size, sink, what, group, told, ended)
         step, accepted = max((PIECE_BYTES if self._pieces else BEGIN_BYTES) // size, 1), 0
         try:
             while accepted < n and self._accept(call, range(accepted, min(accepted + step, n)), fill):
@@ -168,7 +123,7 @@ class PutQueue:
                     self._changed.notify_all()
         return accepted
 
-    def _accept(self, call: _Call, at: range, fill: Fill) -> bool:
+    def _accept(self, call: Call, at: range, fill: Fill) -> bool:
         """Copy a piece, to be written; False if nothing is accepted any more, or there is no memory."""
         loan = self.memory.take(len(at), call.size)
         if loan is None:
@@ -194,11 +149,15 @@ class PutQueue:
 
     def _have_written(self) -> None:
         """Wake the worker for what waits: at once, or a little later."""
-        if self._unbegun >= BEGIN_BYTES:
+        if self._unbegun >= self._begin or 4 * self.pages >= self._limit_pages:
             self.wake(0.0)
         elif not self._lingers:
             self._lingers = True
-            self.wake(LINGER_S)
+            try:
+                self.wake(LINGER_S)
+            except BaseException:  # an interrupted caller: the next one wakes it
+                self._lingers = False
+                raise
 
     @property
     def full(self) -> bool:
@@ -266,9 +225,10 @@ class PutQueue:
         """Wait until everything accepted so far is written; False if it is not, as ``given_up`` says that it cannot be now.
 
         From inside a write (a callback): all but that. ``given_up`` is asked at first, after every write, and after :meth:`stir`.
+        ClosedError if :meth:`finish` drops pages meanwhile.
         """
         with self._changed:
-            last = self._tickets
+            last, dropped = self._tickets, self._dropped
             if self._worker == current_thread_id():
                 last = self._pieces[-1].ticket if self._pieces else 0
                 inline = True
@@ -282,10 +242,13 @@ class PutQueue:
             return True
         self.wake(0.0)
         with self._changed:
-            while self._finished < last:
+            while self._finished < last or (self._shut and self._worker is not None):  # what is dropped overtakes a write
                 if given_up():
                     return False
                 self._changed.wait()
+            if self._dropped > dropped:
+                what = "the queue of puts (pages that waited in it were dropped)"
+                raise ClosedError(what)
         return True
 
     def await_room(self, nbytes: int, pages: int, seconds: float, given_up: Callable[[], bool] = never) -> bool:
@@ -302,6 +265,8 @@ class PutQueue:
 
         while self._manual and not room() and not given_up() and self.step():
             pass
+        if not room():
+            self.wake(0.0)  # what waits for more to go with it would keep the room
         with self._changed:
             if not self._manual:
                 self._changed.wait_for(lambda: room() or self._shut or given_up(), seconds)
@@ -335,6 +300,8 @@ class PutQueue:
             self._end(dropped, (), tell=ended)
             with self._changed:
                 self._finished = max(self._finished, dropped[-1].ticket)
+                self._dropped += len(dropped)
+                self._changed.notify_all()
         return Finished(sum(len(piece.keys) for piece in dropped), ended)
 
     def close(self) -> None:
@@ -348,6 +315,7 @@ class PutQueue:
         self._pieces = deque()
         self._pending = {}
         self._finished = self._tickets
+        self._worker = None
         self.memory.forked()
 
     # helpers
@@ -358,10 +326,11 @@ class PutQueue:
             return []
         found = [self._pieces.popleft()]
         first, nbytes = found[0], found[0].nbytes
+        most = PIECE_BYTES if self._shut else self._together  # the end may be near, and whoever hurries waits for one write
         while self._pieces:
             piece = self._pieces[0]
             nbytes += piece.nbytes
-            if nbytes > self._together or piece.sink != first.sink or piece.group != first.group:
+            if nbytes > most or piece.sink != first.sink or piece.group != first.group:
                 break
             found.append(self._pieces.popleft())
         return found

@@ -174,3 +174,15 @@ def test_a_call_in_the_middle_of_a_call_asks_the_rules_too(fs):
     rule = faults.add(FailOp("exists", probability=0.5))
     assert not faults.exists("/nowhere")
     assert faults.hits(rule) == 0
+
+
+def test_rules_that_hang_other_operations_are_others():
+    disk = FaultFileSystem(MemoryFileSystem())
+    sync, write = disk.add(Hang("sync")), disk.add(Hang("pwritev"))
+    assert sync != write
+    write.event.set()
+    disk.remove(sync)
+    disk.strike("sync", "/a")
+    disk.strike("pwritev", "/a")
+    assert not sync.reached.is_set()
+    assert (disk.hits(sync), disk.hits(write)) == (0, 1)

@@ -23,13 +23,15 @@ class Locks:
         self._askers: dict[PageId, int] = {}
 
     def add(self, pages: Sequence[PageId], pinned: Sequence[bool], asker: int | None = None) -> None:
-        """These are locked once more; ``pinned``: which of them the store has pinned for it. ``asker``: who asked for them."""
+        """These are locked once more; ``pinned``: which the store has pinned for it, each once. ``asker``: who asked for them."""
         with self._lock:
             if asker is not None:
                 self._askers.update(dict.fromkeys(pages, asker))
+            given = set[PageId]()
             for page, pin in zip(pages, pinned, strict=True):
                 locks, pins = self._held.get(page, (0, 0))
-                self._held[page] = (locks + 1, pins + pin)
+                self._held[page] = (locks + 1, pins + (pin and page not in given))
+                given.add(page)
 
     def asker(self, page: PageId) -> int | None:
         """Who asked for it last, as long as it is locked."""
