@@ -124,8 +124,9 @@ class ChunkNames:
         if len(self._known) + len(names) > self._most:
             self._known.clear()
             self._by_hash.clear()
+        kind = type(keys[0])  # who is of another one has not said all that it says
         for said, name in zip(what, names, strict=True):
-            if not said[TAGS]:
+            if said[0] is kind and not said[TAGS]:
                 self._known[said] = name
                 if len(said) == WHOLE_SAYS:
                     self._last_of(said, name)

@@ -434,3 +434,16 @@ def test_names_are_remembered_and_are_those_of_the_text():
     for keys in [*calls, [*keys_of(*range(4)), *layers], [*layers, *keys_of(1)], [], *reversed(calls)]:
         assert names.of(keys) == [chunk_name(key) for key in keys]
     assert len(names._known) <= 6 + 1
+
+
+@pytest.mark.parametrize("named", ["LayerCacheEngineKey", "Other"])
+def test_a_key_among_others_of_another_class_is_not_remembered_by_what_those_say(named):
+    """The layers of a chunk had the name of the first of them that was asked for behind a whole chunk."""
+    kind = type(named, (CacheEngineKey,), {"to_string": lambda self: f"layer {self.layer_id}"})
+    layers = [kind("m", 2, 0, 1) for _ in range(2)]
+    for i, one in enumerate(layers):
+        object.__setattr__(one, "layer_id", i)
+    names = ChunkNames()
+    for keys in ([*keys_of(1), layers[0]], [layers[1]], [*keys_of(1), layers[1]]):
+        assert names.of(keys) == [chunk_name(key) for key in keys]
+    assert names.by_hash(1) is None
