@@ -31,7 +31,7 @@ from lsmkv_tensor.adapters.sglang.meter import Meter
 from lsmkv_tensor.adapters.sglang.pages import FLAT, PIECES, PoolStore
 from lsmkv_tensor.adapters.versions import SUPPORTED, require_version
 from lsmkv_tensor.errors import InvalidArgumentError
-from lsmkv_tensor.runtime.putqueue import Verdict
+from lsmkv_tensor.runtime.putpieces import Verdict
 
 if TYPE_CHECKING:
     Base: TypeAlias = Any
