@@ -17,6 +17,7 @@ from lsmkv_tensor.testing.conformance import CASES, NotApplicableError, run_isol
 from lsmkv_tensor.testing.conformance.__main__ import main
 from lsmkv_tensor.testing.conformance.damage import stalled_by_pipes
 from lsmkv_tensor.testing.conformance.own import PageStoreSubject
+from lsmkv_tensor.testing.conformance.plugin import pytest_configure
 from lsmkv_tensor.testing.conformance.results import keep, load_results, markdown
 from lsmkv_tensor.testing.conformance.running import subject_of
 from lsmkv_tensor.testing.conformance.trial import page
@@ -42,6 +43,16 @@ class NoDeletes(Good):
 
     def delete(self, keys):
         raise NotApplicableError("it has no delete")
+
+
+class Config:
+    """Pytest's, as far as it is asked."""
+
+    def __init__(self, given):
+        self.given = {"--backend": None, "--case-seconds": 60.0} | given
+
+    def getoption(self, name):
+        return float(self.given[name]) if name == "--case-seconds" else self.given[name]
 
 
 def no_deletes():
@@ -125,6 +136,20 @@ def test_pytest_runs_the_cases_for_a_backend_named_on_its_command_line(tmp_path)
     command += ["--pyargs", "lsmkv_tensor.testing.conformance", "-k", "restart or delete", "--backend", f"{HERE}:no_deletes"]
     ran = subprocess.run([*command, f"--basetemp={tmp_path / 'own'}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "2 passed, 1 skipped" in ran.stdout, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--backend", "nosuch:X"], ["--backend", f"{HERE}:Nobody"], ["--backend", f"{HERE}:no_deletes", "--case-seconds", "0"]],
+)
+def test_what_pytest_cannot_run_is_told_once_and_before_anything_runs(wrong):
+    """It was told by each of fourteen tests."""
+    with pytest.raises(pytest.UsageError, match=rf"^{wrong[-2]} {wrong[-1]}: "):
+        pytest_configure(Config(dict(zip(wrong[::2], wrong[1::2], strict=True))))
+
+
+def test_pytest_without_a_backend_goes_on():
+    pytest_configure(Config({}))
 
 
 def test_the_page_shows_the_committed_results():
