@@ -139,3 +139,23 @@ def test_a_file_system_without_direct_io_is_written_through_the_cache(world):
     world.put(ns, range(40))
     assert world.check(ns, range(40)) == set(range(40))
     assert store.stats().bounced_bytes == 0
+
+
+def test_a_page_that_is_replaced_while_its_bytes_are_found_wrong_is_read_where_it_is_now(faulty):
+    ns = faulty.open().namespace({"m": 1}, SIZE)
+    faulty.put(ns, [1, 2])
+    place = faulty.store._log.current_places(ns.index_keys(faulty.keys([2])))[0]
+    faulty.fs.add(FlipByte(place.offset + 10, path="*.seg"))
+    reads = []
+
+    def replaced(op, _):
+        reads.append(op)
+        if reads.count("preadv") == 2:  # the second look
+            faulty.fs.inner.on_op = None
+            ns.delete_many(faulty.keys([2]))
+            faulty.put(ns, [2])
+
+    faulty.fs.inner.on_op = replaced
+    assert faulty.check(ns, [1, 2]) == {1, 2}
+    assert faulty.fs.inner.on_op is None
+    assert faulty.store.stats().corrupt_pages == 0

@@ -12,10 +12,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lsmkv.testing import FailOp, FaultFileSystem, Hang, ManualClock, MemoryFileSystem
 from lsmkv_tensor.errors import ClosedError, PoisonedError
+from lsmkv_tensor.finding import ONE_TIMED
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.known import KnownPages
+from lsmkv_tensor.retention.touches import MAX_WAITING, STORE
 from lsmkv_tensor.runtime.quickasks import MOST_WAITING
+from lsmkv_tensor.vlog.changes import DRAIN_KEYS
 from lsmkv_tensor.vlog.layout import has_ended
 from tests.tensor_pages.conftest import PATH, World
 
@@ -44,6 +47,15 @@ class Clocked(World):
     def crash(self, rng=None):
         self.fs = FaultFileSystem(self.fs.inner.crash(rng))
         return self.open()
+
+
+def said_of_one(store, ns, key):
+    """What is said of one page: of the calls with the same number of notes before them, as one in 16 does more than the others."""
+    said = set()
+    for _ in range(ONE_TIMED + 1):
+        said.add(ns.found_one(key))
+        store._log.touch(STORE, [key], ns._prefix)
+    return said
 
 
 def indexed(ns, ids):
@@ -130,7 +142,7 @@ class Lookups(RuleBasedStateMachine):
                 ns.contains_prefix(World.keys([0]))
             assert not ns.known(World.keys([0]))
             assert not ns.found_at_once(World.keys([0]))
-            assert not ns.found_one(World.key(0))
+            assert said_of_one(self.store, ns, World.key(0)) == {False}
         self.views()
 
     @rule()
@@ -246,9 +258,21 @@ def test_nothing_is_said_from_memory_while_the_disk_is_left_alone(clocked):
     assert breaker.open
     assert not ns.known(World.keys([1]))
     assert not ns.found_at_once(World.keys([1]))
-    assert not ns.found_one(World.key(1))
+    assert said_of_one(clocked.store, ns, World.key(1)) == {False}
     assert ns.contains_prefix(World.keys([1])) == 0
     clocked.fs.clear()
+
+
+def test_lookups_of_one_page_wait_in_bounded_memory_and_the_background_is_woken(clocked):
+    store = clocked.open()
+    ns = store.namespace({"m": 1}, SIZE)
+    World.put(ns, [1])
+    woken, touches = [], store._keeper.touches
+    store._log.on_many_touches = lambda: woken.append(len(touches.queue))
+    assert all(ns.found_one(World.key(1)) for _ in range(MAX_WAITING + 1000))
+    assert len(touches.queue) <= MAX_WAITING + ONE_TIMED
+    assert touches.lost > 900
+    assert DRAIN_KEYS <= woken[0] <= DRAIN_KEYS + ONE_TIMED
 
 
 def test_what_is_found_at_once_is_counted_now_and_then_and_waits_in_bounded_memory(clocked):

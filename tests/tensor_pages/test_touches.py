@@ -197,3 +197,14 @@ def test_choosing_what_goes_ends_though_readers_go_on_noting_what_they_use(world
         assert all(put(world, ns, range(start, start + PER_SEGMENT)))
     assert store.stats().evicted_pages
     assert told
+
+
+def test_what_waits_is_counted_right_behind_notes_of_one_page_alone():
+    found = Touches()
+    for i in range(5):
+        found.queue.append((1, READ, b"", b"%032d" % i, None))
+    found.note(READ, [b"%032d" % i for i in range(3)], b"")
+    assert [note.keys for note in found.take(5)] == [(b"%032d" % i,) for i in range(5)]
+    assert found.waiting == 3
+    assert found.take(5)[0].size == 3
+    assert found.waiting == 0
