@@ -223,7 +223,7 @@ class PageStore(Standing):
         return self._services.health(closed=self._in_child or self._gate.is_shut, poison=poison)
 
     def stats(self) -> PageStoreStats:
-        """Sizes and counters. I/O: lists the index directory."""
+        """Sizes and counters. IOFailedError if the index cannot be measured. I/O: lists the index directory."""
         with self._gate:
             segments = list(self._space.segments.values())
             index_bytes = self._share.disk_bytes()

@@ -160,10 +160,15 @@ class HostPages:
         if not sizes.size or not (sizes == sizes[0]).all() or sizes.min() < 1:
             return
         self.sizes = sizes[0]
+        if not hasattr(self.pool, "size"):  # three places of one page say nothing of the others
+            return
         step = addresses[1] - addresses[0]
         if (addresses[2] == addresses[0] + np.uint64(last) * step).all():
             self._base, self._step = addresses[0], step
-            if len(step) <= FEW and addresses[0].all() and int(step.max()) < _ANY:  # a pool that runs backwards wraps around
+            apart = bool((step >= self.sizes.astype(np.uint64)).all())  # else pages overlap, which only PageSpans finds
+            if (
+                len(step) <= FEW and apart and addresses[0].all() and int(step.max()) < _ANY
+            ):  # one that runs backwards wraps around
                 for piece in zip(addresses[0].tolist(), step.tolist(), sizes[0].tolist(), strict=True):
                     self._add_run(*piece)
 

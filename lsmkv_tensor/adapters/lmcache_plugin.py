@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from lsmkv.env.clock import SystemClock
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.adapters.holding import Holding
-from lsmkv_tensor.adapters.jobs import Jobs
+from lsmkv_tensor.adapters.jobs import DroppedError, Jobs
 from lsmkv_tensor.adapters.lmcache.carrying import Carrier
 from lsmkv_tensor.adapters.lmcache.chunks import PluginParts, chunk_fields, plugin_parts, read_chunk_fields
 from lsmkv_tensor.adapters.lmcache.reading import Reading
@@ -167,8 +167,14 @@ class ChunkPages:
                 for key, _ in pairs:
                     self._tally.guarded("on_complete_callback", partial(on_complete_callback, key), lambda: None)
 
+        def failed(error: Exception) -> None:
+            """It was not stored; nor was it begun if the time was over."""
+            self._tally.failed("storing", error)
+            if isinstance(error, DroppedError):
+                done()
+
         self._jobs.finished()
-        if not self._jobs.submit("store", len(pairs), store, lambda error: self._tally.failed("storing", error)):
+        if not self._jobs.submit("store", len(pairs), store, failed):
             self._tally.count(failed_pages=len(pairs))
             done()
 

@@ -8,10 +8,12 @@ directory measured; only when the measured index still does not fit is it compac
 
 from __future__ import annotations
 
+from contextlib import suppress
 from posixpath import join
 
 from lsmkv import DB
 from lsmkv.env.fs import FileSystem
+from lsmkv_tensor.errors import io_failed
 
 __all__ = ["IndexShare"]
 
@@ -33,13 +35,15 @@ class IndexShare:
         self._appended = 0
 
     def disk_bytes(self) -> int:
-        """Bytes of the index's files. I/O: one listing, one stat a file."""
+        """Bytes of the index's files. IOFailedError. I/O: one listing, one stat a file."""
         total = 0
-        for name in self._fs.listdir(self._directory):
-            try:
-                total += self._fs.size(join(self._directory, name))
-            except FileNotFoundError:
-                continue
+        try:
+            for name in self._fs.listdir(self._directory):
+                with suppress(FileNotFoundError):
+                    total += self._fs.size(join(self._directory, name))
+        except OSError as error:
+            op = "measuring the index"
+            raise io_failed(op, self._directory, error) from error
         return total
 
     def entries_at_once(self, nbytes: int) -> int:
@@ -50,7 +54,7 @@ class IndexShare:
         return min(max(self.limit_bytes // (16 * 4 * (nbytes + _ENTRY_OVERHEAD)), 1), MAX_ENTRIES)
 
     def room(self, nbytes: int, entries: int) -> bool:
-        """Whether so much may be written; if not, the index no longer fits and pages must be evicted.
+        """Whether so much may be written; if not, the index no longer fits and pages must be evicted. IOFailedError.
 
         I/O: usually none; else a listing, and if need be a flush and a compaction.
         """

@@ -188,3 +188,23 @@ def test_the_copies_of_a_page_are_reported(server):
         assert load(backend, range(2)) == [True] * 2
         assert backend.meter.copied_pages == 2 * sum(copies)
         backend.close()
+
+
+def test_pages_of_a_pool_that_does_not_say_how_many_it_has_are_not_all_the_first():
+    pool = HostPool("page_first").fill()
+    whole = HostPages(pool)
+    del pool.size
+    host = HostPages(pool)
+    for pages in ([5], [7, 2], [0]):
+        found = page_views(host.memory(slots(pages), len(pages)), len(pages), host.page_bytes)
+        wanted = page_views(whole.spans(np.array(pages) * PAGE), len(pages), host.page_bytes)
+        assert [b"".join(page) for page in found] == [b"".join(page) for page in wanted]
+
+
+def test_pages_that_overlap_in_a_pool_are_not_read_into():
+    pool = HostPool("page_first")
+    asked = pool.get_page_buffer_meta
+    pool.get_page_buffer_meta = lambda indices: (asked(indices)[0], [2 * size for size in asked(indices)[1]])
+    host = HostPages(pool)
+    with pytest.raises(InvalidArgumentError, match="overlap"):
+        page_views(host.memory(slots([3, 4]), 2), 2, host.page_bytes, writable=True)

@@ -447,3 +447,20 @@ def test_a_key_among_others_of_another_class_is_not_remembered_by_what_those_say
     for keys in ([*keys_of(1), layers[0]], [layers[1]], [*keys_of(1), layers[1]]):
         assert names.of(keys) == [chunk_name(key) for key in keys]
     assert names.by_hash(1) is None
+
+
+def test_what_is_dropped_at_the_end_is_let_go(unqueued):
+    plugin = Engines(unqueued).start(threads=1, shutdown_s=0.0)
+    items = [CountedObj(SHAPE, BF16) for _ in range(2)]
+    rule = unqueued.fs.add(Hang("pwritev", path="*.seg"))
+    try:
+        plugin.batched_submit_put_task(keys_of(0), items[:1])
+        assert rule.reached.wait(60)
+        plugin.batched_submit_put_task(keys_of(1), items[1:])
+        plugin.close()
+        assert items[1].metadata.ref_count == 1  # LMCache's own
+        assert not plugin.exists_in_put_tasks(keys_of(1)[0])
+    finally:
+        rule.event.set()
+    plugin.wait_idle()
+    assert items[0].metadata.ref_count == 1
