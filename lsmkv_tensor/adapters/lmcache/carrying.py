@@ -16,6 +16,7 @@ from lsmkv_tensor.adapters.lmcache.moving import memory_of, memory_of_one
 from lsmkv_tensor.adapters.lmcache.reading import Reading
 from lsmkv_tensor.adapters.lmcache.shelves import Shelf, Shelves
 from lsmkv_tensor.adapters.lmcache.tally import Tally
+from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.namespaces import Namespace
 
 __all__ = ["Carrier"]
@@ -57,6 +58,8 @@ class Carrier:
         self.last_writer: Namespace | None = None
         """Of the namespace that answered last; if it has another one now, this one's store is closed, and it says nothing."""
         self._forms: dict[ChunkLayout, tuple[Any, Any, Any]] = {}  # shapes, dtypes and format of LMCache's: one per namespace
+        self._fitting: set[int] = set()
+        """Numbers of namespaces whose chunks have as many bytes as LMCache's memory for them."""
         self.locks = Locks()
 
     # asking
@@ -186,7 +189,7 @@ class Carrier:
         items: list[tuple[int, Item]] = []
         try:
             for i in at:
-                if (item := self._allocate(shelf.layout, wait=wait)) is not None:
+                if (item := self._allocate(shelf, wait=wait)) is not None:
                     items.append((i, item))  # noqa: PERF401  # if the next cannot be had, this one is given back
             own = [names[i] for i, _ in items]
             flags = reader.get_into(own, memory_of([item for _, item in items], shelf.page_bytes)) if items else []
@@ -207,7 +210,7 @@ class Carrier:
         def memory() -> list[memoryview] | None:
             """Some of LMCache's, if there is any at once: the disk reads meanwhile."""
             nonlocal item
-            item = self._allocate(shelf.layout, wait=False)
+            item = self._allocate(shelf, wait=False)
             return None if item is None else [memory_of_one(item, shelf.page_bytes)]
 
         try:
@@ -215,7 +218,7 @@ class Carrier:
             if writer is not None:
                 came = writer.read_at_once(names[0], memory, writer.services.until(None)) is not None
             if not came and view.reader is not None:
-                item = self._allocate(shelf.layout, wait=wait) if item is None else item
+                item = self._allocate(shelf, wait=wait) if item is None else item
                 came = item is not None and view.reader.get_into(names, memory_of([item], shelf.page_bytes))[0]
             whole = came and self._annotate(shelf, names[0], item)
         finally:
@@ -274,8 +277,9 @@ class Carrier:
                     self._last, self.last_writer = shelf, shelf.writer
                     yield shelf, at
 
-    def _allocate(self, layout: ChunkLayout, *, wait: bool) -> Item | None:
-        """Memory for a chunk; None if there is none."""
+    def _allocate(self, shelf: Shelf, *, wait: bool) -> Item | None:
+        """Memory for a chunk; None if there is none. InvalidArgumentError if it has not the bytes of one."""
+        layout = shelf.layout
         form = self._forms.get(layout)
         if form is None:
             shapes = [self._parts.shape(shape) for shape in layout.shapes]
@@ -284,7 +288,18 @@ class Carrier:
             form = (*what, self._parts.fmt(layout.fmt))
             if len(shapes) == 1:  # lists are the object's own
                 self._forms[layout] = form
-        return self._allocator.allocate(*form, busy_loop=wait)
+        item: Item | None = self._allocator.allocate(*form, busy_loop=wait)
+        if item is not None and shelf.number not in self._fitting:  # memory of one layout has one size: it is asked for once
+            size = item.get_size()
+            if size != shelf.page_bytes:
+                item.ref_count_down()
+                msg = (
+                    f"chunks of {shelf.page_bytes} bytes are here, and LMCache's memory for one has {size}: another version of "
+                    "LMCache stored them; give another path, or remove this one: it is a cache"
+                )
+                raise InvalidArgumentError(msg)
+            self._fitting.add(shelf.number)
+        return item
 
     def _notes(self, shelf: Shelf, items: Sequence[Item]) -> list[bytes | None]:
         """The positions of chunks that have them."""

@@ -202,6 +202,32 @@ def test_what_was_loaded_before_something_failed_is_given_back(engines, last):
     assert len(again.get_allocator_backend().given) == last
 
 
+class Guarded(LocalCPUBackend):
+    """Memory with something behind it that is not for chunks."""
+
+    def allocate(self, *what, **how):
+        item = super().allocate(*what, **how)
+        whole = np.zeros(2 * item.memory.nbytes, np.uint8)
+        item.memory, item.behind = whole[: item.memory.nbytes], whole[item.memory.nbytes :]
+        return item
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_a_chunk_that_is_larger_than_its_memory_is_a_miss_and_nothing_behind_that_is_written_to(engines, together):
+    """Another LMCache, that counted something more as a chunk's bytes, stored it."""
+    plugin, keys = engines.start(), keys_of(*range(2))
+    engines.put(plugin, keys[1:])
+    (shelf,) = plugin._carrier._shelves.all()
+    larger = plugin._carrier._shelves.get(shelf.identity, shelf.layout, shelf.page_bytes + 512)
+    assert larger.writer.put_many([chunk_name(keys[0])], [b"\1" * larger.page_bytes], wait=True) == [True]
+    plugin._allocator = plugin._carrier._allocator = Guarded()
+    for _ in range(3):
+        assert plugin.contains(keys[0])
+        assert engines.get(plugin, keys[:together]) == [False] * together
+        assert engines.get(plugin, keys[1:]) == [True]
+    assert all(not item.behind.any() for item in plugin.get_allocator_backend().given)
+
+
 @pytest.mark.parametrize("others", [0, 2])
 def test_a_chunk_whose_positions_cannot_be_read_keeps_no_memory(engines, others):
     plugin, keys = engines.start(), keys_of(*range(1 + others))
