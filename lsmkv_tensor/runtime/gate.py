@@ -59,7 +59,8 @@ class StoreGate(CallGate):
         try:
             return super().bar()
         finally:
-            self._look()
+            with self._lock:
+                self._look()
 
     def check_outside(self) -> None:
         """BusyError from inside a call of the same thread: closing there would wait for itself."""
