@@ -453,3 +453,11 @@ def test_chunks_of_which_some_found_room_at_once_are_counted_once():
     assert machine.store(tier, range(6, 12))["success"]
     assert (tier.counts["stored_pages"], tier.counts["failed_pages"]) == (12, 0)
     machine.close()
+
+
+def test_chunks_that_overlap_or_run_backwards_are_refused():
+    pool = np.zeros((4, CHUNK), np.uint8)
+    overlapping = np.lib.stride_tricks.as_strided(pool, (4, CHUNK), (CHUNK - 1, 1))
+    for wrong in (overlapping, pool[::-1], pool[:, ::-1], pool[:, ::2]):
+        with pytest.raises(InvalidArgumentError, match="whole chunks"):
+            TierMemory(memoryview(wrong))

@@ -60,3 +60,12 @@ def test_pages_in_order_are_one_copy(spans, monkeypatch):
 def test_no_pages_are_nothing():
     into = np.zeros(0, np.uint8)
     gather_pages([], into)
+
+
+@pytest.mark.parametrize("at", [[0, 1, 2], [2, 1, 0], [0, 1, 3], [3, 0, 1], [0, 2, 1], [1, 1, 1], [0, 0, 2]])
+@pytest.mark.parametrize("pages", [2, 7])
+def test_spans_of_a_page_may_lie_in_any_order_and_at_any_distance(at, pages):
+    source = np.random.default_rng(3).integers(0, 256, (pages, 4, SPAN), np.uint8)
+    into = np.zeros(pages * 3 * SPAN, np.uint8)
+    gather_pages([[memoryview(source[page, span]) for span in at] for page in range(pages)], into)
+    assert into.tobytes() == source[:, at].tobytes()
