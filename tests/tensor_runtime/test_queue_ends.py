@@ -107,6 +107,8 @@ def test_a_sync_after_the_end_waits_for_the_write_that_is_under_way(faulty):
     assert faulty.store.finish_puts(0.0) == (1, False)
     assert not faulty.store._services.puts.drain(lambda: True)
     rule.event.set()
-    faulty.store.sync()
+    store = faulty.store
+    store.sync()
     ns = faulty.crash().namespace({"m": 1}, SIZE)
+    store.close()  # its threads, too
     assert faulty.check(ns, range(2)) == {0}
