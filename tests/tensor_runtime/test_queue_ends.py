@@ -39,6 +39,8 @@ def test_a_small_queue_does_not_wait_for_more_than_it_holds(manual):
     assert wakes.pop() > 0.0
     assert offered(by_pages, [3]) == 1
     assert wakes == [0.0]
+    by_bytes.close()
+    by_pages.close()
 
 
 def test_who_waits_for_room_has_what_waits_for_more_written():
@@ -49,6 +51,7 @@ def test_who_waits_for_room_has_what_waits_for_more_written():
     assert wakes == []
     assert not queue.await_room(14 * ALIGNMENT, 14, 0.0)
     assert wakes == [0.0]
+    queue.close()
 
 
 def test_an_interrupted_caller_does_not_keep_the_next_one_from_waking_the_worker():
