@@ -1,8 +1,8 @@
 """The shortest lookup: pages that are all known to be stored, said by one function in which everything is at hand.
 
 An engine asks for one page in less time than ten calls of Python take. So this looks into the set of known pages
-(:mod:`lsmkv_tensor.knowing` says what that is worth, and when nothing may be said), and notes what the accounts are to have:
-they count it later, when they are read or much waits.
+(:mod:`lsmkv_tensor.knowing` says what that is worth, and when nothing may be said). What the accounts are to have of a page that
+was asked for alone is only noted: they count it later, when they are read or much waits (:mod:`lsmkv_tensor.runtime.quickasks`).
 """
 
 from __future__ import annotations

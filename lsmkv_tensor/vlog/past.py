@@ -23,6 +23,7 @@ from lsmkv_tensor.vlog.layout import padded
 from lsmkv_tensor.vlog.pieces import Piece, Want
 from lsmkv_tensor.vlog.queues import DEPTH, ReadQueues
 from lsmkv_tensor.vlog.straight import Lines, Part
+from lsmkv_tensor.vlog.when import next_look_s
 
 __all__ = ["SLOT_BYTES", "Run", "Stretch", "pour", "read_past"]
 
@@ -145,11 +146,9 @@ class _Reading:
             self._begin(0)
             for number, one in enumerate(self._slices):
                 while number not in self._arrived:
-                    seconds = remaining()
+                    seconds = next_look_s(remaining, look_s)
                     if seconds == 0 or number >= self._begun:
                         return self._sums.whole
-                    if look_s is not None:
-                        seconds = look_s if seconds is None else min(seconds, look_s)
                     for tag, done in self._queue.ended(self._queue.waiting, seconds):
                         self._arrived[tag] = done
                     self._begin(number)

@@ -19,7 +19,7 @@ from lsmkv_tensor.vlog.layout import Place, padded, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.past import SLOT_BYTES, pour
 from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
-from lsmkv_tensor.vlog.when import When
+from lsmkv_tensor.vlog.when import When, next_look_s
 
 __all__ = ["Delivered", "Memory", "SinglePages"]
 
@@ -100,11 +100,9 @@ def _wait(queue: ReadQueue, when: When) -> int:
     """How many bytes the one read in a queue has brought; -1: it is late."""
     done = -1
     while queue.waiting:
-        seconds = when.remaining()
+        seconds = next_look_s(when.remaining, when.look_s)
         if seconds == 0:
             return -1
-        if when.look_s is not None:
-            seconds = when.look_s if seconds is None else min(seconds, when.look_s)
         for ended in queue.ended(1, seconds):
             done = ended[1]
     return done

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from lsmkv_tensor.runtime.attempts import LOOK_S, AttemptPool
 
-__all__ = ["NO_DEADLINE", "ByDeadline", "NoDeadline", "When"]
+__all__ = ["NO_DEADLINE", "ByDeadline", "NoDeadline", "When", "next_look_s"]
 
 T = TypeVar("T")
 
@@ -64,3 +64,9 @@ class NoDeadline:
 
 
 NO_DEADLINE = NoDeadline()
+
+
+def next_look_s(remaining: Callable[[], float | None], look_s: float | None) -> float | None:
+    """Seconds to wait now before :meth:`When.remaining` is asked again; 0: the time is over. None: any number."""
+    seconds = remaining()
+    return seconds if look_s is None else look_s if seconds is None else min(seconds, look_s)
