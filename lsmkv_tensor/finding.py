@@ -14,7 +14,7 @@ from lsmkv.env.sync import current_thread_id
 from lsmkv_tensor.retention.touches import ASK
 from lsmkv_tensor.runtime import StoreGate
 from lsmkv_tensor.runtime.callers import CALLERS, caller_id
-from lsmkv_tensor.runtime.quickasks import AS_BEFORE, MOST_WAITING
+from lsmkv_tensor.runtime.quickasks import MOST_WAITING, View
 from lsmkv_tensor.services import Services
 from lsmkv_tensor.vlog.changes import DRAIN_KEYS
 from lsmkv_tensor.vlog.log import ValueLog
@@ -23,9 +23,6 @@ __all__ = ["FoundAtOnce", "FoundOne", "finder", "finder_of_one"]
 
 FoundAtOnce: TypeAlias = Callable[[Sequence[bytes]], bool]
 FoundOne: TypeAlias = Callable[[bytes], bool]
-
-ONE_TIMED = 16
-"""Of so many lookups of one page one is timed: two looks at the clock are a seventh of it."""
 
 
 def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tokens: int) -> FoundAtOnce:
@@ -52,22 +49,21 @@ def finder(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tok
 def finder_of_one(services: Services, log: ValueLog, gate: StoreGate, space: bytes, tokens: int) -> FoundOne:
     """``Namespace.found_one`` of a view: as :func:`finder` for one page, with nothing called that is not C's.
 
-    One call in ONE_TIMED has more to do: it is timed, and looks how much waits.
+    The first page that waits, and the first that finds no room, has more to do: it is timed, and what waited is counted.
     """
-    now, breaker, quick = services.clock.monotonic, services.breaker, services.quick
-    known, touches, terms = log.keeper.known.of(space), log.keeper.touches, log.terms
-    notes, waiting, callers, own_id = touches.queue, quick.of(tokens), CALLERS, current_thread_id
-    touched, took = notes.append, waiting.append
+    now, breaker, quick, callers, own_id = services.clock.monotonic, services.breaker, services.quick, CALLERS, current_thread_id
+    known, touches, terms, threads = log.keeper.known.of(space), log.keeper.touches, log.terms, quick.threads.get
+    view = View(tokens, lambda thread, pages: touches.note_asks(thread, pages, space))
 
     def found_one(page: bytes) -> bool:
         """See above."""
-        if not len(notes) % ONE_TIMED:
+        own = own_id()
+        asked = threads(own)
+        if not asked or asked.view is not view or len(asked) >= MOST_WAITING or (callers and own in callers):
             return and_more(page)
         if page not in known or breaker.open or not gate.lets_in or (terms.expiring and log.may_expire(space)):
             return False
-        own = own_id()
-        touched((callers.get(own, own) if callers else own, ASK, space, page, None))
-        took(AS_BEFORE)
+        asked.append(page)
         return True
 
     def and_more(page: bytes) -> bool:
@@ -75,14 +71,10 @@ def finder_of_one(services: Services, log: ValueLog, gate: StoreGate, space: byt
         began = now()
         if page not in known or breaker.open or not gate.lets_in or (terms.expiring and log.may_expire(space)):
             return False
-        if len(notes) < DRAIN_KEYS:
-            touched((caller_id(), ASK, space, page, None))
-        else:  # so much waits that somebody is to be woken, or this is not noted
-            touches.waiting = max(touches.waiting, len(notes))
-            log.touch(ASK, (page,), space)
-        took(now() - began)
-        if len(waiting) >= MOST_WAITING:
-            quick.settle()
+        caller = caller_id()
+        quick.first(caller, view, page, now() - began, waits=caller == own_id())
+        if touches.waiting >= DRAIN_KEYS:
+            log.on_many_touches()
         return True
 
     return found_one

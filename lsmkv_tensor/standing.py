@@ -93,6 +93,8 @@ class Standing:
         self._terms = Terms(db, services.clock, services.options.idle_after_s)
         self._keeper = Keeper(db, policy, quota.page_bytes // 2, self._terms.idle)
         self._keeper.known = KnownPages(services.options.known_pages)
+        touches = self._keeper.touches
+        touches.before_noting, touches.before_taking = services.quick.settle_own, services.quick.settle
         if earlier is not None:
             self._keeper.take_over(earlier)
         else:

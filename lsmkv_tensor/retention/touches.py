@@ -13,8 +13,8 @@ knows a little less.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
+from itertools import count, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -98,10 +98,12 @@ class Touches:
     """Notes of calls (any thread) for whoever holds the commit lock."""
 
     def __init__(self) -> None:
-        self.queue: deque[tuple[int, int, bytes, Sequence[bytes] | bytes, NDArray[np.int64] | None]] = deque()
-        """Notes, or tuples of their fields: who appends one adds its keys to :attr:`waiting`, unless it is of one key that stands
-        for a sequence of it alone.
-        """
+        self._queue: deque[tuple[int, int, bytes, Sequence[bytes], NDArray[np.int64] | None]] = deque()
+        """Notes, or tuples of their fields."""
+        self.before_noting: Callable[[int], object] = bool
+        """Called with a thread before a call of it is noted: earlier ones of it are noted first."""
+        self.before_taking: Callable[[], object] = bool
+        """Called before notes are counted or taken: what waits elsewhere is noted."""
         self._requests: dict[int, Request] = {}
         self.waiting = 0
         """Keys in the queue, nearly."""
@@ -116,37 +118,48 @@ class Touches:
         """
         if not keys:
             return
+        caller = caller_id() if thread is None else thread
+        self.before_noting(caller)
         if self.waiting >= MAX_WAITING:
             self.lost += len(keys)
             return
         self.waiting += len(keys)
-        self.queue.append((caller_id() if thread is None else thread, kind, prefix, keys, None))
+        self._queue.append((caller, kind, prefix, keys, None))
+
+    def note_asks(self, thread: int, keys: Sequence[bytes], prefix: bytes) -> None:
+        """A thread asked for these pages in calls of one page each, as :meth:`note` has it."""
+        if self.waiting >= MAX_WAITING:
+            self.lost += len(keys)
+            return
+        self.waiting += len(keys)
+        self._queue.extend(zip(repeat(thread), repeat(ASK), repeat(prefix), zip(keys, strict=True), repeat(None), strict=False))
 
     def note_stored(self, first: bytes, slots: NDArray[np.int64]) -> None:
         """A call of this thread stored pages in prefix order, of which the first has this index key. Never lost."""
+        caller = caller_id()
+        self.before_noting(caller)
         self.waiting += len(slots)
-        self.queue.append(Note(caller_id(), STORE, b"", (first,), slots))
+        self._queue.append(Note(caller, STORE, b"", (first,), slots))
 
     @property
     def notes(self) -> int:
         """Notes that wait."""
-        return len(self.queue)
+        self.before_taking()
+        return len(self._queue)
 
     def take(self, most: int) -> list[Note]:
         """The oldest notes, of ``most`` keys together or one note of more; they wait no longer."""
+        self.before_taking()
         taken: list[Note] = []
-        queue, keys, counted = self.queue, 0, 0
+        queue, keys = self._queue, 0
         while queue:
-            thread, kind, prefix, used, stored = queue[0]
-            alone = isinstance(used, bytes)
-            note = Note(thread, kind, prefix, (used,) if isinstance(used, bytes) else used, stored)
+            note = Note(*queue[0])
             if taken and keys + note.size > most:
                 break
             queue.popleft()
             taken.append(note)
             keys += note.size
-            counted += 0 if alone else note.size
-        self.waiting = max(self.waiting - counted, 0) if queue else 0
+        self.waiting = max(self.waiting - keys, 0) if queue else 0
         return taken
 
     def request(self, thread: int) -> Request:

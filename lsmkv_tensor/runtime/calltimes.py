@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lsmkv.env.sync import Lock
@@ -41,16 +41,11 @@ class CallTimes:
             self._buckets[kind][bisect_left(BOUNDS_S, seconds)] += 1
             self._seconds[kind] += seconds
 
-    def add(self, kind: str, seconds: Sequence[float]) -> None:
-        """Calls took so long."""
+    def repeated(self, kind: str, seconds: float, calls: int) -> None:
+        """So many calls took about so long each."""
         with self._lock:
-            buckets = self._buckets[kind]
-            if max(seconds, default=0.0) <= BOUNDS_S[0]:  # as answers from memory are
-                buckets[0] += len(seconds)
-            else:
-                for s in seconds:
-                    buckets[bisect_left(BOUNDS_S, s)] += 1
-            self._seconds[kind] += sum(seconds)
+            self._buckets[kind][bisect_left(BOUNDS_S, seconds)] += calls
+            self._seconds[kind] += seconds * calls
 
     def told(self) -> Mapping[str, Times]:
         """The histograms, by kind of call."""

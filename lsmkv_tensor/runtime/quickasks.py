@@ -1,19 +1,46 @@
-"""Lookups that were answered from memory, until they are counted: many at a time. Counting one takes as long as answering it."""
+"""Lookups of one page that were answered from memory, until anybody wants to know of them: many at a time.
+
+Accounting for one takes longer than answering it. So a thread that asks appends the page to a queue of its own, and that is all:
+how many there were, how long they took, and what the policy is to hear of them is said of all that wait together, when an account
+is read, when the thread does anything else that is noted, or when much waits.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.runtime.calltimes import CallTimes
 from lsmkv_tensor.runtime.waterfall import Waterfall
 
-__all__ = ["AS_BEFORE", "MOST_WAITING", "QuickAsks"]
+__all__ = ["MOST_THREADS", "MOST_WAITING", "Asked", "QuickAsks", "View"]
 
 MOST_WAITING = 256
-"""Calls that are noted and not counted yet, nearly."""
-AS_BEFORE = -1.0
-"""Instead of seconds: it was not timed, and is taken to have been as long as the one before it that was."""
+"""Pages that a thread asked for and that wait."""
+MOST_THREADS = 256
+"""Threads that have a queue: the first ones that ask."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """Where pages were asked for: a view of a namespace, over one life of its store."""
+
+    tokens: int
+    """That a page covers."""
+    note: Callable[[int, list[bytes]], None]
+    """Have the policy hear of pages that a thread asked for, each alone."""
+
+
+class Asked(deque[bytes]):
+    """Pages that one thread asked for in one view, in order; only that thread appends."""
+
+    __slots__ = ("seconds", "view")
+
+    view: View
+    seconds: float
+    """What the first of them took: the others are taken to have been as long."""
 
 
 class QuickAsks:
@@ -24,32 +51,50 @@ class QuickAsks:
         self._fall = fall
         self._times = times
         self._lock = Lock()
-        self._waiting: dict[int, deque[float]] = {}
+        self.threads: dict[int, Asked] = {}
+        """Queues by thread. A thread appends to its own if that has a page, its view and room; else it calls :meth:`first`."""
         fall.before_telling = times.before_telling = self.settle
 
-    def of(self, tokens: int) -> deque[float]:
-        """For prefixes of so many tokens that are found whole: the seconds each took.
+    def first(self, thread: int, view: View, page: bytes, seconds: float, *, waits: bool = True) -> None:
+        """This thread was told that a page is there, which took so long; what waited of it is counted before.
 
-        Who appends calls :meth:`settle` when MOST_WAITING are there.
+        ``waits``: it appends to its queue what it asks next; not if somebody works for it.
         """
         with self._lock:
-            return self._waiting.setdefault(tokens, deque())
+            asked = self.threads.get(thread)
+            if asked is not None:
+                self._settle(thread, asked)
+            else:
+                asked = Asked()
+                if waits and len(self.threads) < MOST_THREADS:
+                    self.threads[thread] = asked
+            asked.view, asked.seconds = view, seconds
+            asked.append(page)
+            if self.threads.get(thread) is not asked:
+                self._settle(thread, asked)
 
     def settle(self) -> None:
-        """Count what waits."""
+        """Account for all that wait."""
         with self._lock:
-            waiting = [(tokens, [queue.popleft() for _ in range(len(queue))]) for tokens, queue in self._waiting.items()]
-        for tokens, seconds in waiting:  # what is noted meanwhile waits
-            if seconds:
-                self._fall.whole(len(seconds), tokens)
-                self._times.add("ask", _filled(seconds))
+            for thread, asked in self.threads.items():
+                self._settle(thread, asked)
+
+    def settle_own(self, thread: int) -> None:
+        """Account for those of one thread, which is about to do something else."""
+        asked = self.threads.get(thread)
+        if asked:
+            with self._lock:
+                self._settle(thread, asked)
 
     def forked(self) -> None:
-        """In a forked child: another lock."""
+        """In a forked child: another lock, and what waits is the parent's."""
         self._lock = Lock()
+        self.threads.clear()
 
-
-def _filled(seconds: list[float]) -> list[float]:
-    """With a time for each."""
-    last = next((s for s in seconds if s >= 0), 0.0)
-    return [last := s if s >= 0 else last for s in seconds]
+    def _settle(self, thread: int, asked: Asked) -> None:
+        """Account for those of one thread, with the lock held; what is appended meanwhile waits."""
+        pages = [asked.popleft() for _ in range(len(asked))]
+        if pages:
+            asked.view.note(thread, pages)
+            self._fall.whole(len(pages), asked.view.tokens)
+            self._times.repeated("ask", asked.seconds, len(pages))

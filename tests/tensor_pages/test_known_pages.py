@@ -12,12 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lsmkv.testing import FailOp, FaultFileSystem, Hang, ManualClock, MemoryFileSystem
 from lsmkv_tensor.errors import ClosedError, PoisonedError
-from lsmkv_tensor.finding import ONE_TIMED
 from lsmkv_tensor.namespaces import Namespace
 from lsmkv_tensor.pages import PageStore
 from lsmkv_tensor.retention.known import KnownPages
-from lsmkv_tensor.retention.touches import MAX_WAITING, STORE
-from lsmkv_tensor.runtime.quickasks import MOST_WAITING
+from lsmkv_tensor.retention.touches import ASK, FIRST_REQUEST, MAX_WAITING, READ
+from lsmkv_tensor.runtime.callers import working_for
+from lsmkv_tensor.runtime.quickasks import MOST_THREADS, MOST_WAITING, View
 from lsmkv_tensor.vlog.changes import DRAIN_KEYS
 from lsmkv_tensor.vlog.layout import has_ended
 from tests.tensor_pages.conftest import PATH, World
@@ -50,11 +50,15 @@ class Clocked(World):
 
 
 def said_of_one(store, ns, key):
-    """What is said of one page, whatever number of notes waits: one call in 16 does more than the others."""
-    said = set()
-    for _ in range(ONE_TIMED + 1):
+    """What is said of one page, whatever waits: a call with nothing of its view before it does more than the others."""
+    quick = store._services.quick
+    quick.settle()
+    said = {ns.found_one(key)}
+    waiting = quick.threads.get(threading.get_ident())
+    if waiting is not None:
+        waiting.append(key)
         said.add(ns.found_one(key))
-        store._log.touch(STORE, [key], ns._prefix)
+        waiting.clear()
     return said
 
 
@@ -252,6 +256,7 @@ def test_nothing_is_said_from_memory_while_the_disk_is_left_alone(clocked):
     ns = clocked.open(breaker_failures=2).namespace({"m": 1}, SIZE)
     World.put(ns, range(4))
     breaker = clocked.store._services.breaker
+    assert said_of_one(clocked.store, ns, World.key(1)) == {True}
     clocked.fs.add(FailOp("preadv", path="*.seg"))
     for _ in range(3):
         World.check(ns, [0])
@@ -278,32 +283,91 @@ def test_lookups_of_one_page_wait_in_bounded_memory_and_the_background_is_woken(
     ns = store.namespace({"m": 1}, SIZE)
     World.put(ns, [1])
     woken, touches = [], store._keeper.touches
-    store._log.on_many_touches = lambda: woken.append(len(touches.queue))
+    store._log.on_many_touches = lambda: woken.append(touches.waiting)
     assert all(ns.found_one(World.key(1)) for _ in range(MAX_WAITING + 1000))
-    assert len(touches.queue) <= MAX_WAITING + ONE_TIMED
-    assert touches.lost > 900
-    assert DRAIN_KEYS <= woken[0] <= DRAIN_KEYS + ONE_TIMED
+    assert touches.notes <= MAX_WAITING + MOST_WAITING
+    assert touches.waiting == touches.notes
+    assert touches.lost > 700
+    assert DRAIN_KEYS <= woken[0] <= DRAIN_KEYS + MOST_WAITING
 
 
 def test_what_is_found_at_once_is_counted_now_and_then_and_waits_in_bounded_memory(clocked):
-    ns = clocked.open().namespace({"m": 1, "page_tokens": 16}, SIZE)
+    store = clocked.open()
+    ns = store.namespace({"m": 1, "page_tokens": 16}, SIZE)
     World.put(ns, range(2))
-    services = clocked.store._services
-    before = clocked.store.stats().times["ask"].calls
+    services = store._services
+    before = store.stats().times["ask"].calls
     for i in range(3 * MOST_WAITING):
-        assert ns.found_at_once(World.keys(range(2)))
+        if i < 2 * MOST_WAITING:
+            assert ns.found_at_once(World.keys(range(2)))
         assert not ns.found_at_once(World.keys([1, 2]))
         assert ns.found_one(World.key(1))
         assert not ns.found_one(World.key(2))
-        assert len(services.quick.of(16)) < MOST_WAITING
+        assert len(services.quick.threads[threading.get_ident()]) <= MOST_WAITING
         if i < MOST_WAITING + 9:  # somebody reads the one account and not the other
             services.waterfall.told()
-        elif i < 2 * MOST_WAITING + 9:
+        elif i < MOST_WAITING + 99:
             services.times.told()
-    ns.found_at_once(World.keys([0]))
-    stats = clocked.store.stats()
-    assert stats.waterfall["ask"].asked_tokens == stats.waterfall["ask"].hit_tokens == (9 * MOST_WAITING + 1) * 16
-    assert stats.times["ask"].calls == sum(stats.times["ask"].buckets) == before + 6 * MOST_WAITING + 1
+    stats = store.stats()
+    assert stats.waterfall["ask"].asked_tokens == stats.waterfall["ask"].hit_tokens == 7 * MOST_WAITING * 16
+    assert stats.times["ask"].calls == sum(stats.times["ask"].buckets) == before + 5 * MOST_WAITING
+    assert store._keeper.touches.waiting == 7 * MOST_WAITING
+
+
+def test_lookups_of_one_page_are_of_the_thread_and_the_view_that_asked_and_before_what_it_did_next(clocked):
+    store = clocked.open()
+    views = [store.namespace({"m": i, "page_tokens": 2**i}, SIZE) for i in range(3)]
+    for ns in views:
+        World.put(ns, range(2))
+    touches = store._keeper.touches
+    touches.take(MAX_WAITING)
+    began = store.stats().waterfall["ask"].asked_tokens
+
+    both = threading.Barrier(2)
+
+    def ask():
+        both.wait(9)
+        for ns, page in ((views[0], 0), (views[0], 1), (views[2], 1), (views[1], 0)):
+            assert ns.found_one(World.key(page))
+        assert World.check(views[1], [1]) == {1}
+        assert views[1].found_one(World.key(1))
+        both.wait(9)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with working_for(7):
+        assert views[0].found_one(World.key(0))
+        assert said_of_one(store, views[0], World.key(0)) == {True}
+    found = {thread.ident: [] for thread in threads} | {7: []}
+    for note in touches.take(MAX_WAITING):
+        found[note.thread].append((note.kind, note.prefix + note.keys[0]))
+    of = lambda view, page: views[view]._prefix + World.key(page)  # noqa: E731 - an index key
+    each = [(ASK, of(0, 0)), (ASK, of(0, 1)), (ASK, of(2, 1)), (ASK, of(1, 0)), (READ, of(1, 1)), (ASK, of(1, 1))]
+    assert list(found.values()) == [each, each, [(ASK, of(0, 0))] * 2]
+    assert store.stats().waterfall["ask"].asked_tokens - began == 2 * (1 + 1 + 4 + 2 + 2) + 2
+
+
+def test_threads_beyond_a_number_are_accounted_for_at_once(clocked):
+    store = clocked.open()
+    ns = store.namespace({"m": 1}, SIZE)
+    World.put(ns, [1])
+    quick, touches = store._services.quick, store._keeper.touches
+    for thread in range(MOST_THREADS - 1):
+        quick.first(thread, View(1, lambda _, pages: touches.note_asks(1, pages, b"0001")), World.key(1), 0.0)
+    for request in range(9):
+        with working_for(FIRST_REQUEST + request):
+            assert ns.found_one(World.key(1))
+    assert touches.waiting == 9, "they are of nobody who asks again"
+    assert ns.found_one(World.key(1))
+    other = threading.Thread(target=ns.found_one, args=(World.key(1),))
+    other.start()
+    other.join()
+    assert touches.waiting == 10
+    assert len(quick.threads) == MOST_THREADS
+    assert touches.notes == touches.waiting == MOST_THREADS + 10
 
 
 def test_a_page_that_could_not_be_read_is_looked_for_in_the_index(clocked):

@@ -8,7 +8,7 @@ import torch
 
 from lsmkv_tensor import PageFormat, TensorStore
 from lsmkv_tensor.retention import touches
-from lsmkv_tensor.retention.touches import READ, STORE, Touches
+from lsmkv_tensor.retention.touches import ASK, READ, STORE, Touches
 
 SIZE = 4000
 PER_SEGMENT = 13
@@ -199,12 +199,12 @@ def test_choosing_what_goes_ends_though_readers_go_on_noting_what_they_use(world
     assert told
 
 
-def test_what_waits_is_counted_right_behind_notes_of_one_page_alone():
+def test_pages_asked_for_alone_are_a_note_each():
     found = Touches()
-    for i in range(5):
-        found.queue.append((1, READ, b"", b"%032d" % i, None))
-    found.note(READ, [b"%032d" % i for i in range(3)], b"")
-    assert [note.keys for note in found.take(5)] == [(b"%032d" % i,) for i in range(5)]
+    found.note_asks(1, [b"%028d" % i for i in range(5)], b"0001")
+    found.note(READ, [b"%028d" % i for i in range(3)], b"0001", 2)
+    assert found.waiting == 8
+    assert found.take(5) == [(1, ASK, b"0001", (b"%028d" % i,), None) for i in range(5)]
     assert found.waiting == 3
     assert found.take(5)[0].size == 3
     assert found.waiting == 0
