@@ -45,7 +45,7 @@ def getter(services: Services, log: ValueLog, reader: PageReader, gate: StoreGat
         try:
             with gate:
                 when = NO_DEADLINE if until is None else ByDeadline(attempts, until)
-                came = read(key, value, memory, when, begin_anew=False)
+                came = read(key, value, memory, when, settled=False)
         except PoisonedError:  # the store could not be reopened, since it was asked
             return None
         if came is None or not came.nbytes:

@@ -19,6 +19,7 @@ from lsmkv.env.hurry import HURRY
 from lsmkv_tensor.codec import RAW
 from lsmkv_tensor.errors import IOFailedError
 from lsmkv_tensor.runtime.crew import Crew
+from lsmkv_tensor.vlog.bringing import Bringing
 from lsmkv_tensor.vlog.cached import PARALLEL_BYTES, Cached
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import Opened, SegmentFiles
@@ -26,7 +27,7 @@ from lsmkv_tensor.vlog.layout import Place
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.past import Run, Stretch, read_past
 from lsmkv_tensor.vlog.pieces import Piece, Want, cut, read_piece
-from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
+from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.single import SinglePages
 from lsmkv_tensor.vlog.straight import Lines, lines_of, parts_of, read_part
 from lsmkv_tensor.vlog.when import When
@@ -56,8 +57,8 @@ class AtOnce:
         self._crew = crew
         self._alone = alone
         self._queues = queues
-        self._first = FirstReads()
-        self.single = SinglePages(log, files, alone, queues, self._first)
+        self._bringing = Bringing()
+        self.single = SinglePages(log, files, alone, queues, self._bringing)
 
     @property
     def past_cache(self) -> bool:
@@ -154,7 +155,10 @@ class AtOnce:
                 continue
             cuts = parts_of(line, len(targets[line.start]))
             cached = opened.cached
-            whole = len(cuts) > 1 and cached is not None and cached.holds(place.offset, size * (line.stop - line.start))
+            nbytes = size * (line.stop - line.start)
+            whole = len(cuts) > 1 and cached is not None and cached.holds(place.offset, nbytes)
+            if whole and self._bringing.doubted:
+                self._bringing.found(place.segment, place.generation, place.offset, nbytes)
             for part in cuts:
                 way = "cached" if whole else self._way(opened, place, part.offset, size * (part.stop - part.start))
                 if way == "cached" and cached is not None:
@@ -203,8 +207,10 @@ class AtOnce:
             return "past" if able else "other"
         held = opened.cached.holds(offset, size)
         if held:
+            if self._bringing.doubted:
+                self._bringing.found(place.segment, place.generation, offset, size)
             return "cached"
-        if able and self._first.due(place.segment, place.generation, offset, size, begin_anew=held is False):
+        if able and self._bringing.past(place.segment, place.generation, offset, size, settled=held is False):
             return "past"
         return "cached" if held is None else "other"
 

@@ -11,7 +11,7 @@ from lsmkv.env.sync import Lock
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
 from lsmkv_tensor.vlog.staging import StagingPool
 
-__all__ = ["DEPTH", "MAX_LEFT", "FirstReads", "ReadQueues"]
+__all__ = ["DEPTH", "MAX_LEFT", "ReadQueues"]
 
 DEPTH = 16
 """Reads of a call under way at a time."""
@@ -24,9 +24,6 @@ KEEP_BYTES = 16 << 20
 
 MAX_LEFT = 8
 """Calls whose reads go on after they left, beyond which none begins any."""
-
-GRANULE = 16
-"""A place is so many bits of an offset: 64 KiB."""
 
 
 class ReadQueues:
@@ -117,31 +114,3 @@ class ReadQueues:
         self._fs = None
         self._idle, self._hanging = [], []
         self.staging.forked()
-
-
-class FirstReads:
-    """Which reads are the first of their place, as far as is remembered: a bit for 64 KiB of each segment.
-
-    What is read once is most often not read again before it has left every cache, and read fastest past the page cache. What is
-    read again may be read a third time, so the second read leaves it there; when it has gone from there it begins anew.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[int, tuple[int, int]] = {}  # segment -> generation, bits
-
-    def due(self, segment: int, generation: int, offset: int, size: int, *, begin_anew: bool) -> bool:
-        """Whether this is the first read of a place that the page cache does not hold; it is noted.
-
-        ``begin_anew``: after the second read the next is a first one again.
-        """
-        first = offset >> GRANULE
-        mask = ((1 << ((offset + size - 1 >> GRANULE) - first + 1)) - 1) << first
-        known, bits = self._seen.get(segment, (generation, 0))
-        if known != generation:
-            bits = 0
-        if (bits & mask).bit_count() * 2 <= mask.bit_count():  # neighbours share a place with it
-            self._seen[segment] = generation, bits | mask
-            return True
-        if begin_anew:
-            self._seen[segment] = generation, bits & ~mask
-        return False

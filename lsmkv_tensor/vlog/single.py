@@ -13,12 +13,13 @@ from xxhash import xxh3_64_intdigest
 
 from lsmkv.env.fs import IOV_MAX, CachedReads, File, ReadQueue
 from lsmkv_tensor.codec import RAW
+from lsmkv_tensor.vlog.bringing import Bringing
 from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place, padded, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
 from lsmkv_tensor.vlog.past import SLOT_BYTES, pour
-from lsmkv_tensor.vlog.queues import FirstReads, ReadQueues
+from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.when import When, next_look_s
 
 __all__ = ["Delivered", "Memory", "SinglePages"]
@@ -40,21 +41,21 @@ class SinglePages:
     """Looks for pages of one store, one by one. Any number of threads."""
 
     def __init__(
-        self, log: ValueLog, files: SegmentFiles, alone: Callable[[int], bool], queues: ReadQueues, first: FirstReads
+        self, log: ValueLog, files: SegmentFiles, alone: Callable[[int], bool], queues: ReadQueues, bringing: Bringing
     ) -> None:
         """``alone``: whether a disk, by number, is to be left alone."""
         self._log = log
         self._files = files
         self._alone = alone
         self._queues = queues
-        self._first = first
+        self._bringing = bringing
 
     def read(
-        self, key: bytes, value: bytes | None, memory: Memory, when: When, *, begin_anew: bool = True
+        self, key: bytes, value: bytes | None, memory: Memory, when: When, *, settled: bool = True
     ) -> Delivered | None:  # fmt: skip
         """Read a page with this index value; None: it has to be looked for in another way.
 
-        ``begin_anew``: as of :meth:`FirstReads.due`; not if whoever asks asks once more about a page that is left to others.
+        ``settled``: as of :meth:`Bringing.past`; not if whoever asks asks once more about a page that is left to others.
         What ``memory`` gave is not touched any more when this returns. I/O: a read from memory, or one past the page cache.
         """
         place = self._log.valid((value,))[0]
@@ -66,11 +67,13 @@ class SinglePages:
         offset, length = place.offset, place.length
         held = opened.cached.holds(offset, length)
         if held:
+            if self._bringing.doubted:
+                self._bringing.found(place.segment, place.generation, offset, length)
             return _from_cache(opened.cached, key, place, memory)
         if held is None or opened.direct is None or length > SLOT_BYTES or not self._queues.usable:
             return None
-        due = self._first.due(place.segment, place.generation, offset, length, begin_anew=begin_anew)
-        if due and self._past(opened.direct, key, place, memory, when):
+        past = self._bringing.past(place.segment, place.generation, offset, length, settled=settled)
+        if past and self._past(opened.direct, key, place, memory, when):
             return Delivered(length, copied=True)
         self._log.keeper.known.moved([key])  # it may have; whom it is left to asks the index
         return _LEFT

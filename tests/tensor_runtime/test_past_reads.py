@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
 from lsmkv_tensor.vlog import past, queues
+from lsmkv_tensor.vlog.bringing import Bringing
 from tests.tensor_pages.conftest import INDEX
 from tests.tensor_runtime.conftest import Call, FaultyWorld, lent
 
@@ -218,14 +219,14 @@ def test_calls_that_were_left_are_bounded(world):
     for _ in range(queues.MAX_LEFT):
         world.fs.clear()
         world.let_go()
-        world.store._reader._at_once._first = queues.FirstReads()
+        world.store._reader._at_once._bringing = Bringing()
         rules.append(world.fs.add(Hang("queued", path="*.seg", times=1)))
         call = Call(lambda: world.get(ns, range(2), deadline_s=9))
         assert rules[-1].reached.wait(60)
         world.clock.advance(10)
         assert call.result()[0] == set()
     world.fs.clear()
-    world.store._reader._at_once._first = queues.FirstReads()
+    world.store._reader._at_once._bringing = Bringing()
     assert world.begun(lambda: world.get(ns, range(2))) == 0
     for rule in rules:
         rule.event.set()
@@ -285,18 +286,6 @@ def test_an_index_in_memory_is_asked_by_the_caller_and_one_that_hangs_by_a_threa
     world.let_go()
     world.fs.add(FailOp("pread", path="*.sst"))
     assert world.get(ns, range(4), deadline_s=9)[0] == set()
-
-
-def test_a_first_read_is_one_until_most_of_its_place_was_read():
-    first = queues.FirstReads()
-    page = 1 << queues.GRANULE
-    assert first.due(1, 1, page // 2, 4 * page, begin_anew=True)
-    assert first.due(1, 1, page // 2 + 4 * page, 4 * page, begin_anew=True)  # its neighbour
-    assert first.due(2, 1, page // 2, 4 * page, begin_anew=True)
-    assert not first.due(1, 1, page // 2, 4 * page, begin_anew=False)
-    assert not first.due(1, 1, page // 2, 4 * page, begin_anew=True)
-    assert first.due(1, 1, page // 2, 4 * page, begin_anew=True)
-    assert first.due(1, 2, page // 2, 4 * page, begin_anew=True)  # another generation
 
 
 @given(

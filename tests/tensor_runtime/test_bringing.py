@@ -1,0 +1,91 @@
+"""What is read again is left in the page cache, as long as it pays."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsmkv_tensor.vlog.bringing import GRANULE, MOST_TRUST, TRY_ONE_IN, Bringing
+
+PAGE = 1 << GRANULE
+
+
+def read(bringing, page, cache, *, stays):
+    """Read a page as a store does; whether it came past the cache."""
+    at = (1, 1, 4 * page * PAGE + 8192, PAGE)  # neighbours share their ends
+    if page in cache:
+        if bringing.doubted:
+            bringing.found(*at)
+        return False
+    first = bringing.past(*at, settled=False)
+    if not first:
+        assert not bringing.past(*at, settled=True), "whoever is asked next says the same"
+        if stays:
+            cache.add(page)
+    return first
+
+
+def test_a_first_read_is_one_until_most_of_its_place_was_read():
+    first = Bringing()
+    assert first.past(1, 1, PAGE // 2, 4 * PAGE, settled=True)
+    assert first.past(1, 1, PAGE // 2 + 4 * PAGE, 4 * PAGE, settled=True)  # its neighbour
+    assert first.past(2, 1, PAGE // 2, 4 * PAGE, settled=True)
+    assert not first.past(1, 1, PAGE // 2, 4 * PAGE, settled=False)
+    assert not first.past(1, 1, PAGE // 2, 4 * PAGE, settled=True)
+    assert first.past(1, 1, PAGE // 2, 4 * PAGE, settled=True)
+    assert first.past(1, 2, PAGE // 2, 4 * PAGE, settled=True)  # another generation
+
+
+def test_where_nothing_stays_a_second_read_in_a_few_is_brought_all_the_same():
+    bringing = Bringing()
+    brought = [not read(bringing, page, set(), stays=False) for _ in range(40) for page in range(8)]
+    assert sum(brought[: 8 * 3]) == 8, "until it is known"
+    assert 0 < sum(brought[8 * 6 :]) <= len(brought[8 * 6 :]) // TRY_ONE_IN + 1
+
+
+@pytest.mark.parametrize("before", [0, 300])
+def test_where_everything_stays_all_is_in_the_cache_after_two_reads_or_soon(before):
+    bringing, cache = Bringing(), set()
+    for i in range(before):
+        read(bringing, i % 8, set(), stays=False)
+    rounds = 2 if not before else 2 * TRY_ONE_IN
+    for _ in range(rounds):
+        for page in range(100, 150):
+            read(bringing, page, cache, stays=True)
+    assert cache == set(range(100, 150))
+    assert not bringing.doubted or rounds == 2
+
+
+def test_what_had_its_use_may_go():
+    """Pages that are asked for some times after they were brought, and then are gone, are worth bringing."""
+    bringing, cache, rng = Bringing(), set(), random.Random(1)
+    past = through = 0
+    for _ in range(400):
+        page = rng.randrange(1000)
+        for _ in range(2):
+            past += read(bringing, page, cache, stays=True)
+        for _ in range(3):
+            through += page in cache
+            read(bringing, page, cache, stays=True)
+        cache.discard(page)
+    assert through > 3 * 400 * 0.95
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=200))
+def test_a_first_read_is_past_the_cache_and_nothing_is_brought_twice_running_if_it_was_gone(reads):
+    bringing, cache, read_before, brought = Bringing(), set(), set(), set()
+    for page, stays in reads:
+        there = page in cache
+        past = read(bringing, page, cache, stays=stays)
+        assert past or there or page in read_before
+        assert past or there or page not in brought
+        read_before.add(page)
+        brought.discard(page)
+        if not past and not there:
+            brought.add(page)
+        if not stays:
+            cache.discard(page)
+    assert 0 <= bringing._trust <= MOST_TRUST
