@@ -319,9 +319,12 @@ class Collector:
                 self._drop(left[np.isin(left, keeper.find(list(cold)))] if room else left[:0], work)
             if victim.state != SEALED or victim.pages or victim.copies:
                 return room and not must
-            space.recycle(victim)
-            work.victims.append(victim.number)
-            work.live += live
+        self._log.db.sync()  # without the lock: puts go on
+        with self._log.lock:
+            if victim.generation == generation and victim.state == SEALED and not victim.copies:
+                space.recycle(victim)
+                work.victims.append(victim.number)
+                work.live += live
         return True
 
     def _drop(self, slots: Slots, work: _Work) -> None:

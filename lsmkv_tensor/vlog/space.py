@@ -304,17 +304,17 @@ class Space(Syncing):
             entries = self._live(segment)
             self.evicted += [(key, place.length) for key, place in self._drop_pages(segment, entries)]
             self.evicted_pages += len(entries)
+        self._db.sync()
         self.recycle(segment)
 
     def recycle(self, segment: Segment) -> None:
-        """Make an empty segment free under the recycling rule. I/O: one sync of the log; waits for readers.
+        """Make an empty segment free under the recycling rule: the log was synced since it is empty. I/O: waits for readers.
 
         Its generation ends here: what still points at its old contents is not believed from now on.
         """
         assert segment.pages == 0
         assert segment.copies == 0
         assert segment is not self.active
-        self._db.sync()
         with self._released:
             while segment.readers:
                 self._released.wait()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from lsmkv.env.rng import seeded
+from lsmkv.testing import FaultFileSystem, Hang, MemoryFileSystem
 from lsmkv_tensor.errors import InvalidArgumentError
 from lsmkv_tensor.vlog.gc import next_victim
 from lsmkv_tensor.vlog.segment import ACTIVE, FREE, SEALED, Segment
+from tests.tensor_pages.conftest import World
 
 SIZE = 4000
 PER_SEGMENT = 13
@@ -201,6 +205,32 @@ def test_pages_can_be_read_while_they_move(world):
     once = Once(world, lambda: world.check(ns, alive) == set(alive) or pytest.fail("a page was missing"))
     store.gc()
     assert once.action is None
+
+
+def test_pages_are_written_while_the_log_is_synced_behind_a_segment_that_was_emptied():
+    world = World(FaultFileSystem(MemoryFileSystem()), segments=8)
+    store, ns, alive = filled(world)
+    syncing = world.fs.add(Hang("sync", path="*.wal"))
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(store.gc().victims)),
+        threading.Thread(target=lambda: done.append(world.put(ns, [100]))),
+    ]
+    try:
+        threads[0].start()
+        assert syncing.reached.wait(9)
+        writing = world.fs.add(Hang("pwritev", path="*.seg"))
+        threads[1].start()
+        assert writing.reached.wait(9), "it waits for the sync"
+    finally:
+        world.fs.clear()
+        syncing.event.set()
+        writing.event.set()
+        for thread in threads:
+            thread.join(9)
+    assert sorted(map(len, done)) == [1, 3]
+    assert world.check(ns, range(101)) == {*alive, 100}
+    assert world.store.stats().pages == len(alive) + 1
 
 
 def test_a_reader_that_looked_up_before_the_move_finds_the_page_at_its_new_place(world):
