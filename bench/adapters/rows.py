@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import statistics
 import time
@@ -22,7 +23,9 @@ __all__ = ["ROWS", "Size", "measure_size", "row_name", "target_key"]
 
 ROWS = ("put + sync", "put", "cold get", "warm get", "lookup")
 _COLD_BATCHES = 8
-"""Batches a cold round reads at most."""
+"""Batches a cold round reads at most,"""
+_COLD_PAGES = 32
+"""... or so many single pages: the first after a pause takes a disk of a virtual machine longer, whoever asks."""
 _LOOKED_UP_BYTES = 64 << 10
 """Lookups are the same for pages of any size."""
 CAPACITY_BYTES = 16 << 30
@@ -114,6 +117,7 @@ def _measure_puts(session: Session, engine: Engine, size: Size, batch: int, root
                 for at in range(0, size.pages, batch):  # nor are files that are made, and memory that is used, for the first time
                     side.put(keys[size.pages + at : size.pages + min(at + batch, size.pages)], at)
                 side.sync()
+                os.sync()  # what others left to be written, or to be freed
                 began = time.perf_counter()
                 for at in range(0, size.pages, batch):
                     _all(side.put(keys[at : min(at + batch, size.pages)], at), min(batch, size.pages - at), "stored")
@@ -180,7 +184,7 @@ def _measure_gets(session: Session, engine: Engine, size: Size, batch: int, stor
         def once() -> float:
             if name not in FORGETFUL:
                 one.reopen()
-            chosen, taken = rng.sample(spans, min(len(spans), _COLD_BATCHES)), 0.0
+            chosen, taken = rng.sample(spans, min(len(spans), max(_COLD_BATCHES, _COLD_PAGES // batch))), 0.0
             for at, n in chosen:
                 drop_from_cache(one.home)
                 began = time.perf_counter()
