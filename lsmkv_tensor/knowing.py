@@ -87,7 +87,7 @@ class Knowing:
 
     def doubt(self, keys: Sequence[bytes], flags: Sequence[bool]) -> None:
         """Pages (by index key) were read, and these came: of the others nothing is known any more."""
-        self._log.keeper.known.lose([key for key, flag in zip(keys, flags, strict=True) if not flag])
+        self._log.keeper.known.doubt([key for key, flag in zip(keys, flags, strict=True) if not flag])
 
     def _remember(self, keys: Sequence[PageKey], found: Sequence[bytes]) -> None:
         """What these keys were brought to."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
+from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Condition, RLock, start_thread
 
 __all__ = ["DroppedError", "Jobs", "Stopped"]
@@ -69,6 +70,16 @@ class Jobs(Generic[T]):
         self._threads = 0
         self._idle = 0
         self._stopping = False
+        watch_forks(self)
+
+    def forked(self) -> None:
+        """In a forked child: no thread is here, what waits is the parent's, and nothing is taken. Takes no lock."""
+        self._more = Condition(lock := RLock())
+        self._changed = Condition(lock)
+        self._queues = {"load": deque(), "store": deque()}
+        self._results = deque()
+        self._threads = self._idle = 0
+        self._stopping = True
 
     def submit(self, kind: Kind, pages: int, work: Callable[[], T], failed: Callable[[Exception], T]) -> bool:
         """Have it done; False if too much waits already, or nothing is done any more: then neither is called.

@@ -101,16 +101,25 @@ class KnownPages:
             self.read.forget(keys)
 
     def lose(self, keys: Sequence[bytes]) -> None:
-        """These index keys are gone, or could not be read: the index is to be asked again."""
+        """These index keys are gone from the index: what a lookup found before may be of them."""
         with self._lock:
             self.losses += 1
-            self.read.forget(keys)
-            for space, own in _by_space(keys) if self._count else ():
-                pages = self._spaces.get(space)
-                if pages:
-                    before = len(pages)
-                    pages.difference_update(own)
-                    self._count -= before - len(pages)
+            self._forget(keys)
+
+    def doubt(self, keys: Sequence[bytes]) -> None:
+        """These index keys did not come when they were read: the index is to be asked again."""
+        with self._lock:
+            self._forget(keys)
+
+    def _forget(self, keys: Sequence[bytes]) -> None:
+        """Know nothing of these index keys (lock held)."""
+        self.read.forget(keys)
+        for space, own in _by_space(keys) if self._count else ():
+            pages = self._spaces.get(space)
+            if pages:
+                before = len(pages)
+                pages.difference_update(own)
+                self._count -= before - len(pages)
 
     def _add(self, pages: set[bytes], keys: Sequence[bytes]) -> None:
         """Know these page keys of one namespace (lock held); page keys are digests, so that any other is a random one."""

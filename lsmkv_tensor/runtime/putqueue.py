@@ -79,7 +79,7 @@ class PutQueue:
         """Pages for which there was no room."""
         self.failed_jobs = 0
         """Writes that raised."""
-        self.last_error: Exception | None = None
+        self.last_error: BaseException | None = None
 
     def offer(
         self,
@@ -356,7 +356,7 @@ class PutQueue:
             if piece.told is not None and tell:
                 try:
                     piece.told(piece.keys, own)
-                except Exception as error:  # noqa: BLE001 - as for writes
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - as for writes; and no callback ends the worker
                     self.failed_jobs += 1
                     self.last_error = error
 

@@ -121,9 +121,12 @@ def read_past(
         return []
     sizes = [padded(one.size) for one in slices]
     width = max(sizes)
-    buffer = queues.staging.take(min(max(sum(sizes), width * _together(len(sizes))), 2 * GROUP * RUN_BYTES))
+    buffer = None
     try:
+        buffer = queues.staging.take(min(max(sum(sizes), width * _together(len(sizes))), 2 * GROUP * RUN_BYTES))
         return _Reading(queue, buffer.view, width, slices).run(remaining, look_s)
+    except OSError:  # no memory
+        return []
     finally:
         queues.take_back(queue, buffer)
 

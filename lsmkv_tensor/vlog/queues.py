@@ -6,6 +6,8 @@ anybody until the last of its reads has ended; then the next call that looks has
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from lsmkv.env.fs import FileSystem, QueuedReads, ReadQueue
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.vlog.bounce import AlignedBuffer
@@ -85,20 +87,22 @@ class ReadQueues:
         """Take back what has ended since."""
         with self._lock:
             for queue, _ in self._hanging:
-                queue.ended(0, 0.0)
+                with suppress(OSError):  # the kernel does not say: they have not ended
+                    queue.ended(0, 0.0)
             ended = [left for left in self._hanging if not left[0].waiting]
             self._hanging = [left for left in self._hanging if left[0].waiting]
         for queue, memory in ended:
             self.staging.give(memory)
             self.give(queue)
 
-    def take_back(self, queue: ReadQueue, memory: AlignedBuffer) -> None:
-        """A call is over: take both back, or leave them to its reads that are still under way."""
-        if queue.waiting:
+    def take_back(self, queue: ReadQueue, memory: AlignedBuffer | None) -> None:
+        """A call is over: take both back, or leave them to its reads that are still under way. Without memory there are none."""
+        if memory is not None and queue.waiting:
             self.leave(queue, memory)
-        else:
+            return
+        if memory is not None:
             self.staging.give(memory)
-            self.give(queue)
+        self.give(queue)
 
     def close(self) -> None:
         """Let go of every queue; reads under way end whenever the disk lets them, in memory that is nobody's then."""

@@ -84,15 +84,15 @@ class SinglePages:
         queue = queues.take()
         if queue is None:
             return False
-        length = place.length
-        buffer = queues.staging.take(padded(length))
+        length, buffer = place.length, None
         try:
+            buffer = queues.staging.take(padded(length))
             if queue.begin(((0, file, buffer.view[: padded(length)], place.offset),)) and (spans := memory()) is not None:
                 data = buffer.view[:length]
                 if _wait(queue, when) >= length and xxh3_64_intdigest(data, xxh3_64_intdigest(key)) == place.check:
                     pour(data, spans, 0)
                     return True
-        except OSError:  # no reads of this kind here
+        except OSError:  # no reads of this kind here, or no memory
             pass
         finally:
             queues.take_back(queue, buffer)

@@ -32,7 +32,7 @@ class StagingPool:
         self.lent_bytes = 0
 
     def take(self, nbytes: int) -> AlignedBuffer:
-        """A buffer of at least so many bytes, whose contents are undefined; :meth:`give` it back."""
+        """A buffer of at least so many bytes, whose contents are undefined; :meth:`give` it back. OSError: there is no memory."""
         size = max(1 << (nbytes - 1).bit_length(), LEAST_BYTES) if nbytes > 1 else LEAST_BYTES
         with self._lock:
             self.lent_bytes += size
@@ -40,9 +40,16 @@ class StagingPool:
             if free:
                 self.kept_bytes -= size
                 return free.pop()
-        if not self._huge or size >= HUGE:
-            return AlignedBuffer(size, huge=self._huge)
-        own, *others = AlignedBuffer(HUGE, huge=True).cut(size)
+        apart = not self._huge or size >= HUGE
+        try:
+            made = AlignedBuffer(size, huge=self._huge) if apart else AlignedBuffer(HUGE, huge=True)
+        except OSError:
+            with self._lock:
+                self.lent_bytes -= size
+            raise
+        if apart:
+            return made
+        own, *others = made.cut(size)
         with self._lock:
             self.kept_bytes += size * len(others)
             self._free.setdefault(size, []).extend(others)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
+import signal
 import threading
 
 import numpy as np
@@ -461,3 +463,23 @@ def test_chunks_that_overlap_or_run_backwards_are_refused():
     for wrong in (overlapping, pool[::-1], pool[:, ::-1], pool[:, ::2]):
         with pytest.raises(InvalidArgumentError, match="whole chunks"):
             TierMemory(memoryview(wrong))
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_jobs_in_a_forked_child_are_over():
+    """Its threads are the parent's: a child that waited for them would wait for ever."""
+    jobs = Jobs("lsmkv-test", threads=1)
+    hold = threading.Event()
+    assert jobs.submit("load", 1, hold.wait, lambda error: error)
+    assert jobs.submit("load", 1, lambda: True, lambda error: error)
+    pid = os.fork()
+    if not pid:
+        signal.alarm(10)
+        ok = not jobs.submit("load", 1, lambda: True, lambda error: error) and not jobs.pending
+        jobs.wait_idle()
+        os._exit(0 if ok and jobs.stop() == (0, True) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    hold.set()
+    jobs.wait_idle()
+    assert jobs.finished() == [True, True]
+    assert jobs.stop().ended

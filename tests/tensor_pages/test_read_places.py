@@ -164,6 +164,21 @@ def test_what_is_lost_while_the_index_is_asked_is_not_remembered():
     assert known.values([KEY], list) == [b"where it is"]
 
 
+def test_misses_beside_a_read_do_not_keep_its_places_from_being_remembered(world):
+    ns = filled(world)
+    known = world.store._log.keeper.known
+    before = known.losses
+
+    def asked():
+        assert world.get(ns, [PAGES + 1], SIZE)[0] == set()
+        return [b"where it is"]
+
+    assert known.values([KEY], asked) == known.read.of([KEY]) == [b"where it is"]
+    known.doubt([KEY])
+    assert known.read.of([KEY]) is None
+    assert known.losses == before
+
+
 @given(st.lists(st.tuples(st.booleans(), st.lists(st.integers(0, 30), min_size=1, max_size=6, unique=True)), max_size=60))
 def test_it_is_bounded_and_knows_only_what_it_was_told(steps):
     places, told = ReadPlaces(8), {}

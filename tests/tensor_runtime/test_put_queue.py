@@ -207,6 +207,24 @@ def test_an_eviction_callback_may_call_the_store_from_the_worker(make_small):
     assert world.check(ns, range(390, 400)) == set(range(390, 400))
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_whoever_is_told_ends_no_worker(error):
+    world = FaultyWorld()
+    ns = threaded(world)
+    told = []
+
+    def tell(keys, verdicts):
+        told.append(verdicts)
+        raise error
+
+    for i in range(3):
+        assert ns.offer(world.keys([i]), world.pages([i], SIZE), told=tell).flags == [True]
+        world.store.sync()
+    assert told == [[True]] * 3
+    assert world.store._services.puts.failed_jobs == 3
+    world.store.close()
+
+
 @pytest.fixture(params=["manual", "threads"])
 def make_small(request):
     world = FaultyWorld(segments=4)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from threading import Thread
+
+import pytest
 
 from lsmkv.testing import MemoryFileSystem
 from lsmkv_tensor.vlog.queues import ReadQueues
+from lsmkv_tensor.vlog.staging import StagingPool
 
 
 class Refusing(MemoryFileSystem):
@@ -54,3 +58,21 @@ def test_a_read_that_was_left_and_has_ended_keeps_no_queue_when_the_store_is_clo
     queues.close()
     assert (ended.closed, hangs.closed) == (True, False)
     assert queues.left == 1
+
+
+def test_a_queue_of_which_the_system_does_not_tell_hangs_on_and_is_no_hindrance():
+    class Mute(Slow):
+        def ended(self, least, seconds):
+            raise OSError(errno.EINVAL, "no such context")
+
+    queues = ReadQueues(MemoryFileSystem(queues=True))
+    queues.leave(Mute(), queues.staging.take(4096))
+    assert queues.left == 1
+    assert queues.take() is not None
+
+
+def test_memory_that_is_not_to_be_had_is_not_lent():
+    pool = StagingPool(1 << 20, huge=True)
+    with pytest.raises(OSError, match="allocate"):
+        pool.take(1 << 60)
+    assert pool.lent_bytes == 0
