@@ -116,6 +116,8 @@ class Asking:
         I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
         """
         if deadline_s is None and not prefetch:
+            if len(keys) == 1 and (name := self._knowing.name(keys[0])) is not None and self.found_one(name):
+                return 1
             began = self.services.clock.monotonic()
             first = self._knowing.leading(keys)
             if len(first) == len(keys) > 0:

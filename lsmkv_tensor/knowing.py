@@ -38,6 +38,10 @@ class Knowing:
         self.names: dict[PageKey, bytes] = {} if earlier is None else earlier.names
         """Page keys by keys as they are given, where that is something else."""
 
+    def name(self, key: PageKey) -> bytes | None:
+        """The page key of a key, where that is at hand: it is one, or was brought to one before."""
+        return key if key.__class__ is bytes else self.names.get(key) if key.__class__ is str else None
+
     def leading(self, keys: Sequence[PageKey]) -> Sequence[bytes]:
         """The page keys of those from the first on that are known to be stored; none where nothing can be said."""
         pages = self._pages

@@ -235,7 +235,14 @@ def test_what_a_store_holds_is_known_when_it_was_read_after_opening(clocked):
 
 
 @pytest.mark.parametrize(
-    "ask", [Namespace.contains_prefix, lambda ns, keys: 4 * ns.found_at_once(keys), lambda ns, keys: sum(map(ns.found_one, keys))]
+    "ask",
+    [
+        Namespace.contains_prefix,
+        lambda ns, keys: 4 * ns.found_at_once(keys),
+        lambda ns, keys: sum(map(ns.found_one, keys)),
+        lambda ns, keys: sum(ns.contains_prefix([key]) for key in keys),
+        lambda ns, keys: sum(ns.contains_prefix([key]) for key in names(range(len(keys)))),
+    ],
 )
 def test_retention_and_the_account_hear_of_what_is_answered_from_memory(clocked, ask):
     ns = clocked.open(eviction="lru").namespace({"m": 1, "page_tokens": 16}, SIZE)
