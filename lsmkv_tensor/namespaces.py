@@ -304,14 +304,15 @@ class Namespace(Passage, SmallRecords, Asking, Offering, Pinned, Described):
         counters = self._log.counters
         began, errors, alone = services.clock.monotonic(), counters.read_errors, counters.alone
         if until is None:
-            flags = self._source.get_into(index_keys, views)
+            twice: list[int] = []
+            flags = self._source.get_into(index_keys, views, twice)
         else:
             flags, late, twice = read_by(self._source, services.attempts, services.staging, index_keys, views, until)
             if late:
                 services.late_pages += len(late)
                 why.update((positions[i], "late") for i in late)
-            if copied is not None:
-                copied.update(map(positions.__getitem__, twice))
+        if copied is not None:
+            copied.update(map(positions.__getitem__, twice))
         if counters.read_errors > errors or counters.alone > alone:
             stored = list(self._still_there(until, index_keys))
             cause: Cause = "corrupt" if counters.read_errors > errors else "breaker"

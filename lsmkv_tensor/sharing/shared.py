@@ -114,12 +114,14 @@ class Everywhere:
                 self._siblings.touch(touch, self._digest, used)
         return there
 
-    def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+    def get_into(
+        self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], copied: list[int] | None = None
+    ) -> list[bool]:
         """Fill each target with the page of its key; False: nobody delivered it (contents then undefined).
 
-        I/O: as PageReader.get_into, then as :meth:`Siblings.get_into` for what is not here.
+        ``copied``: as of PageReader.get_into. I/O: as that, then as :meth:`Siblings.get_into` for what is not here.
         """
-        delivered = self._with_siblings(self._reader.read(keys, targets), keys, targets)
+        delivered = self._with_siblings(self._reader.read(keys, targets, copied), keys, targets)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
 

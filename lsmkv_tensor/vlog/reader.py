@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import itemgetter
+from typing import TypeAlias
 
 from lsmkv.env.sync import Lock
 from lsmkv_tensor.codec import RAW, decode, is_known
@@ -43,6 +44,9 @@ cache when they are checked."""
 AHEAD_BYTES = 64 << 20
 """Bytes read ahead by one hint, at most."""
 
+Targets: TypeAlias = Sequence[Sequence[memoryview]]
+"""The memory of each page, in spans."""
+
 ATTEMPTS = 4
 """Looks at a page whose place keeps changing before it is called a miss."""
 
@@ -69,18 +73,19 @@ class PageReader:
         self.single = self._at_once.single.read
         """Reads one page in few steps (:mod:`lsmkv_tensor.vlog.single`), without counting."""
 
-    def get_into(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+    def get_into(self, keys: Sequence[bytes], targets: Targets, copied: list[int] | None = None) -> list[bool]:
         """Fill each target with the page of its key; False: absent or unreadable (contents then undefined).
 
-        ``targets[i]`` are writable spans of together exactly the page's length, the same for all.
+        ``targets[i]`` are writable spans of together exactly the page's length, the same for all. ``copied`` gains the positions
+        of those that came through memory of the store's own.
 
         I/O: one batched index lookup; one read per piece of neighbouring pages.
         """
-        delivered = self.read(keys, targets)
+        delivered = self.read(keys, targets, copied)
         self.count(delivered, sum(map(len, targets[0])) if targets else 0)
         return delivered
 
-    def at_once(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]], when: When) -> Found:
+    def at_once(self, keys: Sequence[bytes], targets: Targets, when: When) -> Found:
         """What the caller's own thread finds by a deadline (:mod:`lsmkv_tensor.vlog.atonce`)."""
         return self._at_once.by(keys, targets, when)
 
@@ -91,14 +96,16 @@ class PageReader:
     knows_all = True
     """A page that its index does not know is nowhere."""
 
-    def read(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+    def read(self, keys: Sequence[bytes], targets: Targets, copied: list[int] | None = None) -> list[bool]:
         """As :meth:`get_into`, without counting hits and misses."""
         db = self._log.db
         if not self._at_once.able:
             return self._deliver(keys, db.get_many(keys), targets)
         values = self._log.keeper.known.values(keys, partial(db.get_many, keys))
         assert values is not None
-        verdicts = self._at_once.read(keys, values, targets, NO_DEADLINE).verdicts
+        verdicts, past = self._at_once.read(keys, values, targets, NO_DEADLINE)
+        if copied is not None:
+            copied += past
         delivered = [bool(verdict) for verdict in verdicts]
         if None in verdicts:
             left = [i for i, verdict in enumerate(verdicts) if verdict is None]
@@ -107,7 +114,7 @@ class PageReader:
                 delivered[i] = flag
         return delivered
 
-    def deliver(self, keys: Sequence[bytes], targets: Sequence[Sequence[memoryview]]) -> list[bool]:
+    def deliver(self, keys: Sequence[bytes], targets: Targets) -> list[bool]:
         """As :meth:`read`, of pages that were not to be had at once; what is delivered here may come too late for its caller."""
         return self._deliver(keys, self._values(keys), targets)
 
@@ -117,9 +124,7 @@ class PageReader:
         assert values is not None
         return values
 
-    def _deliver(
-        self, keys: Sequence[bytes], values: Sequence[bytes | None], targets: Sequence[Sequence[memoryview]]
-    ) -> list[bool]:
+    def _deliver(self, keys: Sequence[bytes], values: Sequence[bytes | None], targets: Targets) -> list[bool]:
         """Pages with these index values, as the kernel reads files."""
         delivered = [False] * len(keys)
         positions = self._straight(keys, values, targets, delivered)
@@ -223,11 +228,7 @@ class PageReader:
         return self._breakers is not None and self._breakers.alone(disk)
 
     def _straight(
-        self,
-        keys: Sequence[bytes],
-        values: Sequence[bytes | None],
-        targets: Sequence[Sequence[memoryview]],
-        delivered: list[bool],
+        self, keys: Sequence[bytes], values: Sequence[bytes | None], targets: Targets, delivered: list[bool]
     ) -> list[int]:
         """Read what lies in lines, marking what arrived; the positions of what is there and has to be looked at by itself."""
         here = [i for i, value in enumerate(values) if value is not None]
@@ -293,7 +294,7 @@ class PageReader:
         positions: Sequence[int],
         places: Sequence[Place | None],
         keys: Sequence[bytes],
-        targets: Sequence[Sequence[memoryview]],
+        targets: Targets,
         delivered: list[bool],
     ) -> list[Trouble]:
         """Read the pages at these positions and places, marking those that are there; the ones that are not, and why."""
