@@ -58,11 +58,13 @@ class MemoryFile:
             return bytes(data.data[offset : offset + size])
 
     def preadv(self, buffers: Sequence[Buffer], offset: int) -> int:
-        """Fill the buffers from ``offset``; bytes read."""
+        """Fill the buffers from ``offset``; bytes read. With a page cache they are in it then, but for those of a direct file."""
         data = self._begin("preadv")
         views = self._views(buffers, offset)
         at = offset
         with self._guard:
+            if self._page_cache and not self.direct:
+                data.cached.update(range(offset // BLOCK_BYTES, -(-(offset + sum(map(len, views))) // BLOCK_BYTES)))
             for view in views:
                 piece = data.data[at : at + len(view)]
                 view[: len(piece)] = piece
