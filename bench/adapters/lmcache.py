@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lmcache.v1.distributed.l2_adapters.fs_l2_adapter import FSL2Adapter, FSL2AdapterConfig
+from lmcache.v1.memory_allocators.host_memory_allocator import HostMemoryAllocator
 
 from bench.adapters.base import RowsEngine, Side, sync_side
 from bench.scratch import aligned_bytes
@@ -70,20 +71,21 @@ class _Server(RowsEngine):
 
 
 class _InProcess(_Server):
-    """Storage backends of one process, each over host memory of LMCache's: pages are copied into it and out of it."""
+    """Storage backends of one process over host memory of LMCache's, the same for all: pages are copied into it and out of it."""
 
     name: ClassVar[str] = "lmcache in process"
 
     def __init__(self, page_bytes: int, pages: int) -> None:
         super().__init__(page_bytes, pages)
         self.title = f"LMCache {version('lmcache')}, in one process"
+        self._host = HostMemoryAllocator(self.memory.nbytes + (64 << 20))
         self.sides = {"lsmkv": self._plugin, "LMCache local disk": self._disk}
 
     def _plugin(self, home: Path, capacity: int) -> Side:
-        return _Objects(self, Plugin(home, capacity, self.memory.nbytes + (64 << 20)), home)
+        return _Objects(self, Plugin(home, capacity, self._host), home)
 
     def _disk(self, home: Path, capacity: int) -> Side:
-        return _Objects(self, LocalDisk(home, capacity, self.memory.nbytes + (64 << 20)), home)
+        return _Objects(self, LocalDisk(home, capacity, self._host), home)
 
 
 ENGINES = (_Server, _InProcess)

@@ -35,7 +35,7 @@ def _scale(session: Session) -> None:
 PAGE_GROUPS: dict[str, PageGroup] = {
     "core": PageGroup(
         "put, cold and warm get, delete at 64 KiB to 2 MiB, and probes; the targets are about these",
-        25,
+        8,
         lambda session: run_pages(session, QUICK if session.request.quick else FULL),
     ),
     "spans": PageGroup("128 pages of 2 and of 160 spans", 2, run_spans),

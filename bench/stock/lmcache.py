@@ -210,14 +210,18 @@ class InProcess:
     """A storage backend of LMCache's in-process engine, with its host memory and its event loop.
 
     ``scrub``: its host memory has been used for something else since a page was stored, as in a server.
+    ``memory``: its host memory, of which there is enough; its own if it is a number of bytes.
     """
 
-    def __init__(self, config: LMCacheEngineConfig, memory_bytes: int = 256 << 20, *, scrub: bool = False) -> None:
+    def __init__(
+        self, config: LMCacheEngineConfig, memory: int | HostMemoryAllocator = 256 << 20, *, scrub: bool = False
+    ) -> None:
         self._scrub = scrub
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
-        self.host = LocalCPUBackend(config, memory_allocator=HostMemoryAllocator(memory_bytes), dst_device="cpu")
+        allocator = HostMemoryAllocator(memory) if isinstance(memory, int) else memory
+        self.host = LocalCPUBackend(config, memory_allocator=allocator, dst_device="cpu")
         self.disk: Any = self.made(config)
 
     def made(self, config: LMCacheEngineConfig) -> Any:
@@ -285,9 +289,11 @@ class InProcess:
 class LocalDisk(InProcess):
     """LMCache's own."""
 
-    def __init__(self, directory: Path, capacity_bytes: int, memory_bytes: int = 256 << 20, *, scrub: bool = False) -> None:
+    def __init__(
+        self, directory: Path, capacity_bytes: int, memory: int | HostMemoryAllocator = 256 << 20, *, scrub: bool = False
+    ) -> None:
         where = {"local_disk": f"file://{directory}", "max_local_disk_size": capacity_bytes / 2**30}
-        super().__init__(LMCacheEngineConfig.from_defaults(local_cpu=False, **where), memory_bytes, scrub=scrub)
+        super().__init__(LMCacheEngineConfig.from_defaults(local_cpu=False, **where), memory, scrub=scrub)
 
     def made(self, config: LMCacheEngineConfig) -> Any:
         """See the base class."""
@@ -306,13 +312,15 @@ class LocalDisk(InProcess):
 class Plugin(InProcess):
     """Ours."""
 
-    def __init__(self, directory: Path, capacity_bytes: int, memory_bytes: int = 256 << 20, **settings: Any) -> None:
+    def __init__(
+        self, directory: Path, capacity_bytes: int, memory: int | HostMemoryAllocator = 256 << 20, **settings: Any
+    ) -> None:
         # no tokens are hashed here, so it does not matter how they would be
         given = {"path": str(directory), "capacity_bytes": capacity_bytes, "allow_unstable_hash": True, **settings}
         self.faults: FaultFileSystem | None = settings.get("fs")
         super().__init__(
             LMCacheEngineConfig.from_defaults(local_cpu=False, extra_config={"lsmkv": given}),
-            memory_bytes,
+            memory,
             scrub=self.faults is not None,
         )
 

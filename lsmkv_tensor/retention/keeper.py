@@ -348,5 +348,5 @@ class Keeper(Pins):
         sizes = self.sizes(slots)
         self.used_bytes += sign * int(sizes.sum())
         words = self.table.keys[slots, 0] & _LOW
-        for word in (words[:1] if (words == words[0]).all() else np.unique(words)).tolist():
+        for word in words[:1].tolist() if (words == words[0]).all() else sorted(set(words.tolist())):
             self._by_space[word] = self._by_space.get(word, 0) + sign * int(sizes[words == word].sum())

@@ -133,7 +133,7 @@ class Changes(Pinning):
         batch = WriteBatch().delete_many(keys)
         change = Change()
         homes, sizes = self.keeper.table.segments[slots], self.keeper.sizes(slots)
-        for number in (homes[:1] if (homes == homes[0]).all() else np.unique(homes)).tolist():
+        for number in homes[:1].tolist() if (homes == homes[0]).all() else sorted(set(homes.tolist())):
             mine = sizes[homes == number]
             change.add(number, -len(mine), -int(mine.sum()))
         self._liveness.commit(batch, change)
