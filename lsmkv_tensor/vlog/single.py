@@ -18,11 +18,15 @@ from lsmkv_tensor.vlog.disks import DISK_SHIFT
 from lsmkv_tensor.vlog.files import SegmentFiles
 from lsmkv_tensor.vlog.layout import Place, padded, payload_check
 from lsmkv_tensor.vlog.log import ValueLog
-from lsmkv_tensor.vlog.past import SLOT_BYTES, pour
+from lsmkv_tensor.vlog.past import pour
 from lsmkv_tensor.vlog.queues import ReadQueues
 from lsmkv_tensor.vlog.when import When, next_look_s
 
 __all__ = ["Delivered", "Memory", "SinglePages"]
+
+MOST_BYTES = 1 << 20
+"""Of a page: one read brings it. A larger one is looked at in parts, while the rest is read. Measured through LMCache's plug-in,
+cold, 1 MiB: 1.01 ms so, 1.19 in parts."""
 
 Memory: TypeAlias = Callable[[], Sequence[memoryview] | None]
 """The spans that a page is to be read into; asked once at most, None: there is no room for it now."""
@@ -70,7 +74,7 @@ class SinglePages:
             if self._bringing.doubted:
                 self._bringing.found(place.segment, place.generation, offset, length)
             return _from_cache(opened.cached, key, place, memory)
-        if held is None or opened.direct is None or length > SLOT_BYTES or not self._queues.usable:
+        if held is None or opened.direct is None or length > MOST_BYTES or not self._queues.usable:
             return None
         past = self._bringing.past(place.segment, place.generation, offset, length, settled=settled)
         if past and self._past(opened.direct, key, place, memory, when):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
-from lsmkv_tensor.vlog import past, queues
+from lsmkv_tensor.vlog import past, queues, single
 from lsmkv_tensor.vlog.bringing import Bringing
 from tests.tensor_pages.conftest import INDEX
 from tests.tensor_runtime.conftest import Call, FaultyWorld, lent
@@ -182,10 +182,11 @@ def test_one_page_that_hangs_is_late_and_its_memory_is_nobodys_until_it_ends(wor
     assert (out == CANARY).all()
 
 
-@pytest.mark.parametrize("size", [past.SLOT_BYTES + 1, past.SLOT_BYTES, SIZE, 777])
+@pytest.mark.parametrize("size", [single.MOST_BYTES + 1, single.MOST_BYTES, SIZE, 777])
 @pytest.mark.parametrize("trouble", ["wrong", "fails", "refused", "hopeless"])
 def test_one_page_that_does_not_come_past_the_page_cache_is_brought_in_another_way(world, size, trouble):
-    ns = world.filled(range(2), size)
+    room = {"segment_bytes": 4 << 20, "capacity_bytes": INDEX + 8192 + (12 << 20)}
+    ns = world.filled(range(2), size, **room)
     world.get(ns, [1], size, deadline_s=9)
     place = world.store._log.current_places(ns.index_keys(world.keys([0])))[0]
     if trouble == "refused":

@@ -165,9 +165,13 @@ class Carrier:
 
         ``wait``: for memory, if there is none just now.
         """
-        known = self.names.of(keys)
-        if len(keys) == 1 and (shelf := self._sure(known)) is not None:
-            return [self._one(shelf, known, wait=wait)]
+        last = self._last
+        if len(keys) == 1 and last is not None:
+            known = [self.names.one(keys[0])]
+            if (one := self._one(last, known, wait=wait)) is not None:
+                return list(one)
+        else:
+            known = self.names.of(keys)
         found: list[Item | None] = [None] * len(keys)
         try:
             for shelf, at in self._places(keys, known):
@@ -201,8 +205,11 @@ class Carrier:
                 if found[i] is not item:
                     item.ref_count_down()
 
-    def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> Item | None:
-        """:meth:`get` of one chunk that is known to be here, in few steps: they take longer than a small page after a pause."""
+    def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> tuple[Item | None] | None:
+        """:meth:`get` of one chunk, in few steps: they take longer than a small page after a pause. None: it may be elsewhere.
+
+        ``shelf``: the namespace that answered last. If the chunk is there it is the one: a name says whose chunk it is.
+        """
         view = shelf.view()
         item: Item | None = None
         came = whole = False
@@ -214,18 +221,20 @@ class Carrier:
             return None if item is None else [memory_of_one(item, shelf.page_bytes)]
 
         try:
-            writer = view.writer
+            reader, writer = view.reader, view.writer
             if writer is not None:
                 came = writer.read_at_once(names[0], memory, writer.services.until(None)) is not None
-            if not came and view.reader is not None:
+            if not came:
+                if reader is None or not reader.known(names):
+                    return None
                 item = self._allocate(shelf, wait=wait) if item is None else item
-                came = item is not None and view.reader.get_into(names, memory_of([item], shelf.page_bytes))[0]
+                came = item is not None and reader.get_into(names, memory_of([item], shelf.page_bytes))[0]
             whole = came and self._annotate(shelf, names[0], item)
         finally:
             if not whole and item is not None:
                 item.ref_count_down()
-        self._tally.count(loaded_pages=int(whole), missing_pages=int(not whole))
-        return item if whole else None
+        self._tally.count(**({"loaded_pages": 1} if whole else {"missing_pages": 1}))
+        return (item if whole else None,)
 
     def remove(self, keys: Sequence[Key]) -> int:
         """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""

@@ -103,6 +103,15 @@ class ChunkNames:
         """Of the key of a whole chunk, by its ``chunk_hash``, that was remembered last: class, model, world size, worker, dtype,
         and its name. None: none is."""
 
+    def one(self, key: Key) -> bytes:
+        """As :func:`chunk_name`; of a whole chunk that was named last among those of its hash in few steps."""
+        last = self.by_hash(getattr(key, "chunk_hash", None))
+        if last is not None and last[0] is key.__class__ and not key.tags:
+            _, model, size, worker, dtype, name = last
+            if key.model_name == model and key.world_size == size and key.worker_id == worker and key.dtype is dtype:
+                return name
+        return self.of([key])[0]
+
     def of(self, keys: Sequence[Key]) -> list[bytes]:
         """As :func:`chunk_name` of each."""
         try:
