@@ -1,9 +1,9 @@
 """The first way in which pages are looked for: by the caller's own thread, without waiting for the device any longer than it may.
 
-What the page cache holds is read from there, into the caller's memory. What it does not hold, and was not read lately, is read
-past it (:mod:`lsmkv_tensor.vlog.past`). No thread is called for either: that costs 0.1 to 0.2 ms, several times what a page in
-memory does. What cannot be had so is left to others: encoded pages, places read for the second time, pages whose check fails,
-file systems without such reads.
+What the page cache holds is read from there, into the caller's memory. What it does not hold is most often read past it
+(:mod:`lsmkv_tensor.vlog.past`). No thread is called for either: that costs 0.1 to 0.2 ms, several times what a page in memory
+does. What cannot be had so is left to others: encoded pages, places that are to be brought into the page cache
+(:mod:`lsmkv_tensor.vlog.bringing`), pages whose check fails, file systems without such reads.
 """
 
 from __future__ import annotations
@@ -155,12 +155,12 @@ class AtOnce:
                 continue
             cuts = parts_of(line, len(targets[line.start]))
             cached = opened.cached
-            nbytes = size * (line.stop - line.start)
-            whole = len(cuts) > 1 and cached is not None and cached.holds(place.offset, nbytes)
-            if whole and self._bringing.doubted:
-                self._bringing.found(place.segment, place.generation, place.offset, nbytes)
+            whole = len(cuts) > 1 and cached is not None and cached.holds(place.offset, size * (line.stop - line.start))
             for part in cuts:
-                way = "cached" if whole else self._way(opened, place, part.offset, size * (part.stop - part.start))
+                nbytes = size * (part.stop - part.start)
+                way = "cached" if whole else self._way(opened, place, part.offset, nbytes)
+                if whole and self._bringing.doubted:  # they were brought one by one, and are lost so
+                    self._bringing.found(place.segment, place.generation, part.offset, nbytes)
                 if way == "cached" and cached is not None:
                     work.parts.append(partial(read_part, Cached(cached), part, keys, targets, found))
                     work.tried.extend(range(part.start, part.stop))

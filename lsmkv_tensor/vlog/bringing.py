@@ -4,25 +4,31 @@ What is read once is most often not read again before it has left every cache, a
 read again may be read a third time, so the second read brings it there; when it has gone from there it begins anew.
 
 Bringing takes about as much longer as one later read from memory is shorter. So it is worth while if at least every other place
-that was brought is asked for again before something else takes its memory. That is learned: what is found where it was brought
-speaks for it, what has gone from there against it. Where it does not pay, a second read in a few brings its place all the same:
-memory may have come free.
+that was brought is asked for again before something else takes its memory. That is learned in two ways. *Whether places stay*:
+what is found where it was brought speaks for it, what has gone from there against it. *Whether anybody asks*: bringings are lent,
+and each later read from memory pays one back, so those in vain are bounded. Where it does not pay, a second read in a few brings
+its place all the same: memory may have come free, and others may ask. ``docs/bringing_costs.py`` sets this beside bringing always
+and never.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GRANULE", "MOST_TRUST", "TRUST", "TRY_ONE_IN", "Bringing"]
+__all__ = ["GRANULE", "LEND_ONE_IN", "MOST_LENT", "MOST_TRUST", "TRUST", "TRY_ONE_IN", "Bringing"]
 
-GRANULE = 16
-"""Reads are remembered by pieces of this many bits: 64 KiB."""
+GRANULE = 14
+"""Reads are remembered by pieces of this many bits: 16 KiB. Of pages that are no smaller each has pieces of its own."""
 TRUST = 2
 """Brought places that may be gone when they are asked for, before it is thought that nothing stays: at first,"""
 MOST_TRUST = 8
 """... and at most, after so many that were still there."""
 TRY_ONE_IN = 8
 """Second reads of which one is brought when nothing stays."""
+MOST_LENT = 4096
+"""Bringings, more than later reads from memory, before it is thought that nobody asks: about a second of the device's time."""
+LEND_ONE_IN = 4
+"""Second reads of which one is brought when nobody asks."""
 
 
 @dataclass(slots=True)
@@ -44,13 +50,15 @@ class Bringing:
     def __init__(self) -> None:
         self._segments: dict[int, _Segment] = {}
         self._trust = TRUST
+        self._lent = 0
+        """Bringings that nobody has paid back."""
         self._passed = 0
         """Second reads since one was brought."""
 
     @property
     def doubted(self) -> bool:
         """Whether it matters that something is where it was brought: :meth:`found` wants to hear of it."""
-        return self._trust < MOST_TRUST
+        return self._trust < MOST_TRUST or self._lent > 0
 
     def past(self, segment: int, generation: int, offset: int, size: int, *, settled: bool) -> bool:
         """Whether a place that the page cache does not hold is to be read past it; else its bytes are to be left there.
@@ -68,19 +76,24 @@ class Bringing:
             known.brought &= ~mask
             known.found &= ~mask
             return True
-        if not self._trust and self._passed < TRY_ONE_IN - 1:
+        one_in = TRY_ONE_IN if not self._trust else LEND_ONE_IN if self._lent >= MOST_LENT else 1
+        if self._passed < one_in - 1:
             self._passed += 1
             return True
         if settled:
             known.brought |= mask
             self._passed = 0
+            self._lent = min(self._lent + 1, MOST_LENT)
         return False
 
     def found(self, segment: int, generation: int, offset: int, size: int) -> None:
         """The page cache holds this place."""
         mask = _mask(offset, size)
         known = self._of(segment, generation)
-        if _most(known.brought, mask) and not _most(known.found, mask):
+        if not _most(known.brought, mask):
+            return
+        self._lent = max(self._lent - 1, 0)
+        if not _most(known.found, mask):
             known.found |= mask
             self._trust = min(self._trust + 1, MOST_TRUST)
 
@@ -93,11 +106,13 @@ class Bringing:
 
 
 def _mask(offset: int, size: int) -> int:
-    """The bits of a place."""
-    first = offset >> GRANULE
-    return ((1 << ((offset + size - 1 >> GRANULE) - first + 1)) - 1) << first
+    """The bits of a place: of the pieces that begin in it, so that none is its neighbours'; without any of the one it begins in."""
+    first, stop = -(-offset >> GRANULE), -(-(offset + size) >> GRANULE)
+    if first == stop:
+        first -= 1
+    return ((1 << (stop - first)) - 1) << first
 
 
 def _most(bits: int, mask: int) -> bool:
-    """Whether most of a place is among these: its ends are its neighbours', too."""
+    """Whether most of a place is among these: it may be some pages, of which not all were read before."""
     return (bits & mask).bit_count() * 2 > mask.bit_count()

@@ -1,4 +1,4 @@
-"""Queues of reads, lent to one call at a time, and which places were read past the page cache lately.
+"""Queues of reads, lent to one call at a time.
 
 A call that leaves at its deadline leaves its queue too, with the memory that the device may still write to. Neither is used by
 anybody until the last of its reads has ended; then the next call that looks has both. How many may have been left is bounded.

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv_tensor.vlog.bringing import GRANULE, MOST_TRUST, TRY_ONE_IN, Bringing
+from lsmkv_tensor.vlog.bringing import GRANULE, LEND_ONE_IN, MOST_LENT, MOST_TRUST, TRY_ONE_IN, Bringing
 
 PAGE = 1 << GRANULE
 
 
-def read(bringing, page, cache, *, stays):
-    """Read a page as a store does; whether it came past the cache."""
-    at = (1, 1, 4 * page * PAGE + 8192, PAGE)  # neighbours share their ends
+def read(bringing, page, cache, *, stays, size=PAGE):
+    """Read a page as a store does; whether it came past the cache. They lie end to end, and not as the pieces do."""
+    at = (1, 1, page * size + 8192, size)
     if page in cache:
         if bringing.doubted:
             bringing.found(*at)
@@ -44,6 +44,52 @@ def test_where_nothing_stays_a_second_read_in_a_few_is_brought_all_the_same():
     brought = [not read(bringing, page, set(), stays=False) for _ in range(40) for page in range(8)]
     assert sum(brought[: 8 * 3]) == 8, "until it is known"
     assert 0 < sum(brought[8 * 6 :]) <= len(brought[8 * 6 :]) // TRY_ONE_IN + 1
+
+
+@pytest.mark.parametrize("size", [PAGE, 5 << 13, 64 << 10, 260 << 10])
+def test_neighbours_are_not_taken_for_each_other(size):
+    """Whatever their order: what was brought beside a page is no page that has gone from the cache."""
+    bringing, cache, pages = Bringing(), set(), list(range(200))
+    random.Random(1).shuffle(pages)
+    assert all(read(bringing, page, cache, stays=True, size=size) for page in pages)
+    assert not any(read(bringing, page, cache, stays=True, size=size) for page in reversed(pages))
+    assert cache == set(pages)
+
+
+def test_several_neighbours_at_once_are_the_same_places_as_one_by_one():
+    bringing = Bringing()
+    for page in range(8):
+        assert bringing.past(1, 1, 8192 + page * PAGE, PAGE, settled=True)
+    assert not bringing.past(1, 1, 8192, 8 * PAGE, settled=True)
+    for page in range(8):
+        bringing.found(1, 1, 8192 + page * PAGE, PAGE)
+    assert not bringing._of(1, 1).brought & ~bringing._of(1, 1).found
+
+
+def test_pages_of_less_than_a_piece_share_one_and_come_all_the_same():
+    bringing, cache = Bringing(), set()
+    for _ in range(4 * TRY_ONE_IN):
+        for page in range(64):
+            read(bringing, page, cache, stays=True, size=PAGE // 4)
+    assert cache == set(range(64))
+
+
+def test_where_nobody_asks_a_third_time_few_are_brought_until_somebody_does():
+    bringing, cache, more = Bringing(), set(), 100 * LEND_ONE_IN
+    for page in range(MOST_LENT + more):
+        assert read(bringing, page, cache, stays=True)
+        read(bringing, page, cache, stays=True)
+    assert set(range(MOST_LENT)) < cache
+    assert len(cache) == MOST_LENT + more // LEND_ONE_IN
+    for page in range(50):
+        assert not read(bringing, page, cache, stays=True)
+        assert not read(bringing, page, cache, stays=True), "each of them has its use"
+    for page in range(10_000, 10_100):
+        assert read(bringing, page, cache, stays=True)
+        assert not read(bringing, page, cache, stays=True)
+        assert page in cache
+    assert read(bringing, 20_000, cache, stays=True)
+    assert read(bringing, 20_000, cache, stays=True)
 
 
 @pytest.mark.parametrize("before", [0, 300])
@@ -89,3 +135,4 @@ def test_a_first_read_is_past_the_cache_and_nothing_is_brought_twice_running_if_
         if not stays:
             cache.discard(page)
     assert 0 <= bringing._trust <= MOST_TRUST
+    assert 0 <= bringing._lent <= MOST_LENT

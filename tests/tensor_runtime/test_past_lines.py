@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from lsmkv.testing import FailOp, FlipByte, Hang, MemoryFileSystem
 from lsmkv.testing.queues import EmulatedQueue
 from lsmkv_tensor.vlog import past
+from lsmkv_tensor.vlog.bringing import TRUST
+from tests.tensor_pages.conftest import INDEX
 from tests.tensor_runtime.conftest import Call, lent
 from tests.tensor_runtime.test_past_reads import CANARY, QueueingWorld
 
@@ -136,3 +138,16 @@ def test_a_line_that_is_to_stay_in_the_page_cache_is_brought_there_in_one_piece(
     assert world.get(ns, range(30), SIZE)[0] == set(range(30))
     assert world.fs.hits(rule) == 1
     assert world.store.stats().read_errors == 0
+
+
+def test_a_long_line_speaks_for_bringing_as_often_as_it_would_against(world):
+    """It is brought, and lost, in parts; all of it in memory was heard of once."""
+    segment = 8 << 20
+    ns = world.filled(range(48), SIZE, segment_bytes=segment, capacity_bytes=INDEX + 8192 + 6 * segment)
+    bringing = world.store._reader._at_once._bringing
+    for _ in range(2):
+        assert all(pages_of(world, ns, range(48))[0])
+    assert bringing._lent > 3
+    assert all(pages_of(world, ns, range(48))[0])
+    assert bringing._lent == 0
+    assert bringing._trust > TRUST + 3

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
 from lsmkv_tensor.vlog import past, queues, single
 from lsmkv_tensor.vlog.bringing import Bringing
+from lsmkv_tensor.vlog.staging import StagingPool
 from tests.tensor_pages.conftest import INDEX
 from tests.tensor_runtime.conftest import Call, FaultyWorld, lent
 
@@ -240,6 +241,30 @@ def test_calls_that_were_left_are_bounded(world):
     for rule in rules:
         rule.event.set()
     assert world.store.stats().hanging_reads == 0
+
+
+class Poor(StagingPool):
+    """There is no memory."""
+
+    def take(self, nbytes):
+        raise OSError(errno.ENOMEM, f"cannot allocate {nbytes}")
+
+
+@pytest.mark.parametrize("ids", [range(2), range(1)])
+def test_without_memory_to_read_into_pages_come_in_another_way_and_no_queue_is_lost(world, ids):
+    ns = world.filled(range(2))
+    assert world.get(ns, [1])[0] == {1}  # the segment is open from here on
+    queues = world.store._services.queues
+    idle, staging = list(queues._idle), queues.staging
+    assert idle
+    queues.staging = Poor()
+    for _ in range(3):
+        world.let_go()
+        world.store._reader._at_once._bringing = world.store._reader.single.__self__._bringing = Bringing()
+        assert world.get(ns, ids)[:2] == (set(ids), set())
+    assert queues._idle == idle
+    assert queues.left == 0
+    queues.staging = staging
 
 
 def test_reads_that_fail_are_made_in_another_way(world):
