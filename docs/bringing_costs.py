@@ -4,12 +4,12 @@ Reads of single pages of 64 KiB against a model of a page cache that lets go of 
 past it, 450 if it leaves the page there, 30 from there: measured on a disk of a virtual machine.
 """
 
-import random
+import random  # noqa: TID251 - draws with weights and without replacement
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
-from lsmkv_tensor.vlog.bringing import MOST_LENT, MOST_TRUST, Bringing
+from lsmkv_tensor.vlog.bringing import MOST_TRUST, Bringing
 
 PAST_US, BRING_US, HELD_US = 220, 450, 30
 PAGE_BYTES = 64 << 10

@@ -106,7 +106,7 @@ class Bringing:
 
 
 def _mask(offset: int, size: int) -> int:
-    """The bits of a place: of the pieces that begin in it, so that none is its neighbours'; without any of the one it begins in."""
+    """The bits of a place: of the pieces that begin in it, which are no neighbour's; without any, of the one it begins in."""
     first, stop = -(-offset >> GRANULE), -(-(offset + size) >> GRANULE)
     if first == stop:
         first -= 1

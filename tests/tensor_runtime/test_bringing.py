@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsmkv_tensor.vlog.bringing import GRANULE, LEND_ONE_IN, MOST_LENT, MOST_TRUST, TRY_ONE_IN, Bringing
+from lsmkv_tensor.vlog.bringing import GRANULE, LEND_ONE_IN, MOST_LENT, MOST_TRUST, TRUST, TRY_ONE_IN, Bringing
 
 PAGE = 1 << GRANULE
 
@@ -64,6 +64,24 @@ def test_several_neighbours_at_once_are_the_same_places_as_one_by_one():
     for page in range(8):
         bringing.found(1, 1, 8192 + page * PAGE, PAGE)
     assert not bringing._of(1, 1).brought & ~bringing._of(1, 1).found
+
+
+def test_two_places_of_which_one_was_read_are_read_for_the_first_time():
+    bringing = Bringing()
+    assert bringing.past(1, 1, PAGE, PAGE, settled=True)
+    assert bringing.past(1, 1, PAGE, 2 * PAGE, settled=True)
+    assert not bringing.past(1, 1, PAGE, 2 * PAGE, settled=True)
+
+
+def test_a_place_counts_once_each_time_it_is_brought_for_or_against():
+    bringing, at = Bringing(), (1, 1, PAGE, PAGE)
+    assert bringing.past(*at, settled=True)
+    for found, trust in ((2, TRUST + 1), (0, TRUST), (1, TRUST + 1), (0, TRUST), (0, TRUST - 1)):
+        assert not bringing.past(*at, settled=True)
+        for _ in range(found):
+            bringing.found(*at)
+        assert bringing.past(*at, settled=True), "it has gone"
+        assert bringing._trust == trust
 
 
 def test_pages_of_less_than_a_piece_share_one_and_come_all_the_same():
