@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lsmkv.testing import FailOp, FaultFileSystem, FlipByte, Hang, MemoryFileSystem
+from lsmkv.testing.memfile import MemoryFile
 from lsmkv_tensor.vlog import past, queues, single
-from lsmkv_tensor.vlog.bringing import Bringing
+from lsmkv_tensor.vlog.bringing import TRUST, Bringing
 from lsmkv_tensor.vlog.staging import StagingPool
 from tests.tensor_pages.conftest import INDEX
 from tests.tensor_runtime.conftest import Call, FaultyWorld, lent
@@ -97,6 +98,42 @@ def test_the_second_read_of_a_place_leaves_it_in_the_page_cache_and_the_third_is
     assert world.get(ns, range(8), deadline_s=5)[1] == set()
     world.let_go()
     assert [world.begun(lambda: world.get(ns, range(8), deadline_s=5)) for _ in range(3)] == [2, 0, 0]
+
+
+class _Silent(MemoryFile):
+    """A file of which the system cannot tell what its page cache holds."""
+
+    __slots__ = ()
+
+    def holds(self, offset, size):
+        del offset, size
+
+
+class _SilentSystem(MemoryFileSystem):
+    """Kernels before 6.5."""
+
+    def open(self, path, mode="r", *, direct=False):
+        file = super().open(path, mode, direct=direct)
+        file.__class__ = _Silent
+        return file
+
+
+def test_where_the_page_cache_cannot_be_asked_a_place_that_was_read_is_looked_for_there_first(world):
+    world.fs = FaultFileSystem(_SilentSystem(page_cache=True, queues=True))
+    ns = world.filled(range(8))
+    assert [world.begun(lambda: world.get(ns, range(8), deadline_s=5)) for _ in range(4)] == [2, 0, 0, 0]
+    world.let_go()
+    assert [world.begun(lambda: world.get(ns, range(8), deadline_s=5)) for _ in range(4)] == [0, 0, 0, 0]
+    assert world.get(ns, range(8))[:2] == (set(range(8)), set())
+
+
+def test_single_pages_speak_for_bringing_when_they_are_found_again(world):
+    ns = world.filled(range(2))
+    world.get(ns, [1], deadline_s=9)  # the segment is open from here on
+    bringing = world.store._reader._at_once._bringing
+    for owed, trust in ((0, TRUST), (1, TRUST), (0, TRUST + 1), (0, TRUST + 1)):
+        assert world.get(ns, [0], deadline_s=9)[0] == {0}
+        assert (bringing._lent, bringing._trust) == (owed, trust)
 
 
 def test_without_a_deadline_too(world):
