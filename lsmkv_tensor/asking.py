@@ -116,7 +116,8 @@ class Asking:
         I/O: as :meth:`contains`, up to the first gap; with ``prefetch`` a look-up of the pages and one hint a stretch of them.
         """
         if deadline_s is None and not prefetch:
-            if len(keys) == 1 and (name := self._knowing.name(keys[0])) is not None and self.found_one(name):
+            one = len(keys) == 1 and keys.__class__ is not str  # a key of one letter is no sequence either
+            if one and (name := self._knowing.name(keys[0])) is not None and self.found_one(name):
                 return 1
             began = self.services.clock.monotonic()
             first = self._knowing.leading(keys)

@@ -58,31 +58,34 @@ class QuickAsks:
     def first(self, thread: int, view: View, page: bytes, seconds: float, *, waits: bool = True) -> None:
         """This thread was told that a page is there, which took so long; what waited of it is counted before.
 
-        ``waits``: it appends to its queue what it asks next; not if somebody works for it.
+        ``waits``: it appends to its queue what it asks next. Not if somebody works for it, who leaves its queue as it is: the
+        thread itself may just have looked at that.
         """
         with self._lock:
             asked = self.threads.get(thread)
             if asked is not None:
                 self._settle(thread, asked)
-            else:
+            stays = waits and (asked is not None or len(self.threads) < MOST_THREADS)
+            if asked is None or not stays:
                 asked = Asked()
-                if waits and len(self.threads) < MOST_THREADS:
-                    self.threads[thread] = asked
             asked.view, asked.seconds = view, seconds
             asked.append(page)
-            if self.threads.get(thread) is not asked:
+            if stays:
+                self.threads[thread] = asked
+            else:
                 self._settle(thread, asked)
 
     def settle(self) -> None:
         """Account for all that wait."""
         with self._lock:
             for thread, asked in self.threads.items():
-                self._settle(thread, asked)
+                if asked:
+                    self._settle(thread, asked)
 
     def settle_own(self, thread: int) -> None:
         """Account for those of one thread, which is about to do something else."""
         asked = self.threads.get(thread)
-        if asked:
+        if asked is not None and (asked or self._lock.locked()):  # who holds it may have taken them out and not told of them yet
             with self._lock:
                 self._settle(thread, asked)
 

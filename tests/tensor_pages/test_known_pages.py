@@ -391,7 +391,9 @@ def test_a_page_that_could_not_be_read_is_looked_for_in_the_index(clocked):
 def test_one_key_is_no_sequence_of_keys(clocked):
     ns = clocked.open().namespace({"m": 1}, SIZE)
     World.put(ns, range(4))
-    for key in (World.key(0), names([0])[0]):
+    ns.put_many(["a"], World.pages([9], SIZE))
+    assert ns.contains_prefix(["a"]) == 1
+    for key in (World.key(0), names([0])[0], "a"):
         with pytest.raises(ValueError, match="not one"):
             ns.contains_prefix(key)
     assert ns.contains_prefix([]) == 0
