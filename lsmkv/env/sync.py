@@ -7,7 +7,15 @@ from collections.abc import Callable
 from threading import Condition, Event, Lock, RLock
 from threading import get_ident as current_thread_id  # tells the calling thread from others alive now
 
-__all__ = ["Condition", "Event", "Lock", "RLock", "current_thread_id", "start_thread"]
+__all__ = ["Condition", "Event", "Lock", "RLock", "current_thread_id", "ends_the_process", "start_thread"]
+
+
+def ends_the_process(error: BaseException) -> bool:
+    """Whether what a callback raised here is to end the process, and no mere failure: an exit or an interrupt in the main thread.
+
+    In another thread an exit ends that thread alone, without a word: whoever waits for what it does would wait for ever.
+    """
+    return not isinstance(error, Exception) and threading.main_thread().ident == current_thread_id()
 
 
 def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:

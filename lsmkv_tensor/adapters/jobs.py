@@ -14,7 +14,7 @@ from typing import Generic, Literal, NamedTuple, TypeAlias, TypeVar
 from lsmkv.env.process import watch_forks
 from lsmkv.env.sync import Condition, RLock, start_thread
 
-__all__ = ["DroppedError", "Jobs", "Stopped"]
+__all__ = ["DroppedError", "Jobs", "LeftError", "Stopped"]
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["load", "store"]
@@ -33,6 +33,13 @@ class DroppedError(Exception):
 
     def __init__(self) -> None:
         super().__init__("dropped at shutdown: the time for it was over")
+
+
+class LeftError(Exception):
+    """A job left its thread instead of failing (``sys.exit``, a task's cancellation); what its ``failed`` is called with."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"the job left with {error!r}")
 
 
 class Stopped(NamedTuple):
@@ -172,8 +179,8 @@ class Jobs(Generic[T]):
         while (job := self._next()) is not None:
             try:
                 result = job.work()
-            except Exception as error:  # noqa: BLE001 - the engine is told
-                result = job.failed(error)
+            except BaseException as error:  # noqa: BLE001 - the engine is told; nothing ends a thread that wait_idle waits for
+                result = job.failed(error if isinstance(error, Exception) else LeftError(error))
             self._results.append(result)
             del job, result
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from lsmkv.env.sync import ends_the_process
+
 __all__ = ["EvictCallback", "Notifier"]
 
 EvictCallback: TypeAlias = Callable[[list[bytes], list[int]], None]
@@ -41,7 +43,9 @@ class Notifier:
             for callback in self._callbacks.get(namespace, ()):
                 try:
                     callback(list(keys), list(sizes))
-                except Exception:  # noqa: BLE001 - an owner's bug must not fail another owner's put
+                except BaseException as error:  # an owner's bug must not fail another owner's put, nor end a worker
+                    if ends_the_process(error):
+                        raise
                     self.errors += 1
 
 

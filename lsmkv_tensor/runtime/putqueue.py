@@ -18,7 +18,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from lsmkv.env.sync import Condition, current_thread_id
+from lsmkv.env.sync import Condition, current_thread_id, ends_the_process
 from lsmkv_tensor.errors import ClosedError
 from lsmkv_tensor.runtime.putmemory import PutMemory
 from lsmkv_tensor.runtime.putpieces import Call, Fill, Piece, Sink, Told, Verdict, never
@@ -214,11 +214,13 @@ class PutQueue:
             self.failed_jobs += 1
             self.last_error = error
         finally:
-            self._end(pieces, verdicts)
-            with self._changed:
-                self._finished = max(self._finished, pieces[-1].ticket)
-                self._worker = before
-                self._changed.notify_all()
+            try:
+                self._end(pieces, verdicts)
+            finally:
+                with self._changed:
+                    self._finished = max(self._finished, pieces[-1].ticket)
+                    self._worker = before
+                    self._changed.notify_all()
         return bool(self._pieces)
 
     def drain(self, given_up: Callable[[], bool] = never) -> bool:
@@ -297,11 +299,13 @@ class PutQueue:
             self._unbegun = 0
             ended = self._changed.wait_for(lambda: self._worker is None, ENDING_S)
         if dropped:
-            self._end(dropped, (), tell=ended)
-            with self._changed:
-                self._finished = max(self._finished, dropped[-1].ticket)
-                self._dropped += len(dropped)
-                self._changed.notify_all()
+            try:
+                self._end(dropped, (), tell=ended)
+            finally:
+                with self._changed:
+                    self._finished = max(self._finished, dropped[-1].ticket)
+                    self._dropped += len(dropped)
+                    self._changed.notify_all()
         return Finished(sum(len(piece.keys) for piece in dropped), ended)
 
     def close(self) -> None:
@@ -356,7 +360,9 @@ class PutQueue:
             if piece.told is not None and tell:
                 try:
                     piece.told(piece.keys, own)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - as for writes; and no callback ends the worker
+                except BaseException as error:  # as for writes; and no callback ends the worker
+                    if ends_the_process(error):
+                        raise
                     self.failed_jobs += 1
                     self.last_error = error
 

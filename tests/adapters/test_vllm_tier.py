@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import inspect
 import os
@@ -463,6 +464,20 @@ def test_chunks_that_overlap_or_run_backwards_are_refused():
     for wrong in (overlapping, pool[::-1], pool[:, ::-1], pool[:, ::2]):
         with pytest.raises(InvalidArgumentError, match="whole chunks"):
             TierMemory(memoryview(wrong))
+
+
+@pytest.mark.parametrize("leave", [SystemExit, asyncio.CancelledError])
+def test_a_job_that_leaves_its_thread_has_failed(leave):
+    """The thread was gone without a word, and whoever waited for its job waited for ever."""
+    jobs = Jobs("lsmkv-test", threads=1)
+
+    def work():
+        raise leave
+
+    assert jobs.submit("load", 1, work, lambda error: f"failed: {error}")
+    assert jobs.submit("load", 1, lambda: "done", lambda error: "failed")
+    assert jobs.stop(within_s=9).ended
+    assert jobs.finished() == [f"failed: the job left with {leave()!r}", "done"]
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
+import sys
 import threading
 
 import numpy as np
@@ -207,7 +209,7 @@ def test_an_eviction_callback_may_call_the_store_from_the_worker(make_small):
     assert world.check(ns, range(390, 400)) == set(range(390, 400))
 
 
-@pytest.mark.parametrize("error", [ValueError, SystemExit])
+@pytest.mark.parametrize("error", [ValueError, SystemExit, asyncio.CancelledError])
 def test_whoever_is_told_ends_no_worker(error):
     world = FaultyWorld()
     ns = threaded(world)
@@ -223,6 +225,44 @@ def test_whoever_is_told_ends_no_worker(error):
     assert told == [[True]] * 3
     assert world.store._services.puts.failed_jobs == 3
     world.store.close()
+
+
+def test_an_owner_that_exits_when_its_pages_are_evicted_ends_no_worker():
+    """The worker ended without a word, and whoever waited for the queue waited for ever."""
+    world = FaultyWorld(segments=4)
+    ns = threaded(world)
+    ns.on_evict(lambda keys, sizes: sys.exit("no memory for this"))
+    verdicts = []
+
+    def write():
+        for i in range(120):
+            ns.offer(world.keys([i]), world.pages([i], SIZE), told=lambda _, flags: verdicts.extend(flags))
+            world.store.sync()
+
+    Call(write).result()
+    assert verdicts == [True] * 120
+    assert world.store.stats().callback_errors > 0
+    world.store.close()
+
+
+def test_whoever_is_told_in_the_main_thread_may_end_the_process(faulty):
+    """As may a signal that comes meanwhile; nothing waits for what was written then."""
+    ns = opened(faulty)
+    ns.offer(faulty.keys([1]), faulty.pages([1], SIZE), told=lambda keys, flags: sys.exit("that is all"))
+    with pytest.raises(SystemExit, match="that is all"):
+        faulty.store.step()
+    queue = faulty.store._services.puts
+    assert (queue.pages, queue.failed_jobs, queue._worker, queue._finished) == (0, 0, None, queue._tickets)
+    assert faulty.check(ns, [1]) == {1}
+
+
+def test_an_owner_that_exits_in_the_main_thread_ends_the_process(make_small):
+    """As would a signal that comes while it is told."""
+    world, ns = make_small
+    ns.on_evict(lambda keys, sizes: sys.exit("that is all"))
+    with pytest.raises(SystemExit, match="that is all"):
+        for i in range(400):
+            ns.put_many(world.keys([i]), world.pages([i], SIZE), wait=True)
 
 
 @pytest.fixture(params=["manual", "threads"])
