@@ -275,6 +275,19 @@ def test_nothing_is_said_from_memory_while_the_disk_is_left_alone(clocked):
     clocked.fs.clear()
 
 
+def test_nothing_is_said_from_memory_once_pages_of_a_namespace_may_end(clocked):
+    store = clocked.open()
+    ns, other = (store.namespace({"m": i}, SIZE) for i in range(2))
+    for view in (other, ns):
+        World.put(view, range(2))
+        assert said_of_one(store, view, World.key(0)) == {True}
+    ns.put_many(World.keys([2]), World.pages([2], SIZE), ttl_s=90.0)
+    assert said_of_one(store, ns, World.key(0)) == {False}
+    assert not ns.found_at_once(World.keys([0]))
+    assert ns.contains_prefix(World.keys([0])) == 1
+    assert said_of_one(store, other, World.key(0)) == {True}
+
+
 def test_nothing_is_said_from_memory_of_a_closed_store(clocked):
     store = clocked.open()
     ns = store.namespace({"m": 1}, SIZE)

@@ -156,6 +156,7 @@ def test_callers_only_take_notes_and_the_background_tells_the_policy(world, spyi
         ns.contains_prefix(world.keys(range(PER_SEGMENT)))
         ns.contains_prefix(world.keys([PER_SEGMENT - 1]))
     assert hits() == []
+    assert store._keeper.touches.notes == 400 * 2
     assert store._keeper.touches.waiting == 400 * (PER_SEGMENT + 1)
     settle(store)
     assert store._keeper.touches.waiting == 0
