@@ -30,6 +30,10 @@ MOST_LENT = 4096
 LEND_ONE_IN = 4
 """Second reads of which one is brought when nobody asks."""
 
+_TURNS, _STEP = 1 << 32, 0x9E3779B1
+"""The golden part of all turns: whatever comes in a rhythm has its turn as often as anything else. By counting, one of three
+pages that were asked for in turn never had."""
+
 
 @dataclass(slots=True)
 class _Segment:
@@ -52,8 +56,8 @@ class Bringing:
         self._trust = TRUST
         self._lent = 0
         """Bringings that nobody has paid back."""
-        self._passed = 0
-        """Second reads since one was brought."""
+        self._turn = 0
+        """Whose turn it is where one second read in a few is brought: if this is in that part of all turns."""
 
     @property
     def doubted(self) -> bool:
@@ -77,12 +81,12 @@ class Bringing:
             known.found &= ~mask
             return True
         one_in = TRY_ONE_IN if not self._trust else LEND_ONE_IN if self._lent >= MOST_LENT else 1
-        if self._passed < one_in - 1:
-            self._passed += 1
+        if self._turn * one_in >= _TURNS:
+            self._turn = (self._turn + _STEP) % _TURNS
             return True
         if settled:
             known.brought |= mask
-            self._passed = 0
+            self._turn = (self._turn + _STEP) % _TURNS
             self._lent = min(self._lent + 1, MOST_LENT)
         return False
 
