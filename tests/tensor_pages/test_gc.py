@@ -294,3 +294,20 @@ def test_the_best_victim_frees_most_for_least():
     assert next_victim(segments, size, 0.75) is segments[1]
     assert next_victim([segments[0], segments[3]], size, 0.75) is segments[0]
     assert next_victim(segments[2:], size, 0.75) is None
+
+
+def test_what_a_smaller_store_evicts_is_gone_for_good_before_its_segment_goes(world):
+    """The recycling rule at opening, too: a power cut must not bring back entries that name what is elsewhere by then."""
+    ns = world.open().namespace({"m": 1}, SIZE)
+    for start in range(0, 5 * PER_SEGMENT, PER_SEGMENT):
+        assert all(world.put(ns, range(start, start + PER_SEGMENT)))
+    world.store.close()
+    world.segments = 3
+    calls = []
+    world.fs.on_op = lambda op, path: calls.append((op, path[-4:]))
+    world.open()
+    world.fs.on_op = None
+    gone = calls.index(("unlink", ".seg"))
+    deleted = max(at for at in range(gone) if calls[at] == ("pwritev", ".wal"))
+    assert ("sync", ".wal") in calls[deleted:gone]
+    assert world.store.stats().evicted_pages > 0

@@ -71,6 +71,8 @@ def test_power_cut_among_callers_and_a_collector(seed):
         thread.join()
     assert store._space.evicted_pages == 0
     world.fs.on_op = None
+    world.fs.power_off()
+    guarded(store.close)  # its threads end
     store = world.crash(rng if seed % 2 else None)
     ns = store.namespace({"m": 1}, SIZE)
     counted(store)
