@@ -112,6 +112,18 @@ def test_what_a_thread_stores_is_behind_what_it_asked_for(world):
     ]
 
 
+@pytest.mark.parametrize("give", [bytes, bytes.hex, bytearray])
+def test_a_prefix_of_one_page_is_a_lookup_of_one_page(world, give):
+    """Where its page key is at hand: it is given, or was made of the same text before."""
+    store = world.open()
+    here, _, _ = views(store)
+    assert here.contains_prefix([give(World.key(1))]) == 1
+    taken(store)
+    assert [here.contains_prefix([give(World.key(1))]) for _ in range(3)] == [1] * 3
+    assert len(store._services.quick.threads.get(threading.get_ident(), ())) == (0 if give is bytearray else 3)
+    assert taken(store)[threading.get_ident()] == [(ASK, [here._prefix + World.key(1)])] * 3
+
+
 def test_what_is_asked_alone_takes_about_as_long_as_the_first_that_waits():
     times = CallTimes(("ask",))
     quick = QuickAsks(Waterfall(), times)
