@@ -42,7 +42,7 @@ class StagingPool:
                 return free.pop()
         apart = not self._huge or size >= HUGE
         try:
-            made = AlignedBuffer(size, huge=self._huge) if apart else AlignedBuffer(HUGE, huge=True)
+            made = AlignedBuffer(size if apart else HUGE, huge=self._huge)
         except OSError:
             with self._lock:
                 self.lent_bytes -= size

@@ -169,7 +169,7 @@ class Carrier:
         if len(keys) == 1 and last is not None:
             known = [self.names.one(keys[0])]
             if (one := self._one(last, known, wait=wait)) is not None:
-                return list(one)
+                return one
         else:
             known = self.names.of(keys)
         found: list[Item | None] = [None] * len(keys)
@@ -205,7 +205,7 @@ class Carrier:
                 if found[i] is not item:
                     item.ref_count_down()
 
-    def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> tuple[Item | None] | None:
+    def _one(self, shelf: Shelf, names: list[bytes], *, wait: bool) -> list[Item | None] | None:
         """:meth:`get` of one chunk, in few steps: they take longer than a small page after a pause. None: it may be elsewhere.
 
         ``shelf``: the namespace that answered last. If the chunk is there it is the one: a name says whose chunk it is.
@@ -233,8 +233,8 @@ class Carrier:
         finally:
             if not whole and item is not None:
                 item.ref_count_down()
-        self._tally.count(**({"loaded_pages": 1} if whole else {"missing_pages": 1}))
-        return (item if whole else None,)
+        self._tally.count(loaded_pages=int(whole), missing_pages=int(not whole))
+        return [item if whole else None]
 
     def remove(self, keys: Sequence[Key]) -> int:
         """Delete chunks; how many were here. I/O: as ``Namespace.delete_many``."""
@@ -259,16 +259,11 @@ class Carrier:
                 self._shelves.learn(self._holding.store.namespaces())
         return sorted(self._shelves.where(worker, None), key=lambda shelf: -shelf.page_bytes)
 
-    def _sure(self, names: Sequence[bytes]) -> Shelf | None:
-        """The namespace that answered last, if all of these are known to be there: a name says whose chunk it is."""
-        last = self._last
-        return last if last is not None and last.view().knows(names) else None
-
     def _places(self, keys: Sequence[Key], names: Sequence[bytes]) -> Iterator[tuple[Shelf, list[int]]]:
         """Where each chunk is; ``names``: their pages' keys."""
-        sure = self._sure(names)
-        if sure is not None:
-            yield sure, list(range(len(keys)))
+        last = self._last
+        if last is not None and last.view().knows(names):  # a name says whose chunk it is
+            yield last, list(range(len(keys)))
             return
         workers: dict[Worker, list[int]] = {}
         for i, key in enumerate(keys):
